@@ -1,0 +1,197 @@
+//! A set of indices that finds its lowest member at or after a point in a bounded number of steps.
+//!
+//! Invariants:
+//! 1. A bit of an upper level is set exactly when the 64 bits below it are not all clear ([`IndexSet::is_sound`]).
+
+use crate::{Arena, Slab};
+
+const LEVELS: usize = 4;
+
+/// A set of indices below a bound (at most 2^24).
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub struct IndexSet {
+    words: Slab<u64>,
+    starts: [u32; LEVELS + 1],
+    bound: u32,
+}
+
+impl IndexSet {
+    /// An empty set of indices below `bound`.
+    pub fn new(arena: &mut impl Arena, bound: u32) -> Self {
+        let starts = Self::layout(bound);
+        Self { words: arena.slab(starts[LEVELS] as usize, 0), starts, bound }
+    }
+
+    /// Words that a set of this bound takes.
+    pub fn words_needed(bound: u32) -> usize {
+        Self::layout(bound)[LEVELS] as usize
+    }
+
+    fn layout(bound: u32) -> [u32; LEVELS + 1] {
+        assert!(bound <= 1 << (6 * LEVELS), "more indices than the set can hold");
+        let mut starts = [0; LEVELS + 1];
+        let mut words = bound.div_ceil(64).max(1);
+        for level in 0..LEVELS {
+            starts[level + 1] = starts[level] + words;
+            words = words.div_ceil(64);
+        }
+        starts
+    }
+
+    fn word(&self, level: usize, word: u32) -> u64 {
+        let at = self.starts[level] + word;
+        if at < self.starts[level + 1] { self.words[at as usize] } else { 0 }
+    }
+
+    /// One past the largest index that it may hold.
+    pub fn bound(&self) -> u32 {
+        self.bound
+    }
+
+    /// Whether it holds `index`.
+    pub fn contains(&self, index: u32) -> bool {
+        index < self.bound && self.word(0, index / 64) >> (index % 64) & 1 == 1
+    }
+
+    /// Adds `index`, which must be below the bound.
+    pub fn insert(&mut self, index: u32) {
+        assert!(index < self.bound, "index beyond the set's bound");
+        let mut at = index;
+        for level in 0..LEVELS {
+            let word = (self.starts[level] + at / 64) as usize;
+            let before = self.words[word];
+            self.words[word] = before | 1 << (at % 64);
+            if before != 0 {
+                return;
+            }
+            at /= 64;
+        }
+    }
+
+    /// Adds every index of `from .. to`.
+    pub fn insert_range(&mut self, from: u32, to: u32) {
+        for index in from..to {
+            self.insert(index);
+        }
+    }
+
+    /// Removes `index`; false when it was not there.
+    pub fn remove(&mut self, index: u32) -> bool {
+        if !self.contains(index) {
+            return false;
+        }
+        let mut at = index;
+        for level in 0..LEVELS {
+            let word = (self.starts[level] + at / 64) as usize;
+            self.words[word] &= !(1 << (at % 64));
+            if self.words[word] != 0 {
+                break;
+            }
+            at /= 64;
+        }
+        true
+    }
+
+    /// The lowest member that is at least `from`.
+    pub fn first_from(&self, from: u32) -> Option<u32> {
+        if from >= self.bound {
+            return None;
+        }
+        let mut at = from;
+        for level in 0..LEVELS {
+            let here = self.word(level, at / 64) & (u64::MAX << (at % 64));
+            if here != 0 {
+                return Some(self.descend(level, at / 64 * 64 + here.trailing_zeros()));
+            }
+            // Nothing more in this word: go on with the next word, seen from one level up.
+            at = at / 64 + 1;
+            if at / 64 >= self.starts[LEVELS] {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn descend(&self, level: usize, mut at: u32) -> u32 {
+        for below in (0..level).rev() {
+            at = at * 64 + self.word(below, at).trailing_zeros();
+        }
+        at
+    }
+
+    /// Removes and returns the lowest member of `from .. to`.
+    pub fn take_first(&mut self, from: u32, to: u32) -> Option<u32> {
+        let index = self.first_from(from).filter(|&index| index < to)?;
+        self.remove(index);
+        Some(index)
+    }
+
+    /// The lowest multiple of `length` in `from .. to` from which `length` (a power of two) members follow each other.
+    /// Looks at every candidate once: at most (to − from) / 64 + (to − from) / length steps.
+    pub fn find_run(&self, from: u32, to: u32, length: u32) -> Option<u32> {
+        let mut start = from.next_multiple_of(length);
+        while start + length <= to.min(self.bound) {
+            let run = if length >= 64 {
+                (0..length / 64).all(|word| self.word(0, start / 64 + word) == u64::MAX)
+            } else {
+                let mask = ((1 << length) - 1) << (start % 64);
+                self.word(0, start / 64) & mask == mask
+            };
+            if run {
+                return Some(start);
+            }
+            start += length;
+        }
+        None
+    }
+
+    /// Invariant 1.
+    pub fn is_sound(&self) -> bool {
+        (1..LEVELS).all(|level| {
+            let below = self.starts[level] - self.starts[level - 1];
+            (0..below)
+                .all(|word| (self.word(level, word / 64) >> (word % 64) & 1 == 1) == (self.word(level - 1, word) != 0))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostArena;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_tree_set(bound in 1_u32..20_000, steps in prop::collection::vec((0_u8..4, any::<u32>()), 0..300)) {
+            let mut set = IndexSet::new(&mut HostArena, bound);
+            let mut model = BTreeSet::new();
+            for (step, value) in steps {
+                let index = value % bound;
+                match step {
+                    0 => { set.insert(index); model.insert(index); }
+                    1 => prop_assert_eq!(set.remove(index), model.remove(&index)),
+                    2 => prop_assert_eq!(set.first_from(index), model.range(index..).next().copied()),
+                    _ => {
+                        let to = index.saturating_add(500);
+                        let want = model.range(index..to).next().copied();
+                        prop_assert_eq!(set.take_first(index, to), want);
+                        if let Some(taken) = want { model.remove(&taken); }
+                    }
+                }
+                prop_assert_eq!(set.contains(index), model.contains(&index));
+            }
+            prop_assert!(set.is_sound());
+        }
+
+        #[test]
+        fn runs_are_aligned_whole_and_lowest(members in prop::collection::btree_set(0_u32..600, 0..600), log in 0_u32..8) {
+            let mut set = IndexSet::new(&mut HostArena, 600);
+            for &member in &members { set.insert(member); }
+            let length = 1 << log;
+            let want = (0..600 / length).map(|n| n * length).find(|&at| (at..at + length).all(|index| members.contains(&index)));
+            prop_assert_eq!(set.find_run(0, 600, length), want);
+        }
+    }
+}

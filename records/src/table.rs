@@ -1,0 +1,218 @@
+//! A table of records with one shadow slot each.
+//!
+//! Invariants:
+//! 1. A record is on the list of the running epoch exactly when it was changed in it.
+//! 2. While the ended epoch is being drained, the value it had at the cut is the shadow of a record that changed
+//!    since, and the live value of any other.
+//! 3. No record is on a list twice; volatile records are on none. ([`Table::is_sound`] checks 1 and 3; 2 is what the
+//!    property test below compares with whole copies.)
+
+use crate::{Arena, Slab};
+
+const NONE: u32 = u32::MAX;
+/// End of a list: on the list, nobody after.
+const END: u32 = u32::MAX - 1;
+
+/// Why a table cannot be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutError {
+    /// The epoch before has not been drained.
+    Busy,
+}
+
+#[derive(Clone, Copy)]
+#[cfg_attr(any(test, feature = "host"), derive(Debug, PartialEq, Eq, Hash))]
+struct Slot<T> {
+    live: T,
+    shadow: T,
+    /// Links of the two lists: of the running epoch and of the ended one, by parity.
+    next: [u32; 2],
+}
+
+/// Records by index, versioned by epoch.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub struct Table<T: 'static> {
+    slots: Slab<Slot<T>>,
+    world: u32,
+    running: usize,
+    heads: [u32; 2],
+}
+
+impl<T: Copy + 'static> Table<T> {
+    /// A table of `count` records, all `empty`; those below `world` are recorded.
+    pub fn new(arena: &mut impl Arena, count: u32, world: u32, empty: T) -> Self {
+        assert!(world <= count && count < END);
+        let slot = Slot { live: empty, shadow: empty, next: [NONE; 2] };
+        Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2] }
+    }
+
+    /// Bytes that a table of `count` records takes.
+    pub const fn bytes_needed(count: usize) -> usize {
+        count * size_of::<Slot<T>>()
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Whether it has no records at all.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Indices below this are recorded.
+    pub fn world(&self) -> u32 {
+        self.world
+    }
+
+    /// The live value.
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> &T {
+        &self.slots[index as usize].live
+    }
+
+    /// The live value, if there is such an index.
+    #[inline(always)]
+    pub fn try_get(&self, index: u32) -> Option<&T> {
+        self.slots.get(index as usize).map(|slot| &slot.live)
+    }
+
+    /// Whether the next [`Self::change`] of `index` copies nothing and touches no list.
+    #[inline(always)]
+    pub fn is_fresh(&self, index: u32) -> bool {
+        index >= self.world || self.slots[index as usize].next[self.running] != NONE
+    }
+
+    /// The live value, to be changed: the first time in an epoch, a value that is still to be drained is kept aside.
+    #[inline(always)]
+    pub fn change(&mut self, index: u32) -> &mut T {
+        if !self.is_fresh(index) {
+            self.keep(index);
+        }
+        &mut self.slots[index as usize].live
+    }
+
+    #[inline(never)]
+    fn keep(&mut self, index: u32) {
+        let running = self.running;
+        let slot = &mut self.slots[index as usize];
+        if slot.next[1 - running] != NONE {
+            slot.shadow = slot.live;
+        }
+        slot.next[running] = self.heads[running];
+        self.heads[running] = index;
+    }
+
+    /// Sets a value that came from a restore: it is what the store holds, so it counts as unchanged.
+    pub fn load(&mut self, index: u32, value: T) {
+        self.slots[index as usize].live = value;
+    }
+
+    /// Whether everything of the ended epoch has been drained.
+    pub fn is_drained(&self) -> bool {
+        self.heads[1 - self.running] == END
+    }
+
+    /// Whether anything changed in the running epoch.
+    pub fn is_quiet(&self) -> bool {
+        self.heads[self.running] == END
+    }
+
+    /// Ends the running epoch. Constant time.
+    pub fn cut(&mut self) -> Result<(), CutError> {
+        if !self.is_drained() {
+            return Err(CutError::Busy);
+        }
+        self.running = 1 - self.running;
+        Ok(())
+    }
+
+    /// The next record of the ended epoch that is to be drained, as it was at the cut.
+    pub fn peek(&self) -> Option<(u32, &T)> {
+        let index = self.heads[1 - self.running];
+        let slot = self.slots.get(index as usize)?;
+        Some((index, if slot.next[self.running] == NONE { &slot.live } else { &slot.shadow }))
+    }
+
+    /// Marks the record that [`Self::peek`] showed as drained.
+    pub fn pop(&mut self) {
+        let ended = 1 - self.running;
+        if let Some(slot) = self.slots.get_mut(self.heads[ended] as usize) {
+            self.heads[ended] = slot.next[ended];
+            slot.next[ended] = NONE;
+        }
+    }
+
+    /// Invariants 1 and 3: both lists end, hold recorded indices only, and hold all that are marked.
+    pub fn is_sound(&self) -> bool {
+        (0..2).all(|list| {
+            let (mut at, mut seen) = (self.heads[list], 0);
+            while at != END && seen <= self.world {
+                if at >= self.world {
+                    return false;
+                }
+                at = self.slots[at as usize].next[list];
+                seen += 1;
+            }
+            at == END && seen as usize == self.slots.iter().filter(|slot| slot.next[list] != NONE).count()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostArena;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Change(u32, u64),
+        Cut,
+        Drain(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0_u32..12, any::<u64>()).prop_map(|(index, value)| Step::Change(index, value)),
+            1 => Just(Step::Cut),
+            3 => (0_usize..6).prop_map(Step::Drain),
+        ]
+    }
+
+    proptest! {
+        /// What is drained after a cut is exactly what changed in the epoch, with the values of the instant of the cut.
+        #[test]
+        fn drains_the_epoch_as_it_was(steps in prop::collection::vec(step(), 0..200)) {
+            let mut table = Table::new(&mut HostArena, 12, 8, 0_u64);
+            let mut values = [0_u64; 12];
+            let mut changed: BTreeMap<u32, u64> = BTreeMap::new();
+            let mut ended: BTreeMap<u32, u64> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Change(index, value) => {
+                        *table.change(index) = value;
+                        values[index as usize] = value;
+                        if index < 8 { changed.insert(index, value); }
+                    }
+                    Step::Cut => {
+                        let result = table.cut();
+                        prop_assert_eq!(result.is_ok(), ended.is_empty());
+                        if result.is_ok() { ended = std::mem::take(&mut changed); }
+                    }
+                    Step::Drain(count) => for _ in 0..count {
+                        let Some((index, &value)) = table.peek() else { break };
+                        prop_assert_eq!(ended.remove(&index), Some(value));
+                        table.pop();
+                    }
+                }
+                prop_assert!(table.is_sound());
+                prop_assert_eq!(table.is_drained(), ended.is_empty());
+                prop_assert_eq!(table.is_quiet(), changed.is_empty());
+                for index in 0..12 { prop_assert_eq!(*table.get(index), values[index as usize]); }
+            }
+        }
+    }
+}
