@@ -1,4 +1,6 @@
 //! What clients and servers say to each other, a file for each protocol.
 
+pub mod block;
 pub mod memory;
+pub mod ring;
 pub mod service;

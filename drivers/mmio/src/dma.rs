@@ -96,9 +96,7 @@ impl<const FRAMES: usize> DmaWindow<FRAMES> {
         if frames.iter().any(|frame| *frame > FRAME_NUMBER_MAX) {
             return Err(DmaError::BadFrame);
         }
-        let size_bytes = FRAMES
-            .checked_mul(FRAME_BYTES)
-            .ok_or(DmaError::Window(WindowError::BadRange))?;
+        let size_bytes = FRAMES.checked_mul(FRAME_BYTES).ok_or(DmaError::Window(WindowError::BadRange))?;
         // SAFETY: the two preconditions of `RegisterWindow::new` are the first two of this function.
         let window = unsafe { RegisterWindow::new(base, size_bytes) }.map_err(DmaError::Window)?;
         Ok(Self { window, frames })
@@ -168,10 +166,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_no_address_reaches_is_refused() {
-        assert_eq!(
-            memory([1, FRAME_NUMBER_MAX + 1]).err(),
-            Some(DmaError::BadFrame)
-        );
+        assert_eq!(memory([1, FRAME_NUMBER_MAX + 1]).err(), Some(DmaError::BadFrame));
         assert!(memory([1, FRAME_NUMBER_MAX]).is_ok());
     }
 }

@@ -35,8 +35,6 @@ mod shared;
 mod window;
 
 pub use dma::{DmaError, DmaMemory, DmaWindow, FRAME_BYTES};
-#[cfg(target_arch = "x86_64")]
-pub use ports::PortWindow;
 pub use ports::Ports;
 pub use registers::{Registers, SubWindow};
 pub use shared::SharedWords;

@@ -41,9 +41,7 @@ pub trait Registers {
 pub(crate) fn in_bounds(size_bytes: usize, offset: usize, width_bytes: usize) -> bool {
     width_bytes.is_power_of_two()
         && offset.is_multiple_of(width_bytes)
-        && offset
-            .checked_add(width_bytes)
-            .is_some_and(|end| end <= size_bytes)
+        && offset.checked_add(width_bytes).is_some_and(|end| end <= size_bytes)
 }
 
 impl<R: Registers + ?Sized> Registers for &R {
@@ -77,18 +75,11 @@ impl<R: Registers> SubWindow<R> {
     /// a multiple of 8.
     pub fn new(whole: R, start: usize, size_bytes: usize) -> Option<Self> {
         let end = start.checked_add(size_bytes)?;
-        (start.is_multiple_of(8) && end <= whole.size_bytes()).then_some(Self {
-            whole,
-            start,
-            size_bytes,
-        })
+        (start.is_multiple_of(8) && end <= whole.size_bytes()).then_some(Self { whole, start, size_bytes })
     }
 
     fn place(&self, offset: usize) -> usize {
-        assert!(
-            self.contains(offset, 4),
-            "register {offset:#x} outside its sub-window"
-        );
+        assert!(self.contains(offset, 4), "register {offset:#x} outside its sub-window");
         self.start + offset
     }
 }
@@ -161,8 +152,6 @@ mod tests {
     #[should_panic(expected = "outside its sub-window")]
     fn sub_window_stops_an_access_past_its_end() {
         let fake = Fake(RefCell::new(vec![0; 16]));
-        SubWindow::new(&fake, 16, 8)
-            .expect("lies inside")
-            .read_u32(8);
+        SubWindow::new(&fake, 16, 8).expect("lies inside").read_u32(8);
     }
 }

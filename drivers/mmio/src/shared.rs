@@ -30,10 +30,7 @@ impl SharedWords {
             return Err(WindowError::BadRange);
         }
         let base = checked_base(base, size_bytes)?.cast();
-        Ok(Self {
-            base,
-            count: size_bytes / 8,
-        })
+        Ok(Self { base, count: size_bytes / 8 })
     }
 
     /// The words.
@@ -67,13 +64,7 @@ mod tests {
     #[test]
     fn bad_ranges_are_refused() {
         // SAFETY: a view is never made: each range is refused.
-        let made = unsafe {
-            [
-                SharedWords::new(8, 12),
-                SharedWords::new(4, 8),
-                SharedWords::new(8, 0),
-            ]
-        };
+        let made = unsafe { [SharedWords::new(8, 12), SharedWords::new(4, 8), SharedWords::new(8, 0)] };
         assert!(made.iter().all(Result::is_err));
     }
 }

@@ -43,10 +43,7 @@ impl RegisterWindow {
 
     /// The address of a checked access (invariant 3).
     fn at<T>(&self, offset: usize) -> *mut T {
-        assert!(
-            in_bounds(self.size_bytes, offset, size_of::<T>()),
-            "register {offset:#x} outside its window"
-        );
+        assert!(in_bounds(self.size_bytes, offset, size_of::<T>()), "register {offset:#x} outside its window");
         self.base.as_ptr().wrapping_add(offset).cast()
     }
 
@@ -78,10 +75,7 @@ pub(crate) fn checked_base(base: usize, size_bytes: usize) -> Result<NonNull<u8>
     if !base.is_multiple_of(8) {
         return Err(WindowError::Misaligned);
     }
-    if size_bytes == 0
-        || isize::try_from(size_bytes).is_err()
-        || base.checked_add(size_bytes).is_none()
-    {
+    if size_bytes == 0 || isize::try_from(size_bytes).is_err() || base.checked_add(size_bytes).is_none() {
         return Err(WindowError::BadRange);
     }
     NonNull::new(core::ptr::with_exposed_provenance_mut(base)).ok_or(WindowError::Misaligned)
