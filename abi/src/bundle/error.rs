@@ -71,11 +71,9 @@ impl fmt::Display for BundleError {
                 write!(f, "the boot bundle has {found} bytes where its header says {needed}")
             }
             Self::NotABundle => write!(f, "this file is not a boot bundle"),
-            Self::Version { found } => write!(
-                f,
-                "the boot bundle has layout version {found}, this kernel reads version {}",
-                super::VERSION
-            ),
+            Self::Version { found } => {
+                write!(f, "the boot bundle has layout version {found}, this kernel reads version {}", super::VERSION)
+            }
             Self::HeaderChecksum => write!(f, "the boot bundle's header has a wrong checksum"),
             Self::Reserved => write!(f, "the boot bundle sets bytes that must be zero"),
             Self::TableLayout => write!(f, "the boot bundle's table does not fit its limits"),

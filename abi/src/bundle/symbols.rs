@@ -31,7 +31,8 @@ impl<'a> Symbols<'a> {
         let count = raw.symbol_count.get();
         let entries = u64::from(count) * size_of::<RawSymbol>() as u64;
         let names_bytes = raw.symbol_names_bytes.get();
-        let fits = count <= SYMBOLS_MAX && u64::from(names_bytes) <= u64::from(count) * u64::from(SYMBOL_NAME_BYTES_MAX);
+        let fits =
+            count <= SYMBOLS_MAX && u64::from(names_bytes) <= u64::from(count) * u64::from(SYMBOL_NAME_BYTES_MAX);
         fits.then_some(entries + u64::from(names_bytes))
     }
 

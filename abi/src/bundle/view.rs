@@ -80,7 +80,8 @@ impl<'a> Bundle<'a> {
             if raw.reserved.get() != 0 {
                 return Err(BundleError::Reserved);
             }
-            let misplaced = raw.segment_first.get() != segment_next || raw.segment_count.get() > SEGMENTS_PER_PROGRAM_MAX;
+            let misplaced =
+                raw.segment_first.get() != segment_next || raw.segment_count.get() > SEGMENTS_PER_PROGRAM_MAX;
             let segments = self.segments_of(raw).filter(|_| !misplaced).ok_or(BundleError::Program { index })?;
             check_addresses(raw, segments).ok_or(BundleError::Program { index })?;
             for (position, segment) in (segment_next..).zip(segments) {
@@ -116,7 +117,8 @@ impl<'a> Bundle<'a> {
             if !raw.name.is_valid() || !raw.program.is_valid() || !unique {
                 return Err(BundleError::Name);
             }
-            let runnable = self.programs.iter().any(|program| program.name == raw.program && program.segment_count.get() > 0);
+            let runnable =
+                self.programs.iter().any(|program| program.name == raw.program && program.segment_count.get() > 0);
             Service::check(raw).filter(|_| runnable).ok_or(BundleError::Service { index })?;
         }
         Ok(())
