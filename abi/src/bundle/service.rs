@@ -112,7 +112,6 @@ impl<'a> Service<'a> {
     }
 
     /// The names of the capabilities it is given, at most [`GRANTS_MAX`].
-    #[must_use]
     pub fn grants(&self) -> Grants<'a> {
         self.raw.grants.get(..usize::from(self.raw.grant_count)).unwrap_or(&[]).iter()
     }
