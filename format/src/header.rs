@@ -1,0 +1,161 @@
+//! The partition header: written once by format, in two copies, never again.
+
+use abi::Epoch;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::block::{Block, BlockBytes};
+use crate::checksum::{RawChecksum, Seal, World};
+use crate::geometry::{Geometry, GeometryError};
+
+/// Version of every layout in this crate. A store of another version is refused by name.
+pub const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"PERENNIA";
+
+/// [`Header`] as stored.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RawHeader {
+    /// "PERENNIA".
+    pub magic: [u8; 8],
+    /// [`VERSION`].
+    pub version: U32,
+    /// 4,096.
+    pub block_size: U32,
+    /// Checksum of the whole block with this field zero.
+    pub sum: RawChecksum,
+    /// [`Header::world`].
+    pub world: U64,
+    /// Blocks of the disk.
+    pub blocks: U64,
+    /// Slots of each root ring.
+    pub root_slots: U32,
+    /// Blocks of a segment.
+    pub segment_blocks: U32,
+    /// When it was formatted, in ns since 1970 as the formatting host knew it; 0 when unknown.
+    pub formatted_ns: U64,
+    /// Zero.
+    pub reserved: [u8; 32],
+    /// Zero.
+    pub rest: [u8; 4000],
+}
+
+const _: () = assert!(size_of::<RawHeader>() == 4096);
+
+/// Which store this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Identity of the store.
+    pub world: World,
+    /// How the disk is divided.
+    pub geometry: Geometry,
+    /// When it was formatted (ns since 1970; 0 when unknown).
+    pub formatted_ns: u64,
+}
+
+/// Why a block is no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// Nothing but zeroes: never formatted.
+    Blank,
+    /// Something else, or damaged beyond its first bytes.
+    Foreign,
+    /// A store of another version.
+    Version(u32),
+    /// A header of ours with a wrong checksum.
+    Damaged,
+    /// Numbers that make no geometry.
+    Geometry(GeometryError),
+    /// Made for a larger disk: blocks it says.
+    Truncated(u64),
+}
+
+impl Header {
+    /// Writes the copy that belongs at `at`.
+    pub fn write(&self, at: Block, bytes: &mut BlockBytes) {
+        let mut raw = RawHeader {
+            magic: MAGIC,
+            version: U32::new(VERSION),
+            block_size: U32::new(4096),
+            sum: RawChecksum::default(),
+            world: U64::new(self.world.0),
+            blocks: U64::new(u64::from(self.geometry.blocks())),
+            root_slots: U32::new(self.geometry.root_slots()),
+            segment_blocks: U32::new(self.geometry.segment_blocks()),
+            formatted_ns: U64::new(self.formatted_ns),
+            reserved: [0; 32],
+            rest: [0; 4000],
+        };
+        raw.sum = Seal::Header.checksum(self.world, at, Epoch::NONE, raw.as_bytes()).into();
+        bytes.copy_from_slice(raw.as_bytes());
+    }
+
+    /// Checks the copy read from `at` of a disk of `disk_blocks` blocks.
+    pub fn parse(at: Block, bytes: &BlockBytes, disk_blocks: u64) -> Result<Self, HeaderError> {
+        let Ok(mut raw) = RawHeader::read_from_bytes(bytes.as_slice()) else {
+            return Err(HeaderError::Foreign);
+        };
+        if raw.magic != MAGIC {
+            let blank = bytes.iter().all(|byte| *byte == 0);
+            return Err(if blank { HeaderError::Blank } else { HeaderError::Foreign });
+        }
+        if raw.version.get() != VERSION {
+            return Err(HeaderError::Version(raw.version.get()));
+        }
+        let sum = raw.sum;
+        raw.sum = RawChecksum::default();
+        let world = World(raw.world.get());
+        let zeroes = raw.reserved == [0; 32] && raw.rest == [0; 4000] && raw.block_size.get() == 4096;
+        if sum != Seal::Header.checksum(world, at, Epoch::NONE, raw.as_bytes()).into() || !zeroes {
+            return Err(HeaderError::Damaged);
+        }
+        if raw.blocks.get() > disk_blocks {
+            return Err(HeaderError::Truncated(raw.blocks.get()));
+        }
+        let geometry = Geometry::new(raw.blocks.get(), raw.root_slots.get(), raw.segment_blocks.get())
+            .map_err(HeaderError::Geometry)?;
+        Ok(Self { world, geometry, formatted_ns: raw.formatted_ns.get() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header { world: World(77), geometry: Geometry::new(4096, 8, 64).expect("fits"), formatted_ns: 5 }
+    }
+
+    #[test]
+    fn what_is_written_is_read_only_where_it_belongs() {
+        let mut bytes = [0u8; 4096];
+        header().write(Block(0), &mut bytes);
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Ok(header()));
+        assert_eq!(Header::parse(Block(0), &bytes, 9999), Ok(header()));
+        assert_eq!(Header::parse(Block(4095), &bytes, 4096), Err(HeaderError::Damaged));
+        assert_eq!(Header::parse(Block(0), &bytes, 4095), Err(HeaderError::Truncated(4096)));
+    }
+
+    #[test]
+    fn other_disks_are_told_apart() {
+        let mut bytes = [0u8; 4096];
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Blank));
+        bytes[510] = 0x55;
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Foreign));
+        header().write(Block(0), &mut bytes);
+        bytes[8] = 2;
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(2)));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let mut bytes = [0u8; 4096];
+        header().write(Block(0), &mut bytes);
+        for bit in 0..4096 * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::parse(Block(0), &bytes, 4096).is_err(), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
