@@ -2,5 +2,6 @@
 
 pub mod block;
 pub mod memory;
+pub mod paging;
 pub mod ring;
 pub mod service;
