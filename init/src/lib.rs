@@ -1,1 +1,3 @@
-//! init
+//! # init: the first process
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]

@@ -5,3 +5,4 @@ pub mod memory;
 pub mod paging;
 pub mod ring;
 pub mod service;
+pub mod startup;

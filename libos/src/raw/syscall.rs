@@ -1,0 +1,79 @@
+//! The `syscall` instruction. What each register carries: `abi::registers`.
+
+use abi::{Call, Control, Handle, Outcome, WORDS};
+
+/// Everything that goes in and comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// rdi.
+    pub(crate) tag: u64,
+    /// rsi rdx r8 r9 r10 r12 r13 r14.
+    pub(crate) words: [u64; WORDS],
+    /// r15.
+    pub(crate) caps: u64,
+}
+
+/// Makes a call with every register that can carry something.
+#[inline(always)]
+pub(crate) fn syscall(control: Control, frame: Frame) -> (Outcome, Frame) {
+    let Frame { mut tag, words, mut caps } = frame;
+    let [mut w0, mut w1, mut w2, mut w3, mut w4, mut w5, mut w6, mut w7] = words;
+    let outcome: u64;
+    // SAFETY: (1) the kernel changes the registers named here and no others (`abi::registers`); rcx and r11 are lost to
+    // the instruction; (2) it keeps rsp and never touches user memory, so the red zone stays; (3) what mapping calls
+    // change lies outside all Rust objects: only `Window` and `Pages` make views, of ranges kept free for that; other
+    // processes may have changed shared memory meanwhile, which is why memory is not declared untouched.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") control.0 => outcome,
+            inlateout("rdi") tag,
+            inlateout("rsi") w0,
+            inlateout("rdx") w1,
+            inlateout("r8") w2,
+            inlateout("r9") w3,
+            inlateout("r10") w4,
+            inlateout("r12") w5,
+            inlateout("r13") w6,
+            inlateout("r14") w7,
+            inlateout("r15") caps,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    (Outcome(outcome), Frame { tag, words: [w0, w1, w2, w3, w4, w5, w6, w7], caps })
+}
+
+/// Makes a call that takes one argument and returns one: what it would put elsewhere is dropped.
+#[inline(always)]
+pub(crate) fn syscall_short(control: Control, mut argument: u64) -> (Outcome, u64) {
+    let outcome: u64;
+    // SAFETY: as in `syscall`; the registers that go in undefined carry nothing for the calls this is used for.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") control.0 => outcome,
+            inlateout("rdi") argument,
+            lateout("rsi") _,
+            lateout("rdx") _,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("r10") _,
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            lateout("r15") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    (Outcome(outcome), argument)
+}
+
+/// The call that does nothing: what entering and leaving the kernel costs.
+#[inline(always)]
+pub fn null_call() {
+    syscall_short(Control::new(Call::Null, Handle::NULL), 0);
+}
