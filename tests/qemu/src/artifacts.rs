@@ -1,0 +1,32 @@
+//! What `cargo xtask` built for the tests.
+
+use std::path::PathBuf;
+
+/// Names the kernel to boot.
+pub const KERNEL_VARIABLE: &str = "PERENNIAL_KERNEL";
+/// Names the bundle to boot it with.
+pub const BUNDLE_VARIABLE: &str = "PERENNIAL_BUNDLE";
+
+/// Paths of a kernel and a bundle that belong together.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    /// The kernel, an ELF file with a PVH entry.
+    pub kernel: PathBuf,
+    /// The boot bundle.
+    pub bundle: PathBuf,
+}
+
+impl Artifacts {
+    /// What `cargo xtask test` built before it started this test.
+    ///
+    /// # Panics
+    /// If the variables are not set: a test of the machine that has no machine has failed.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let path = |variable: &str| match std::env::var_os(variable) {
+            Some(path) => PathBuf::from(path),
+            None => panic!("{variable} is not set: these tests run through `cargo xtask test --ring qemu`"),
+        };
+        Self { kernel: path(KERNEL_VARIABLE), bundle: path(BUNDLE_VARIABLE) }
+    }
+}

@@ -1,0 +1,155 @@
+//! Builds the kernel, the programs and the bundle.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bare_metal::{self, Compiler};
+use crate::bundle::Packer;
+use crate::manifest::Manifest;
+use crate::progress::Step;
+use crate::{child, project};
+
+/// How long one build may take on a slow machine with nothing cached.
+pub(crate) const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
+/// The target of programs: hardware floating point with any stable toolchain, linked without its C library.
+pub(crate) const PROGRAM_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The package and the binary of the kernel.
+const KERNEL: &str = "microkernel";
+/// The feature that makes a program of a library.
+const PROGRAM_FEATURE: &str = "program";
+
+/// What was built.
+pub(crate) struct Artifacts {
+    /// The kernel.
+    pub(crate) kernel: PathBuf,
+    /// The boot bundle.
+    pub(crate) bundle: PathBuf,
+    /// The programs in the bundle by name.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+}
+
+/// Builds all of it.
+pub(crate) fn build(profile: Profile) -> Result<Artifacts> {
+    let compiler = Compiler::choose()?;
+    let manifest = Manifest::read(&project::root().join("init/system.toml"))?;
+    let kernel = build_kernel(&compiler, profile)?;
+    let programs = build_programs(&manifest, profile)?;
+    let bundle = pack(&manifest, &kernel, &programs)?;
+    Ok(Artifacts { kernel, bundle, programs })
+}
+
+/// How code is optimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it is shipped and measured.
+    Release,
+    /// With debug assertions.
+    Debug,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        }
+    }
+
+    fn apply(self, command: &mut Command) {
+        if self == Self::Release {
+            command.arg("--release");
+        }
+    }
+}
+
+fn build_kernel(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {
+    let mut command = compiler.cargo();
+    command.args(["build", "-p", KERNEL, "--target", bare_metal::TARGET]);
+    profile.apply(&mut command);
+    run_build("Building the kernel", command)?;
+    Ok(project::target().join("bare").join(bare_metal::TARGET).join(profile.folder()).join(KERNEL))
+}
+
+/// The packages that hold the programs of `manifest`, by program name.
+pub(crate) fn packages_of_programs(manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+    let mut command = project::cargo();
+    command.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: serde_json::Value = serde_json::from_str(&child::output(&mut command)?)?;
+    let mut owners = BTreeMap::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        for target in package["targets"].as_array().into_iter().flatten() {
+            let is = |list: &serde_json::Value, word: &str| {
+                list.as_array().is_some_and(|list| list.iter().any(|item| item == word))
+            };
+            if is(&target["kind"], "bin")
+                && is(&target["required-features"], PROGRAM_FEATURE)
+                && let (Some(program), Some(package)) = (target["name"].as_str(), package["name"].as_str())
+            {
+                owners.insert(program.to_owned(), package.to_owned());
+            }
+        }
+    }
+    let mut wanted = BTreeMap::new();
+    for program in manifest.programs() {
+        let Some(package) = owners.get(program) else {
+            bail!(
+                "init/system.toml names the program {program}, but no package has a [[bin]] of that name with \
+                 required-features = [\"{PROGRAM_FEATURE}\"]"
+            );
+        };
+        wanted.insert(program.to_owned(), package.clone());
+    }
+    Ok(wanted)
+}
+
+fn build_programs(manifest: &Manifest, profile: Profile) -> Result<BTreeMap<String, PathBuf>> {
+    let packages = packages_of_programs(manifest)?;
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let target = project::target().join("user");
+    let mut command = project::cargo();
+    command.env("CARGO_TARGET_DIR", &target).args(["build", "--target", PROGRAM_TARGET]);
+    profile.apply(&mut command);
+    for (program, package) in &packages {
+        command.args(["-p", package, "--bin", program, "--features", &format!("{package}/{PROGRAM_FEATURE}")]);
+    }
+    run_build("Building the programs", command)?;
+    let folder = target.join(PROGRAM_TARGET).join(profile.folder());
+    Ok(packages.into_keys().map(|program| (program.clone(), folder.join(program))).collect())
+}
+
+fn run_build(sentence: &str, mut command: Command) -> Result<()> {
+    let step = Step::begin(sentence);
+    let finished = child::watch(&mut command, BUILD_MAX, |line| step.detail(line))?;
+    if !finished.status.success() {
+        drop(step);
+        bail!("{} failed:\n{}", sentence.to_lowercase(), finished.text());
+    }
+    step.done("");
+    Ok(())
+}
+
+fn pack(manifest: &Manifest, kernel: &Path, programs: &BTreeMap<String, PathBuf>) -> Result<PathBuf> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
+    let mut packer = Packer::default();
+    packer.add_kernel(&read(kernel)?)?;
+    for name in manifest.programs() {
+        if let Some(path) = programs.get(name) {
+            packer.add_program(name, &read(path)?).with_context(|| format!("packing {}", path.display()))?;
+        }
+    }
+    packer.add_services(manifest.services()?);
+    let file = packer.finish()?;
+    let path = project::target().join("perennial.bundle");
+    // Under its final name only when it is whole: a machine may be booting from the old one.
+    let draft = path.with_extension("bundle.new");
+    fs::write(&draft, file).with_context(|| format!("writing {}", draft.display()))?;
+    fs::rename(&draft, &path)?;
+    Ok(path)
+}

@@ -1,0 +1,76 @@
+//! The commands and their help.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::artifacts::{self, Profile};
+use crate::bare_metal::Compiler;
+use crate::{packages, run};
+
+/// Builds, runs, tests and measures Perennial.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 110)]
+#[command(after_help = "Exit status: 0 all went well; 1 something failed; 2 it could not be tried.\n\
+    What is missing on this computer is installed if you are root on a Debian; else you are told what to type.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Install what this computer lacks: QEMU, firmware, and a compiler for the bare machine
+    Setup,
+    /// Build the kernel, the programs and the boot bundle, and print where they are
+    Build(Build),
+    /// Build Perennial and boot it in QEMU, with its console on this terminal
+    Run(run::Options),
+}
+
+#[derive(Args, Debug)]
+struct Build {
+    /// Build with debug assertions instead of as shipped
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Does what the command line says.
+pub(crate) fn execute() -> Result<()> {
+    match CommandLine::parse().command {
+        Command::Setup => {
+            packages::need_emulator()?;
+            println!("emulator  {}", qemu_machine::qemu_program().display());
+            println!("compiler  {}", Compiler::choose()?.describe());
+            Ok(())
+        }
+        Command::Build(options) => {
+            let artifacts = artifacts::build(if options.debug { Profile::Debug } else { Profile::Release })?;
+            println!("kernel    {}", artifacts.kernel.display());
+            for (name, path) in &artifacts.programs {
+                println!("program   {name} {}", path.display());
+            }
+            println!("bundle    {}", artifacts.bundle.display());
+            Ok(())
+        }
+        Command::Run(options) => run::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_command_suggests_the_nearest() {
+        let error = CommandLine::try_parse_from(["cargo xtask", "biuld"]).expect_err("unknown");
+        assert!(error.to_string().contains("'build'"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}
