@@ -125,6 +125,23 @@ pub enum Error {
     Gone = 8,
 }
 
+impl Error {
+    /// From the tag of a reply; `None` for 0 (success) and for what no pager answers.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        Some(match bits {
+            1 => Self::BadRequest,
+            2 => Self::BadArgument,
+            3 => Self::BadCapability,
+            4 => Self::Overlap,
+            5 => Self::ReadOnly,
+            6 => Self::BudgetExhausted,
+            7 => Self::TablesExhausted,
+            8 => Self::Gone,
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
