@@ -43,6 +43,8 @@ use super::ring::Layout;
 pub const BLOCK_BYTES: usize = 4096;
 /// Blocks in one request that names frames, at most.
 pub const FRAMES_MAX: usize = 128;
+/// Blocks in one [`Op::WriteZeroes`], at most.
+pub const ZERO_BLOCKS_MAX: u32 = 8192;
 /// Requests under way at once, at most.
 pub const REQUESTS_MAX: u32 = 64;
 

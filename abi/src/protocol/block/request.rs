@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{FRAMES_MAX, list_of};
+use super::{FRAMES_MAX, ZERO_BLOCKS_MAX, list_of};
 use crate::protocol::ring::{ENTRY_WORDS, Entry};
 
 /// Frames that fit into the entry itself.
@@ -71,7 +71,8 @@ pub struct Request {
 pub enum RequestError {
     /// No such operation, or bits that mean nothing.
     NoSuchOp,
-    /// A flush with blocks, anything else without, more than [`FRAMES_MAX`] for a read or write, or past 2^64.
+    /// A flush with blocks, anything else without, more than [`FRAMES_MAX`] for a read or write or [`ZERO_BLOCKS_MAX`]
+    /// to zero, or past 2^64.
     BadRange,
 }
 
@@ -105,7 +106,8 @@ impl Request {
         let fits = match self.op {
             Op::Flush => self.blocks == 0 && self.block == 0,
             Op::Read | Op::Write => (1..=FRAMES_MAX as u32).contains(&self.blocks),
-            Op::WriteZeroes | Op::Deallocate => self.blocks != 0,
+            Op::WriteZeroes => (1..=ZERO_BLOCKS_MAX).contains(&self.blocks),
+            Op::Deallocate => self.blocks != 0,
         };
         let ends = self.block.checked_add(u64::from(self.blocks)).is_some();
         if fits && ends { Ok(()) } else { Err(RequestError::BadRange) }

@@ -154,6 +154,7 @@ fn malformed_requests_do_not_leave_the_client() {
         Request::plain(1, Op::Read, 0, 0),
         Request::plain(1, Op::Write, 0, 129),
         Request::plain(1, Op::WriteZeroes, 0, 0),
+        Request::plain(1, Op::WriteZeroes, 0, ZERO_BLOCKS_MAX + 1),
         Request::plain(1, Op::Deallocate, u64::MAX, 1),
     ];
     for request in bad {

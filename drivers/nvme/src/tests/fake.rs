@@ -1,0 +1,681 @@
+//! An NVMe controller in memory: registers, queues fetched from frames, a disk with a volatile cache, and faults to order.
+//!
+//! It checks the driver as it goes: whatever the specification forbids a host to do is a panic here. It touches memory
+//! by physical address only, so a wrong page list shows as wrong data.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+
+use mmio::{DmaMemory, FRAME_BYTES, Registers};
+
+/// What kind of controller.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Profile {
+    pub(super) sector_bytes: usize,
+    pub(super) sectors: u64,
+    pub(super) mdts: u8,
+    pub(super) entries: u32,
+    pub(super) stride: u32,
+    pub(super) write_cache: bool,
+    /// ONCS.
+    pub(super) optional: u16,
+    /// The only active namespace.
+    pub(super) namespace: u32,
+    /// Reads of CSTS until RDY follows EN.
+    pub(super) sluggish: u32,
+    /// Bytes of metadata for each sector.
+    pub(super) metadata_bytes: u16,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            sector_bytes: 512,
+            sectors: 8 * 256,
+            mdts: 7,
+            entries: 2048,
+            stride: 0,
+            write_cache: true,
+            optional: 1 << 2 | 1 << 3,
+            namespace: 1,
+            sluggish: 2,
+            metadata_bytes: 0,
+        }
+    }
+}
+
+/// What goes wrong, until it is taken back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// Registers read as all ones and swallow writes.
+    pub(super) removed: bool,
+    /// CSTS.CFS.
+    pub(super) fatal: bool,
+    /// RDY stays what it is.
+    pub(super) stuck: bool,
+    /// Reset loses the volatile cache.
+    pub(super) reset_loses_cache: bool,
+    /// Admin commands of this opcode fail with this status (type << 8 | code).
+    pub(super) refuse_admin: Option<(u8, u16)>,
+    /// The namespace list and Identify answer nothing but zeroes.
+    pub(super) blank_identify: bool,
+}
+
+/// What the controller answers the next I/O command with, beside or instead of the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// What is true.
+    Truth,
+    /// This status (type << 8 | code), and nothing done.
+    Status(u16),
+    /// Done, but never answered.
+    Silence,
+    /// Neither done nor answered.
+    Lost,
+    /// Answered twice.
+    Twice,
+    /// Answered under an identifier that is not under way.
+    WrongIdentifier,
+    /// Answered in the name of another queue.
+    WrongQueue,
+    /// An entry with the old phase bit, then the truth in the same place.
+    WrongPhaseFirst,
+}
+
+struct Queue {
+    base: u64,
+    entries: u32,
+    /// Fetched up to (submission) or written up to (completion).
+    at: u32,
+    /// The other side's doorbell.
+    bell: u32,
+    phase: bool,
+    created: bool,
+}
+
+impl Queue {
+    fn none() -> Self {
+        Self { base: 0, entries: 0, at: 0, bell: 0, phase: true, created: false }
+    }
+
+    fn new(base: u64, entries: u32) -> Self {
+        assert_eq!(base % FRAME_BYTES as u64, 0, "queues start at a page");
+        assert!(entries >= 2);
+        Self { base, entries, at: 0, bell: 0, phase: true, created: true }
+    }
+}
+
+type Sectors = BTreeMap<u64, Vec<u8>>;
+
+pub(super) struct Inside {
+    profile: Profile,
+    pub(super) faults: Faults,
+    /// For the next I/O commands, in order of execution.
+    pub(super) answers: VecDeque<Answer>,
+    frames: HashMap<u64, Vec<u8>>,
+    registers: HashMap<usize, u32>,
+    ready: bool,
+    wait: u32,
+    shut_down: bool,
+    admin: (Queue, Queue),
+    io: (Queue, Queue),
+    /// I/O commands fetched and not executed.
+    pub(super) pending: Vec<[u32; 16]>,
+    durable: Sectors,
+    cache: Sectors,
+    cache_on: bool,
+    /// It has answered twice since its reset, so its completion queue may be full for a reason of its own.
+    repeated: bool,
+    pub(super) bells: u32,
+    pub(super) executed: Vec<[u32; 16]>,
+    pub(super) resets: u32,
+}
+
+/// A controller. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Fake(pub(super) Rc<RefCell<Inside>>);
+
+pub(super) struct FakeRegisters(Fake);
+
+pub(super) struct FakeDma {
+    fake: Fake,
+    first_frame: u64,
+    frames: usize,
+}
+
+impl std::fmt::Debug for FakeRegisters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeRegisters")
+    }
+}
+
+impl std::fmt::Debug for FakeDma {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeDma")
+    }
+}
+
+impl Fake {
+    pub(super) fn new(profile: Profile) -> Self {
+        let inside = Inside {
+            profile,
+            faults: Faults::default(),
+            answers: VecDeque::new(),
+            frames: HashMap::new(),
+            registers: HashMap::new(),
+            ready: false,
+            wait: 0,
+            shut_down: false,
+            admin: (Queue::none(), Queue::none()),
+            io: (Queue::none(), Queue::none()),
+            pending: Vec::new(),
+            durable: Sectors::new(),
+            cache: Sectors::new(),
+            cache_on: profile.write_cache,
+            repeated: false,
+            bells: 0,
+            executed: Vec::new(),
+            resets: 0,
+        };
+        Self(Rc::new(RefCell::new(inside)))
+    }
+
+    pub(super) fn windows(&self, frames: usize) -> (FakeRegisters, FakeDma) {
+        // Far above 4 GiB, so that a lost upper half shows.
+        let memory = FakeDma { fake: self.clone(), first_frame: 0x12_3456_7000, frames };
+        (FakeRegisters(self.clone()), memory)
+    }
+
+    /// Executes everything that has been fetched, oldest first.
+    pub(super) fn run(&self) {
+        while self.run_one(0) {}
+    }
+
+    /// Executes the `which`th of the commands that have been fetched (modulo their number).
+    pub(super) fn run_one(&self, which: usize) -> bool {
+        let mut inside = self.0.borrow_mut();
+        if inside.pending.is_empty() || !inside.ready || inside.faults.fatal || inside.faults.removed {
+            return false;
+        }
+        let at = which % inside.pending.len();
+        let command = inside.pending.remove(at);
+        inside.execute(command);
+        true
+    }
+
+    pub(super) fn fill(&self, frame: u64, byte: u8) {
+        self.0.borrow_mut().frames.insert(frame, vec![byte; FRAME_BYTES]);
+    }
+
+    /// The byte that all of the frame holds; panics when it holds several.
+    pub(super) fn uniform(&self, frame: u64) -> u8 {
+        let inside = self.0.borrow();
+        let bytes = inside.frames.get(&frame).map_or(&[0u8][..], |bytes| bytes);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "frame {frame:#x} is not uniform");
+        bytes[0]
+    }
+
+    /// The power fails: the cache is lost.
+    pub(super) fn power_cut(&self) {
+        self.0.borrow_mut().cache.clear();
+    }
+
+    /// The byte that all of a block would hold after a power cut.
+    pub(super) fn durable_block(&self, block: u64) -> u8 {
+        let cache = std::mem::take(&mut self.0.borrow_mut().cache);
+        let byte = self.block(block);
+        self.0.borrow_mut().cache = cache;
+        byte
+    }
+
+    /// The byte that all of a block holds, through the cache.
+    pub(super) fn block(&self, block: u64) -> u8 {
+        let inside = self.0.borrow();
+        let per_block = (FRAME_BYTES / inside.profile.sector_bytes) as u64;
+        let bytes: Vec<u8> = (block * per_block..(block + 1) * per_block).flat_map(|at| inside.sector(at)).collect();
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "block {block} is not uniform");
+        bytes[0]
+    }
+}
+
+impl Inside {
+    fn read_memory(&self, address: u64, bytes: &mut [u8]) {
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let at = address + i as u64;
+            let frame = self.frames.get(&(at / FRAME_BYTES as u64));
+            *byte = frame.map_or(0, |frame| frame[(at % FRAME_BYTES as u64) as usize]);
+        }
+    }
+
+    fn write_memory(&mut self, address: u64, bytes: &[u8]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            let at = address + i as u64;
+            let frame = self.frames.entry(at / FRAME_BYTES as u64).or_insert_with(|| vec![0; FRAME_BYTES]);
+            frame[(at % FRAME_BYTES as u64) as usize] = *byte;
+        }
+    }
+
+    fn read_word(&self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.read_memory(address, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn sector(&self, at: u64) -> Vec<u8> {
+        let held = self.cache.get(&at).or_else(|| self.durable.get(&at));
+        held.cloned().unwrap_or_else(|| vec![0; self.profile.sector_bytes])
+    }
+
+    fn store(&mut self, at: u64, bytes: Vec<u8>) {
+        let into = if self.cache_on { &mut self.cache } else { &mut self.durable };
+        into.insert(at, bytes);
+    }
+
+    // ---- registers ----------------------------------------------------------------------------------------------
+
+    fn capabilities(&self) -> u64 {
+        u64::from(self.profile.entries - 1) | 1 << 16 | 4 << 24 | u64::from(self.profile.stride) << 32 | 1 << 37
+    }
+
+    fn read_register(&mut self, offset: usize) -> u32 {
+        if self.faults.removed {
+            return u32::MAX;
+        }
+        match offset {
+            0x00 => self.capabilities() as u32,
+            0x04 => (self.capabilities() >> 32) as u32,
+            0x1c => self.read_status(),
+            0x08 | 0x0c | 0x10 | 0x14 | 0x20..=0x34 => self.registers.get(&offset).copied().unwrap_or(0),
+            _ => panic!("register {offset:#x} is not there to be read"),
+        }
+    }
+
+    fn read_status(&mut self) -> u32 {
+        let enabled = self.registers.get(&0x14).is_some_and(|cc| cc & 1 == 1);
+        if self.ready != enabled && !self.faults.stuck {
+            if self.wait > 0 {
+                self.wait -= 1;
+            } else {
+                self.ready = enabled;
+                if enabled {
+                    self.enable();
+                }
+            }
+        }
+        u32::from(self.ready) | u32::from(self.faults.fatal) << 1 | if self.shut_down { 2 << 2 } else { 0 }
+    }
+
+    fn enable(&mut self) {
+        let register = |offset| self.registers.get(&offset).copied().unwrap_or(0);
+        let address = |offset| u64::from(register(offset)) | u64::from(register(offset + 4)) << 32;
+        let sizes = register(0x24);
+        assert_eq!(register(0x14) >> 16 & 0xf, 6, "IOSQES");
+        assert_eq!(register(0x14) >> 20 & 0xf, 4, "IOCQES");
+        assert_eq!(register(0x14) >> 4 & 0x3ff, 0, "command set, page size and arbitration");
+        let submissions = Queue::new(address(0x28), (sizes & 0xfff) + 1);
+        let completions = Queue::new(address(0x30), (sizes >> 16 & 0xfff) + 1);
+        self.admin = (submissions, completions);
+    }
+
+    fn write_register(&mut self, offset: usize, value: u32) {
+        if self.faults.removed {
+            return;
+        }
+        match offset {
+            0x14 => self.configure(value),
+            0x0c => {
+                self.registers.insert(offset, value);
+            }
+            0x24..=0x34 => {
+                assert!(!self.ready, "queue registers change only while the controller is disabled");
+                self.registers.insert(offset, value);
+            }
+            0x1000.. => self.ring(offset, value),
+            _ => panic!("register {offset:#x} is not there to be written"),
+        }
+    }
+
+    fn configure(&mut self, value: u32) {
+        let before = self.registers.insert(0x14, value).unwrap_or(0);
+        if before & 1 == 0 && value & 1 == 1 {
+            assert!(!self.ready, "enabled before RDY was clear");
+            self.wait = self.profile.sluggish;
+        }
+        if before & 1 == 1 && value & 1 == 0 {
+            self.wait = self.profile.sluggish;
+            self.resets += 1;
+            self.reset();
+        }
+        if value >> 14 & 3 == 1 {
+            self.flush();
+            self.shut_down = true;
+        }
+    }
+
+    fn reset(&mut self) {
+        self.pending.clear();
+        self.faults.fatal = false;
+        self.repeated = false;
+        self.shut_down = false;
+        self.io = (Queue::none(), Queue::none());
+        self.admin = (Queue::none(), Queue::none());
+        if self.faults.reset_loses_cache {
+            self.cache.clear();
+        }
+        self.cache_on = self.profile.write_cache;
+    }
+
+    fn ring(&mut self, offset: usize, value: u32) {
+        let stride = 4usize << self.profile.stride;
+        assert_eq!((offset - 0x1000) % stride, 0, "between doorbells");
+        assert!(self.ready, "a doorbell of a disabled controller");
+        self.bells += 1;
+        let (queue, completion) = ((offset - 0x1000) / stride / 2, (offset - 0x1000) / stride % 2 == 1);
+        let pair = match queue {
+            0 => &mut self.admin,
+            1 => &mut self.io,
+            _ => panic!("doorbell of queue {queue}"),
+        };
+        let queue_of = if completion { &mut pair.1 } else { &mut pair.0 };
+        assert!(queue_of.created, "doorbell of a queue that does not exist");
+        assert!(value < queue_of.entries, "doorbell beyond the queue");
+        queue_of.bell = value;
+        if !completion {
+            self.fetch(queue);
+        }
+    }
+
+    fn fetch(&mut self, queue: usize) {
+        loop {
+            let pair = if queue == 0 { &mut self.admin } else { &mut self.io };
+            if pair.0.at == pair.0.bell || self.faults.fatal {
+                return;
+            }
+            let from = pair.0.base + u64::from(pair.0.at) * 64;
+            pair.0.at = (pair.0.at + 1) % pair.0.entries;
+            let mut command = [0; 16];
+            for (i, dword) in command.iter_mut().enumerate() {
+                *dword = (self.read_word(from + i as u64 / 2 * 8) >> (i % 2 * 32)) as u32;
+            }
+            if queue == 0 {
+                self.execute_admin(command);
+            } else {
+                self.pending.push(command);
+            }
+        }
+    }
+
+    // ---- completions --------------------------------------------------------------------------------------------
+
+    fn post(&mut self, queue: usize, identifier: u16, named_queue: u16, status: u16) {
+        let pair = if queue == 0 { &mut self.admin } else { &mut self.io };
+        let head = pair.0.at;
+        let completions = &mut pair.1;
+        let next = (completions.at + 1) % completions.entries;
+        if next == completions.bell {
+            assert!(self.repeated, "the completion queue overflows");
+            return;
+        }
+        let to = completions.base + u64::from(completions.at) * 16;
+        let last = u32::from(status & 0x7ff) << 17 | u32::from(completions.phase) << 16 | u32::from(identifier);
+        completions.at = next;
+        if next == 0 {
+            completions.phase = !completions.phase;
+        }
+        let mut entry = [0; 16];
+        entry[8..12].copy_from_slice(&(u32::from(named_queue) << 16 | head).to_le_bytes());
+        entry[12..].copy_from_slice(&last.to_le_bytes());
+        self.write_memory(to, &entry);
+    }
+
+    /// Junk in the place of the next completion, with the phase of the last round.
+    fn post_stale(&mut self) {
+        let completions = &self.io.1;
+        let to = completions.base + u64::from(completions.at) * 16;
+        let last = u32::from(!completions.phase) << 16 | 0x55;
+        let mut entry = [0xaa; 16];
+        entry[12..].copy_from_slice(&last.to_le_bytes());
+        self.write_memory(to, &entry);
+    }
+
+    // ---- admin commands -----------------------------------------------------------------------------------------
+
+    fn execute_admin(&mut self, command: [u32; 16]) {
+        let identifier = (command[0] >> 16) as u16;
+        let opcode = command[0] as u8;
+        let page = u64::from(command[6]) | u64::from(command[7]) << 32;
+        if let Some((_, status)) = self.faults.refuse_admin.filter(|(refused, _)| *refused == opcode) {
+            return self.post(0, identifier, 0, status);
+        }
+        let status = match opcode {
+            0x06 => self.identify(command, page),
+            0x09 => self.set_features(command),
+            0x05 => {
+                assert_eq!(command[10] & 0xffff, 1, "the first I/O queue");
+                assert_eq!(command[11] & 1, 1, "contiguous");
+                assert!((command[10] >> 16) < self.profile.entries);
+                self.io.1 = Queue::new(page, (command[10] >> 16) + 1);
+                0
+            }
+            0x01 => {
+                assert!(self.io.1.created, "its completion queue comes first");
+                assert_eq!(command[11], 1 << 16 | 1, "contiguous, answered in queue 1");
+                self.io.0 = Queue::new(page, (command[10] >> 16) + 1);
+                0
+            }
+            _ => panic!("admin command {opcode:#x}"),
+        };
+        self.post(0, identifier, 0, status);
+    }
+
+    fn identify(&mut self, command: [u32; 16], page: u64) -> u16 {
+        let mut answer = vec![0u8; FRAME_BYTES];
+        let namespace = self.profile.namespace;
+        match command[10] & 0xff {
+            _ if self.faults.blank_identify => {}
+            0 if command[1] != namespace => {}
+            0 => {
+                answer[..8].copy_from_slice(&self.profile.sectors.to_le_bytes());
+                answer[25] = 2;
+                answer[26] = 1;
+                let format = u32::from(self.profile.metadata_bytes) | self.profile.sector_bytes.trailing_zeros() << 16;
+                answer[132..136].copy_from_slice(&format.to_le_bytes());
+            }
+            1 => {
+                answer[77] = self.profile.mdts;
+                answer[512] = 0x66;
+                answer[513] = 0x44;
+                answer[520..522].copy_from_slice(&self.profile.optional.to_le_bytes());
+                answer[525] = u8::from(self.profile.write_cache);
+            }
+            2 => {
+                assert_eq!(command[1], 0, "list all of them");
+                answer[..4].copy_from_slice(&namespace.to_le_bytes());
+            }
+            other => panic!("identify {other}"),
+        }
+        self.write_memory(page, &answer);
+        0
+    }
+
+    fn set_features(&mut self, command: [u32; 16]) -> u16 {
+        match command[10] {
+            6 => {
+                assert!(self.profile.write_cache, "there is no cache to set");
+                self.cache_on = command[11] & 1 == 1;
+                if !self.cache_on {
+                    self.flush();
+                }
+            }
+            7 => assert_eq!(command[11], 0, "one pair, counted from 0"),
+            other => panic!("feature {other}"),
+        }
+        0
+    }
+
+    // ---- I/O commands -------------------------------------------------------------------------------------------
+
+    fn execute(&mut self, command: [u32; 16]) {
+        let identifier = (command[0] >> 16) as u16;
+        let answer = self.answers.pop_front().unwrap_or(Answer::Truth);
+        self.executed.push(command);
+        match answer {
+            Answer::Status(status) => return self.post(1, identifier, 1, status),
+            Answer::Lost => return,
+            _ => {}
+        }
+        let status = self.perform(command);
+        match answer {
+            Answer::Silence => {}
+            Answer::WrongIdentifier => self.post(1, identifier ^ 0x40, 1, status),
+            Answer::WrongQueue => self.post(1, identifier, 2, status),
+            Answer::WrongPhaseFirst => {
+                self.post_stale();
+                // The driver may look now, and must see nothing; `run_one` posts the truth later.
+                self.answers.push_front(Answer::Truth);
+                self.pending.insert(0, command);
+            }
+            Answer::Twice => {
+                self.repeated = true;
+                self.post(1, identifier, 1, status);
+                self.post(1, identifier, 1, status);
+            }
+            _ => self.post(1, identifier, 1, status),
+        }
+    }
+
+    fn perform(&mut self, command: [u32; 16]) -> u16 {
+        const INVALID_NAMESPACE: u16 = 0x0b;
+        const OUT_OF_RANGE: u16 = 0x80;
+        if command[1] != self.profile.namespace {
+            return INVALID_NAMESPACE;
+        }
+        assert_eq!(command[0] >> 8 & 0xff, 0, "neither fused nor SGL");
+        let first = u64::from(command[10]) | u64::from(command[11]) << 32;
+        let sectors = u64::from(command[12] & 0xffff) + 1;
+        let inside = first.checked_add(sectors).is_some_and(|end| end <= self.profile.sectors);
+        match command[0] as u8 {
+            0x00 => self.flush(),
+            0x01 | 0x02 | 0x08 if !inside => return OUT_OF_RANGE,
+            opcode @ (0x01 | 0x02) => self.transfer(command, opcode == 0x01, first, sectors),
+            0x08 => {
+                assert_ne!(self.profile.optional & 8, 0, "Write Zeroes is not there");
+                for at in first..first + sectors {
+                    self.store(at, vec![0; self.profile.sector_bytes]);
+                }
+            }
+            0x09 => return self.deallocate(command),
+            _ => return 0x01,
+        }
+        0
+    }
+
+    fn flush(&mut self) {
+        let cache = std::mem::take(&mut self.cache);
+        self.durable.extend(cache);
+    }
+
+    fn deallocate(&mut self, command: [u32; 16]) -> u16 {
+        assert_ne!(self.profile.optional & 4, 0, "Dataset Management is not there");
+        assert_eq!((command[10], command[11]), (0, 4), "one range, deallocated");
+        let list = u64::from(command[6]) | u64::from(command[7]) << 32;
+        let count = self.read_word(list) >> 32;
+        let first = self.read_word(list + 8);
+        if first + count > self.profile.sectors {
+            return 0x80;
+        }
+        for at in first..first + count {
+            self.store(at, vec![0; self.profile.sector_bytes]);
+        }
+        0
+    }
+
+    /// The pages of a transfer, by the rules for PRPs.
+    fn pages(&self, command: [u32; 16], bytes: usize) -> Vec<u64> {
+        let entry = |at: usize| u64::from(command[at]) | u64::from(command[at + 1]) << 32;
+        let count = bytes.div_ceil(FRAME_BYTES);
+        let mut pages = vec![entry(6)];
+        match count {
+            1 => {}
+            2 => pages.push(entry(8)),
+            _ => {
+                let list = entry(8);
+                assert_eq!(list % 8, 0);
+                let room = FRAME_BYTES as u64 - list % FRAME_BYTES as u64;
+                assert!((count as u64 - 1) * 8 <= room, "the list leaves its page");
+                pages.extend((0..count as u64 - 1).map(|i| self.read_word(list + i * 8)));
+            }
+        }
+        assert!(pages.iter().all(|page| page % FRAME_BYTES as u64 == 0), "a page with an offset");
+        pages
+    }
+
+    fn transfer(&mut self, command: [u32; 16], write: bool, first: u64, sectors: u64) {
+        let sector_bytes = self.profile.sector_bytes;
+        let bytes = sectors as usize * sector_bytes;
+        if self.profile.mdts != 0 {
+            assert!(bytes <= FRAME_BYTES << self.profile.mdts, "longer than MDTS");
+        }
+        let pages = self.pages(command, bytes);
+        let durable = command[12] >> 30 & 1 == 1;
+        for i in 0..sectors {
+            let offset = i as usize * sector_bytes;
+            let address = pages[offset / FRAME_BYTES] + (offset % FRAME_BYTES) as u64;
+            if write {
+                let mut data = vec![0; sector_bytes];
+                self.read_memory(address, &mut data);
+                self.store(first + i, data.clone());
+                if durable {
+                    self.durable.insert(first + i, data);
+                }
+            } else {
+                let data = self.sector(first + i);
+                self.write_memory(address, &data);
+            }
+        }
+    }
+}
+
+impl Registers for FakeRegisters {
+    fn size_bytes(&self) -> usize {
+        0x2000
+    }
+    fn read_u32(&self, offset: usize) -> u32 {
+        assert!(self.contains(offset, 4));
+        self.0.0.borrow_mut().read_register(offset)
+    }
+    fn write_u32(&self, offset: usize, value: u32) {
+        assert!(self.contains(offset, 4));
+        self.0.0.borrow_mut().write_register(offset, value);
+    }
+}
+
+impl DmaMemory for FakeDma {
+    fn size_bytes(&self) -> usize {
+        self.frames * FRAME_BYTES
+    }
+    /// The frames lie backwards, so that contiguity across them is never there by chance.
+    fn device_address(&self, offset: usize) -> u64 {
+        assert!(offset < self.size_bytes());
+        let frame = self.first_frame - (offset / FRAME_BYTES) as u64;
+        frame * FRAME_BYTES as u64 + (offset % FRAME_BYTES) as u64
+    }
+    fn read_u32(&self, offset: usize) -> u32 {
+        assert_eq!(offset % 4, 0);
+        let word = self.fake.0.borrow().read_word(self.device_address(offset / 8 * 8));
+        (word >> (offset % 8 * 8)) as u32
+    }
+    fn write_u32(&self, offset: usize, value: u32) {
+        assert_eq!(offset % 4, 0);
+        self.fake.0.borrow_mut().write_memory(self.device_address(offset), &value.to_le_bytes());
+    }
+    fn read_u64(&self, offset: usize) -> u64 {
+        assert_eq!(offset % 8, 0);
+        self.fake.0.borrow().read_word(self.device_address(offset))
+    }
+    fn write_u64(&self, offset: usize, value: u64) {
+        assert_eq!(offset % 8, 0);
+        self.fake.0.borrow_mut().write_memory(self.device_address(offset), &value.to_le_bytes());
+    }
+}
