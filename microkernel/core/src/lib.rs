@@ -1,1 +1,42 @@
-//! kernel-core
+//! The kernel as a state machine: capabilities, messages, scheduling, page tables and the epoch cut.
+//!
+//! [`Kernel`] is plain state over [`records`] tables and what is derived from them. Every entry (`syscall`,
+//! `page_fault`, `exception`, `interrupt`, `timer`, `reschedule`) runs to completion in a bounded number of steps on
+//! behalf of one CPU, with the kernel lock held; none blocks. What it needs of the hardware it asks of a [`Machine`],
+//! which `hal` implements on x86_64 and the tests implement on a map. It has no unsafe code, allocates nothing after
+//! [`Kernel::new`], reads no user memory, and never panics on anything a process does.
+//!
+//! Recorded state (law 2) lives in the tables of `object/` and in [`World`]; the rest (queues, child links, free sets,
+//! page tables, the deadline heap) is derived and rebuilt by `resume`.
+//!
+//! Neighbours: `abi` (the contract), `records` (tables), `microkernel/hal` (entry, exit, and the machine).
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
+#![forbid(unsafe_code)]
+
+mod boot;
+mod capability;
+mod decode;
+mod destroy;
+mod device;
+mod epoch;
+mod fault;
+mod first_write;
+mod invariant;
+mod ipc;
+mod kernel;
+mod machine;
+mod object;
+mod queue;
+mod restore;
+mod schedule;
+mod space;
+mod transfer;
+
+pub use boot::{BootProcess, Capacities};
+pub use fault::OrphanFault;
+pub use invariant::Violation;
+pub use kernel::{Cpu, Kernel, World};
+pub use machine::{Machine, TableId};
+pub use object::{
+    Budget, Capability, Counts, Endpoint, Notification, Process, RecordError, State, Thread, VectorState,
+};

@@ -1,0 +1,211 @@
+//! The kernel's first state: tables sized at boot, root budgets, and the first process.
+
+use crate::capability::CapabilityLink;
+use crate::device::Binding;
+use crate::first_write::WriteLog;
+use crate::kernel::{Cpu, WORLD_VERSION, World};
+use crate::object::{HANDLES_MIN, NONE};
+use crate::queue::{Heap, Link, Queue, RunQueues};
+use crate::space::{Space, TablePool};
+use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
+use abi::protocol::service::PORTS_MAX;
+use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status};
+use records::{Arena, IndexSet, Table};
+
+/// How many of everything. The world's part is fixed in its genesis; the rest is this boot's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Capacities {
+    /// Objects of the world: processes, threads, endpoints, notifications, budgets, capability slots.
+    pub world: Counts,
+    /// Volatile objects, likewise.
+    pub volatile: Counts,
+    /// CPUs (1 … 64).
+    pub cpus: u32,
+    /// Page-table pages.
+    pub tables: u32,
+    /// Frames of memory, the highest number plus one.
+    pub frames: u32,
+    /// Entries of the log of first writes.
+    pub log: u32,
+    /// Places of the ring of donated frames.
+    pub donated: u32,
+    /// Interrupts: lines and messages.
+    pub interrupts: u32,
+}
+
+/// What the first process is given.
+#[derive(Clone, Copy, Debug)]
+pub struct BootProcess {
+    /// Its process.
+    pub process: u32,
+    /// Its first thread, stopped until [`Kernel::boot_start`].
+    pub thread: u32,
+}
+
+const CPU: Cpu = Cpu {
+    frame: Thread::FREE.registers,
+    edge: [0; 8],
+    current: NONE,
+    vector_owner: NONE,
+    loaded: NONE,
+    slice_end: 0,
+    armed: None,
+};
+
+/// A set of the indices below `count` in which all are free.
+fn all_free(arena: &mut impl Arena, count: u32) -> IndexSet {
+    let mut set = IndexSet::new(arena, count);
+    set.insert_range(0, count);
+    set
+}
+
+impl Kernel {
+    /// A kernel without processes. Takes all its memory from `arena`, now and never again.
+    ///
+    /// # Panics
+    /// When capacities are beyond what indices can hold, or slots are no multiple of 16: the caller's mistake, at boot.
+    pub fn new(arena: &mut impl Arena, capacities: &Capacities) -> Self {
+        let (world, volatile) = (capacities.world.0, capacities.volatile.0);
+        let [processes, threads, endpoints, notifications, budgets, slots] =
+            core::array::from_fn(|kind| world[kind] + volatile[kind]);
+        assert!(world[5].is_multiple_of(HANDLES_MIN) && slots.is_multiple_of(HANDLES_MIN), "slots come in chunks");
+        assert!((1..=64).contains(&capacities.cpus), "CPUs are bits of a word");
+        let mut kernel = Self {
+            cpus: arena.slab(capacities.cpus as usize, CPU),
+            threads: Table::new(arena, threads, world[1], Thread::FREE),
+            vectors: Table::new(arena, threads, world[1], VectorState::INITIAL),
+            processes: Table::new(arena, processes, world[0], Process::FREE),
+            endpoints: Table::new(arena, endpoints, world[2], Endpoint::FREE),
+            notifications: Table::new(arena, notifications, world[3], Notification::FREE),
+            budgets: Table::new(arena, budgets, world[4], Budget::FREE),
+            capabilities: Table::new(arena, slots, world[5], Capability::EMPTY),
+            world: World {
+                version: WORLD_VERSION,
+                components: VectorState::COMPONENTS as u32,
+                epoch: 0,
+                ticket: 0,
+                time_ns: 0,
+                capacities: world,
+            },
+            ended_world: None,
+            started: false,
+            restored: false,
+            committed: Epoch::NONE,
+            time_offset: 0,
+            stamp: 1,
+            bindings: arena.slab(capacities.interrupts as usize, Binding::NONE),
+            orphan: None,
+            links: arena.slab(threads as usize, Link::UNLINKED),
+            run: RunQueues::new(arena),
+            endpoint_queues: arena.slab(endpoints as usize, Queue::EMPTY),
+            notification_queues: arena.slab(notifications as usize, Queue::EMPTY),
+            deadlines: Heap::new(arena, threads),
+            capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
+            revoking: 0,
+            free_processes: all_free(arena, processes),
+            free_threads: all_free(arena, threads),
+            free_endpoints: all_free(arena, endpoints),
+            free_notifications: all_free(arena, notifications),
+            free_budgets: all_free(arena, budgets),
+            free_chunks: all_free(arena, slots / HANDLES_MIN),
+            free_slots: IndexSet::new(arena, slots),
+            ports: [NONE; PORTS_MAX],
+            spaces: arena.slab(processes as usize, Space::NONE),
+            pool: TablePool::new(arena, capacities.tables),
+            frames: arena.slab(capacities.frames as usize, 0),
+            log: WriteLog::new(arena, capacities.log, capacities.donated),
+        };
+        kernel.add_root_budget(0, capacities.world);
+        kernel.add_root_budget(world[4], capacities.volatile);
+        kernel
+    }
+
+    /// The root budget at `index`, which takes one budget's place itself.
+    fn add_root_budget(&mut self, index: u32, mut left: Counts) {
+        if left.0[4] == 0 {
+            return;
+        }
+        left.0[4] -= 1;
+        self.free_budgets.remove(index);
+        *self.budgets.change(index) = Budget { left, generation: 1, life: 1, ..Budget::FREE };
+    }
+
+    /// Makes the first process, with `handles` handles, and its stopped thread, with the highest priority.
+    pub fn boot_process(
+        &mut self,
+        m: &mut impl Machine,
+        handles: u64,
+        entry: u64,
+        stack: u64,
+        argument: u64,
+    ) -> Result<BootProcess, Status> {
+        let budget = self.budgets.world();
+        let (process, process_generation) = self.create_process(m, budget, false, handles)?;
+        let thread =
+            self.free_threads.take_first(self.threads.world(), self.threads.len()).ok_or(Status::TablesExhausted)?;
+        let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
+        *self.threads.change(thread) =
+            Thread { generation: 1, process, state: State::Stopped, priority: u8::MAX, registers, ..Thread::FREE };
+        for (kind, object, generation) in [
+            (Kind::Process, process, process_generation),
+            (Kind::Thread, thread, 1),
+            (Kind::Budget, budget, 1),
+            (Kind::Budget, 0, 1),
+            (Kind::Epoch, 0, 0),
+        ] {
+            // In this order they come to lie at the handles that `abi::boot_info` promises.
+            let rights = kind.rights().bits();
+            self.place(process, Capability { kind: kind as u8, rights, object, generation, ..Capability::EMPTY })?;
+        }
+        self.boot_range(process, Kind::Interrupt, 0, self.bindings.len() as u32, true)?;
+        self.boot_range(process, Kind::IoPorts, 0, 0x1_0000, true)?;
+        Ok(BootProcess { process, thread })
+    }
+
+    /// Gives the first process a range of memory, interrupts or ports: in the lowest empty slot.
+    pub fn boot_range(
+        &mut self,
+        process: u32,
+        kind: Kind,
+        first: u32,
+        count: u32,
+        write: bool,
+    ) -> Result<Handle, Status> {
+        let mut rights = kind.rights();
+        rights.set(Rights::MEMORY_WRITE, kind == Kind::Memory && write);
+        let badge = Capability::range_badge(first, count);
+        self.place(process, Capability { kind: kind as u8, rights: rights.bits(), badge, ..Capability::EMPTY })
+    }
+
+    /// Gives the first process a range of memory at a handle of its own choosing.
+    pub fn boot_memory_at(&mut self, process: u32, handle: Handle, first: u32, count: u32) -> Result<(), Status> {
+        let table = self.processes.get(process);
+        let slot = table.slots + u32::from(handle.0);
+        if u32::from(handle.0) >= table.slot_count || !self.free_slots.remove(slot) {
+            return Err(Status::BadHandle);
+        }
+        let badge = Capability::range_badge(first, count);
+        let rights = Kind::Memory.rights().bits();
+        self.fill(slot, Capability { kind: Kind::Memory as u8, rights, badge, ..Capability::EMPTY });
+        Ok(())
+    }
+
+    /// Maps a frame into the first process.
+    pub fn boot_map(
+        &mut self,
+        m: &mut impl Machine,
+        process: u32,
+        address: u64,
+        frame: u32,
+        flags: MapFlags,
+    ) -> Result<(), Status> {
+        Self::check_range(address, 1)?;
+        self.map_page(m, process, address, frame, flags).map(|_| ())
+    }
+
+    /// Starts the first process's thread and dispatches `cpu`.
+    pub fn boot_start(&mut self, m: &mut impl Machine, cpu: usize, boot: BootProcess) {
+        self.wake(boot.thread);
+        self.dispatch(m, cpu);
+    }
+}

@@ -1,0 +1,388 @@
+//! Capabilities: looking them up, placing, copying, dropping and revoking them.
+//!
+//! Invariants:
+//! 1. The child links are exactly the parents, read the other way.
+//! 2. A child has no right that its parent lacks, no range outside it, and is deeper.
+//! 3. A capability of a world process has no volatile parent, and refers to an object of the world.
+//! 4. `revoking` counts the slots that are dying.
+
+use crate::decode::Answer;
+use crate::kernel::Caller;
+use crate::object::{DEPTH_MAX, NONE};
+use crate::{Capability, Kernel, State};
+use abi::{Handle, Kind, Rights, Status};
+
+/// Descendants that one step of a revoke removes.
+const REVOKE_STEP_MAX: usize = 8;
+
+/// A slot's place in the derivation tree, and whose slot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CapabilityLink {
+    pub(crate) child: u32,
+    pub(crate) next: u32,
+    pub(crate) prev: u32,
+    /// Process whose slot it is.
+    pub(crate) process: u32,
+}
+
+impl CapabilityLink {
+    pub(crate) const UNLINKED: Self = Self { child: NONE, next: NONE, prev: NONE, process: NONE };
+}
+
+impl Kernel {
+    /// The slot that `handle` names in `process`, if the capability there allows `needed` and its object lives.
+    pub(crate) fn look_up(&self, process: u32, handle: Handle, needed: Rights) -> Result<u32, Status> {
+        let table = self.processes.get(process);
+        if u32::from(handle.0) >= table.slot_count {
+            return Err(Status::BadHandle);
+        }
+        let slot = table.slots + u32::from(handle.0);
+        let capability = self.capabilities.get(slot);
+        let Some(kind) = capability.kind() else { return Err(Status::BadHandle) };
+        if !capability.rights().contains(needed) {
+            let other_kind = !kind.rights().contains(needed);
+            return Err(if other_kind { Status::WrongKind } else { Status::MissingRight });
+        }
+        if self.revoking > 0 && self.is_dying(slot) {
+            return Err(Status::Revoked);
+        }
+        if !self.object_lives(capability) {
+            return Err(Status::PeerDied);
+        }
+        Ok(slot)
+    }
+
+    /// Whether a capability or one it was derived from is being revoked.
+    pub(crate) fn is_dying(&self, slot: u32) -> bool {
+        let mut at = slot;
+        for _ in 0..=DEPTH_MAX {
+            let capability = self.capabilities.get(at);
+            if capability.dying != 0 {
+                return true;
+            }
+            if capability.parent == NONE {
+                return false;
+            }
+            at = capability.parent;
+        }
+        true
+    }
+
+    /// Whether the object of a capability is the one that it was made for.
+    pub(crate) fn object_lives(&self, capability: &Capability) -> bool {
+        let (object, generation) = (capability.object, capability.generation);
+        match capability.kind() {
+            Some(Kind::Endpoint) => {
+                self.endpoints.try_get(object).is_some_and(|e| e.generation == generation && e.life != 0)
+            }
+            Some(Kind::Notification) => {
+                self.notifications.try_get(object).is_some_and(|n| n.generation == generation && n.life != 0)
+            }
+            Some(Kind::Thread) => {
+                self.threads.try_get(object).is_some_and(|t| t.generation == generation && t.state != State::Free)
+            }
+            Some(Kind::Process) => {
+                self.processes.try_get(object).is_some_and(|p| p.generation == generation && p.exists())
+            }
+            Some(Kind::Budget) => {
+                self.budgets.try_get(object).is_some_and(|b| b.generation == generation && b.life != 0)
+            }
+            // Whether the call still waits is the reply's business, and says so with an error of its own.
+            Some(Kind::Reply) => self.threads.try_get(object).is_some(),
+            Some(Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => true,
+            None => false,
+        }
+    }
+
+    /// Whether the object of a capability belongs to the world.
+    pub(crate) fn is_world_object(&self, capability: &Capability) -> bool {
+        let bound = match capability.kind() {
+            Some(Kind::Endpoint) => self.endpoints.world(),
+            Some(Kind::Notification) => self.notifications.world(),
+            Some(Kind::Thread | Kind::Reply) => self.threads.world(),
+            Some(Kind::Process) => self.processes.world(),
+            Some(Kind::Budget) => self.budgets.world(),
+            _ => 0,
+        };
+        capability.object < bound
+    }
+
+    /// Law 3: whether `process` may hold this capability.
+    pub(crate) fn may_hold(&self, process: u32, capability: &Capability) -> bool {
+        !self.is_world_process(process)
+            || capability.kind().is_some_and(Kind::may_enter_world) && self.is_world_object(capability)
+    }
+
+    /// Empty slots of `process`, counted up to `enough`.
+    pub(crate) fn has_room(&self, process: u32, enough: usize) -> bool {
+        let table = self.processes.get(process);
+        let end = table.slots + table.slot_count;
+        let mut from = table.slots + 1;
+        for _ in 0..enough {
+            match self.free_slots.first_from(from).filter(|&slot| slot < end) {
+                Some(slot) => from = slot + 1,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Puts a capability into the lowest empty slot of `process`; its parent is linked.
+    pub(crate) fn place(&mut self, process: u32, capability: Capability) -> Result<Handle, Status> {
+        let table = *self.processes.get(process);
+        // The null handle names nothing, so slot 0 stays empty.
+        let free = self.free_slots.take_first(table.slots + 1, table.slots + table.slot_count);
+        let slot = free.ok_or(Status::TableFull)?;
+        self.fill(slot, capability);
+        Ok(Handle((slot - table.slots) as u16))
+    }
+
+    /// Fills an empty slot that has been taken from the free set.
+    pub(crate) fn fill(&mut self, slot: u32, capability: Capability) {
+        *self.capabilities.change(slot) = capability;
+        self.link_child(slot);
+    }
+
+    /// Links a slot below its parent.
+    pub(crate) fn link_child(&mut self, slot: u32) {
+        let parent = self.capabilities.get(slot).parent;
+        let process = self.capability_links[slot as usize].process;
+        let mut link = CapabilityLink { process, ..CapabilityLink::UNLINKED };
+        link.child = self.capability_links[slot as usize].child;
+        if parent != NONE {
+            link.next = self.capability_links[parent as usize].child;
+            if link.next != NONE {
+                self.capability_links[link.next as usize].prev = slot;
+            }
+            self.capability_links[parent as usize].child = slot;
+        }
+        self.capability_links[slot as usize] = link;
+    }
+
+    fn unlink_child(&mut self, slot: u32) {
+        let parent = self.capabilities.get(slot).parent;
+        let CapabilityLink { next, prev, .. } = self.capability_links[slot as usize];
+        if parent != NONE && prev == NONE {
+            self.capability_links[parent as usize].child = next;
+        }
+        if prev != NONE {
+            self.capability_links[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.capability_links[next as usize].prev = prev;
+        }
+        let link = &mut self.capability_links[slot as usize];
+        (link.next, link.prev) = (NONE, NONE);
+    }
+
+    /// Where a copy of `slot` that `process` will hold hangs in the derivation tree: below the original, or, when a
+    /// capability enters the world from a volatile process, below its object.
+    pub(crate) fn parent_for(&self, process: u32, slot: u32) -> (u32, u8) {
+        let holder = self.capability_links[slot as usize].process;
+        if self.is_world_process(process) && !self.is_world_process(holder) {
+            return (NONE, 0);
+        }
+        (slot, self.capabilities.get(slot).depth + 1)
+    }
+
+    /// One empty slot, made from one full one: children go to the parent, a Reply is dropped with `reply_status`.
+    /// At most [`REVOKE_STEP_MAX`] children are moved; `false`: call again.
+    pub(crate) fn empty_slot(&mut self, slot: u32, reply_status: Status) -> bool {
+        for _ in 0..REVOKE_STEP_MAX {
+            let child = self.capability_links[slot as usize].child;
+            if child == NONE {
+                self.clear_leaf(slot, reply_status);
+                return true;
+            }
+            self.reparent_to_grandparent(child);
+        }
+        false
+    }
+
+    /// Makes the parent of its parent the parent of `child`.
+    fn reparent_to_grandparent(&mut self, child: u32) {
+        let parent = self.capabilities.get(child).parent;
+        let grandparent = self.capabilities.get(parent).parent;
+        self.unlink_child(child);
+        self.capabilities.change(child).parent = grandparent;
+        self.link_child(child);
+    }
+
+    /// Empties a slot without children.
+    fn clear_leaf(&mut self, slot: u32, reply_status: Status) {
+        let capability = *self.capabilities.get(slot);
+        self.unlink_child(slot);
+        if capability.dying != 0 {
+            self.revoking -= 1;
+        }
+        *self.capabilities.change(slot) = Capability::EMPTY;
+        self.free_slots.insert(slot);
+        if capability.kind() == Some(Kind::Reply) {
+            self.void_reply(capability.object, capability.generation, reply_status);
+        }
+    }
+
+    /// Moves a capability into a slot of another process; its children go along while they may.
+    pub(crate) fn move_capability(&mut self, slot: u32, process: u32) -> Result<Handle, Status> {
+        let crosses =
+            self.is_world_process(self.capability_links[slot as usize].process) != self.is_world_process(process);
+        let mut capability = *self.capabilities.get(slot);
+        if crosses {
+            // A world capability must not hang below a volatile one, and what enters the world hangs below its object.
+            let parent = if self.is_world_process(process) { NONE } else { capability.parent };
+            capability.depth = if parent == NONE { 0 } else { capability.depth };
+            capability.parent = parent;
+        }
+        let handle = self.place(process, capability)?;
+        let target = self.processes.get(process).slots + u32::from(handle.0);
+        while self.capability_links[slot as usize].child != NONE {
+            let child = self.capability_links[slot as usize].child;
+            if crosses {
+                self.reparent_to_grandparent(child);
+            } else {
+                self.unlink_child(child);
+                self.capabilities.change(child).parent = target;
+                self.link_child(child);
+            }
+        }
+        self.unlink_child(slot);
+        *self.capabilities.change(slot) = Capability::EMPTY;
+        self.free_slots.insert(slot);
+        Ok(handle)
+    }
+
+    /// System call `Copy`.
+    pub(crate) fn copy(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::COPY)?;
+        let arguments = self.cpus[caller.cpu].frame;
+        let rights = Rights::from_bits_truncate(arguments.rdi as u32);
+        let copy =
+            self.derive(slot, caller.process, rights, arguments.words[0], (arguments.words[1], arguments.words[2]))?;
+        let handle = self.place(caller.process, copy)?;
+        self.cpus[caller.cpu].frame.rdi = u64::from(handle.0);
+        Ok(Answer::Done)
+    }
+
+    /// A copy of `slot` for `process`: fewer rights, a badge if it has none, a part of its range.
+    pub(crate) fn derive(
+        &self,
+        slot: u32,
+        process: u32,
+        rights: Rights,
+        badge: u64,
+        part: (u64, u64),
+    ) -> Result<Capability, Status> {
+        let mut copy = *self.capabilities.get(slot);
+        let kind = copy.kind().ok_or(Status::BadHandle)?;
+        copy.rights &= rights.bits();
+        copy.dying = 0;
+        (copy.parent, copy.depth) = self.parent_for(process, slot);
+        if copy.depth > DEPTH_MAX {
+            return Err(Status::TablesExhausted);
+        }
+        if Capability::has_range(kind) {
+            let (first, count) = copy.range();
+            let (offset, length) = if part == (0, 0) { (0, u64::from(count)) } else { part };
+            let end = offset.checked_add(length).ok_or(Status::BadRange)?;
+            if badge != 0 || length == 0 || end > u64::from(count) {
+                return Err(if badge != 0 { Status::BadArgument } else { Status::BadRange });
+            }
+            copy.badge = Capability::range_badge(first + offset as u32, length as u32);
+        } else if part != (0, 0) || badge > abi::BADGE_MAX || badge != 0 && copy.badge != 0 {
+            return Err(Status::BadArgument);
+        } else if badge != 0 {
+            copy.badge = badge;
+        }
+        if !self.may_hold(process, &copy) {
+            return Err(Status::WorldClosed);
+        }
+        Ok(copy)
+    }
+
+    /// System call `Drop`.
+    pub(crate) fn drop_handle(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let table = self.processes.get(caller.process);
+        let slot = table.slots + u32::from(handle.0);
+        if u32::from(handle.0) >= table.slot_count || self.capabilities.get(slot).kind == 0 {
+            return Err(Status::BadHandle);
+        }
+        if self.empty_slot(slot, Status::Abandoned) { Ok(Answer::Done) } else { Ok(self.restart_call(caller)) }
+    }
+
+    /// System call `Revoke`: the root dies first, then its descendants go in steps.
+    pub(crate) fn revoke(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let table = self.processes.get(caller.process);
+        let slot = table.slots + u32::from(handle.0);
+        if u32::from(handle.0) >= table.slot_count || self.capabilities.get(slot).kind == 0 {
+            return Err(Status::BadHandle);
+        }
+        let capability = self.capabilities.get(slot);
+        if !capability.rights().contains(Rights::REVOKE) {
+            return Err(Status::MissingRight);
+        }
+        if capability.dying == 0 {
+            if self.revoking > 0 && self.is_dying(slot) {
+                return Err(Status::Revoked);
+            }
+            self.capabilities.change(slot).dying = 1;
+            self.revoking += 1;
+        }
+        for _ in 0..REVOKE_STEP_MAX {
+            let mut leaf = slot;
+            while self.capability_links[leaf as usize].child != NONE {
+                leaf = self.capability_links[leaf as usize].child;
+            }
+            if leaf == slot {
+                self.capabilities.change(slot).dying = 0;
+                self.revoking -= 1;
+                return Ok(Answer::Done);
+            }
+            self.clear_leaf(leaf, Status::Revoked);
+        }
+        Ok(self.restart_call(caller))
+    }
+
+    /// Leaves the thread about to make the same call again.
+    pub(crate) fn restart_call(&mut self, caller: Caller) -> Answer {
+        let frame = &mut self.cpus[caller.cpu].frame;
+        frame.rip = frame.rip.wrapping_sub(SYSCALL_BYTES);
+        Answer::Keep
+    }
+
+    /// System call `Identify`.
+    pub(crate) fn identify(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::empty())?;
+        let capability = *self.capabilities.get(slot);
+        let kind = capability.kind().ok_or(Status::BadHandle)?;
+        let world = self.is_world_object(&capability);
+        let ranged = Capability::has_range(kind);
+        let (first, count) = capability.range();
+        let frame = &mut self.cpus[caller.cpu].frame;
+        frame.rdi = u64::from(capability.kind) | u64::from(world) << 8;
+        frame.words[0] = u64::from(capability.rights);
+        frame.words[1] = if ranged { 0 } else { capability.badge };
+        frame.words[2] = u64::from(capability.object) | u64::from(capability.generation) << 32;
+        frame.words[3] = if ranged { u64::from(first) } else { 0 };
+        frame.words[4] = if ranged { u64::from(count) } else { 0 };
+        Ok(Answer::Done)
+    }
+
+    /// System call `Grant`.
+    pub(crate) fn grant(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let target = self.look_up(caller.process, handle, Rights::PROCESS_GRANT)?;
+        let process = self.capabilities.get(target).object;
+        if self.processes.get(process).dying != 0 {
+            return Err(Status::PeerDied);
+        }
+        let frame = self.cpus[caller.cpu].frame;
+        let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::COPY)?;
+        let rights = Rights::from_bits_truncate(frame.rdi as u32);
+        let copy = self.derive(slot, process, rights, frame.words[0], (0, 0))?;
+        let given = self.place(process, copy).map_err(|_| Status::PeerTableFull)?;
+        self.cpus[caller.cpu].frame.rdi = u64::from(given.0);
+        Ok(Answer::Done)
+    }
+}
+
+/// Bytes of the `syscall` instruction.
+pub(crate) const SYSCALL_BYTES: u64 = 2;

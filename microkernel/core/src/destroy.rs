@@ -1,0 +1,457 @@
+//! Making, starting, stopping and destroying objects. Destruction goes in bounded steps.
+
+use crate::decode::Answer;
+use crate::kernel::Caller;
+use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE};
+use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
+use abi::{Handle, Kind, Registers, Rights, Status};
+
+/// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
+const STEP_MAX: usize = 8;
+
+/// Makes the lowest free index of a table's world part, or of its volatile part, taken.
+macro_rules! take_index {
+    ($set:expr, $table:expr, $world:expr) => {{
+        let (from, to) = if $world { (0, $table.world()) } else { ($table.world(), $table.len()) };
+        $set.take_first(from, to).ok_or(Status::TablesExhausted)
+    }};
+}
+
+impl Kernel {
+    /// System call `Create`.
+    pub(crate) fn create(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::BUDGET_SPEND)?;
+        let budget = self.capabilities.get(slot).object;
+        let world = budget < self.budgets.world();
+        let frame = self.cpus[caller.cpu].frame;
+        let kind = u8::try_from(frame.rdi).ok().and_then(Kind::from_bits).ok_or(Status::BadArgument)?;
+        // The result needs a slot; checked before anything is made.
+        if !self.has_room(caller.process, 1) {
+            return Err(Status::TableFull);
+        }
+        let (object, generation) = match kind {
+            Kind::Process => self.create_process(m, budget, world, frame.words[0])?,
+            Kind::Thread => {
+                let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::PROCESS_THREADS)?;
+                let process = self.capabilities.get(slot).object;
+                let highest = self.threads.get(caller.thread).priority;
+                self.create_thread(budget, world, process, &frame.words, highest)?
+            }
+            Kind::Endpoint => self.create_endpoint(budget, world, frame.words[0])?,
+            Kind::Notification => self.create_notification(budget, world)?,
+            Kind::Budget => self.split_budget(budget, world, &frame.words)?,
+            _ => return Err(Status::BadArgument),
+        };
+        let rights = kind.rights().bits();
+        let root = Capability { kind: kind as u8, rights, object, generation, ..Capability::EMPTY };
+        let made = self.place(caller.process, root)?;
+        self.cpus[caller.cpu].frame.rdi = u64::from(made.0);
+        Ok(Answer::Done)
+    }
+
+    /// Takes counts from a budget.
+    fn charge(&mut self, budget: u32, counts: Counts) -> Result<(), Status> {
+        let left = self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let record = self.budgets.change(budget);
+        record.left = left;
+        record.used = record.used.plus(counts);
+        Ok(())
+    }
+
+    /// Gives counts back to the budget they were taken from.
+    fn refund(&mut self, budget: u32, counts: Counts) {
+        if budget == NONE {
+            return;
+        }
+        let record = self.budgets.change(budget);
+        record.left = record.left.plus(counts);
+        record.used = record.used.minus(counts).unwrap_or(record.used);
+    }
+
+    pub(crate) fn create_process(
+        &mut self,
+        m: &mut impl Machine,
+        budget: u32,
+        world: bool,
+        handles: u64,
+    ) -> Result<(u32, u32), Status> {
+        if handles > u64::from(HANDLES_MAX) {
+            return Err(Status::BadArgument);
+        }
+        let slot_count = (handles as u32).next_power_of_two().max(HANDLES_MIN);
+        let counts = Counts::one(Kind::Process, slot_count);
+        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let (from, to) =
+            if world { (0, self.capabilities.world()) } else { (self.capabilities.world(), self.capabilities.len()) };
+        let unit = HANDLES_MIN;
+        let run =
+            self.free_chunks.find_run(from / unit, to / unit, slot_count / unit).ok_or(Status::TablesExhausted)?;
+        let process = take_index!(self.free_processes, self.processes, world)?;
+        if let Err(status) = self.create_space(m, process) {
+            self.free_processes.insert(process);
+            return Err(status);
+        }
+        self.charge(budget, counts)?;
+        for chunk in run..run + slot_count / unit {
+            self.free_chunks.remove(chunk);
+        }
+        let slots = run * unit;
+        self.own_slots(process, slots, slot_count);
+        let generation = self.processes.get(process).generation + 1;
+        *self.processes.change(process) = Process { generation, slots, slot_count, budget, ..Process::FREE };
+        Ok((process, generation))
+    }
+
+    /// Makes empty slots a process's own. The first is the null handle's and stays out of the free set.
+    pub(crate) fn own_slots(&mut self, process: u32, slots: u32, slot_count: u32) {
+        for slot in slots..slots + slot_count {
+            self.capability_links[slot as usize].process = process;
+            if slot != slots && self.capabilities.get(slot).kind == 0 {
+                self.free_slots.insert(slot);
+            }
+        }
+    }
+
+    fn create_thread(
+        &mut self,
+        budget: u32,
+        world: bool,
+        process: u32,
+        arguments: &[u64; 8],
+        highest: u8,
+    ) -> Result<(u32, u32), Status> {
+        let [entry, stack, argument, priority, ..] = *arguments;
+        let priority =
+            u8::try_from(priority).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
+        if world != self.is_world_process(process) {
+            return Err(Status::WorldClosed);
+        }
+        if self.processes.get(process).dying != 0 {
+            return Err(Status::PeerDied);
+        }
+        if entry >= abi::USER_END || stack >= abi::USER_END {
+            return Err(Status::BadAddress);
+        }
+        let counts = Counts::one(Kind::Thread, 0);
+        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let thread = take_index!(self.free_threads, self.threads, world)?;
+        self.charge(budget, counts)?;
+        let Thread { generation, call_sequence, .. } = *self.threads.get(thread);
+        let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
+        *self.threads.change(thread) = Thread {
+            generation: generation + 1,
+            call_sequence,
+            process,
+            budget,
+            state: State::Stopped,
+            priority,
+            registers,
+            ..Thread::FREE
+        };
+        *self.vectors.change(thread) = VectorState::INITIAL;
+        Ok((thread, generation + 1))
+    }
+
+    fn create_endpoint(&mut self, budget: u32, world: bool, service: u64) -> Result<(u32, u32), Status> {
+        let service = u32::try_from(service).map_err(|_| Status::BadArgument)?;
+        // Only the world has ports, and a service has one.
+        let place = self.ports.iter().position(|&port| port == NONE);
+        let place = if service == 0 { None } else { Some(place.ok_or(Status::TablesExhausted)?) };
+        if service != 0 && (!world || self.port_of(service).is_some()) {
+            return Err(Status::BadArgument);
+        }
+        let counts = Counts::one(Kind::Endpoint, 0);
+        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let endpoint = take_index!(self.free_endpoints, self.endpoints, world)?;
+        self.charge(budget, counts)?;
+        if let Some(place) = place {
+            self.ports[place] = endpoint;
+        }
+        let generation = self.endpoints.get(endpoint).generation + 1;
+        *self.endpoints.change(endpoint) = Endpoint { generation, service, budget, life: 1 };
+        Ok((endpoint, generation))
+    }
+
+    /// The port with this service id.
+    pub(crate) fn port_of(&self, service: u32) -> Option<u32> {
+        self.ports.iter().copied().find(|&port| port != NONE && self.endpoints.get(port).service == service)
+    }
+
+    fn create_notification(&mut self, budget: u32, world: bool) -> Result<(u32, u32), Status> {
+        let counts = Counts::one(Kind::Notification, 0);
+        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let notification = take_index!(self.free_notifications, self.notifications, world)?;
+        self.charge(budget, counts)?;
+        let generation = self.notifications.get(notification).generation + 1;
+        *self.notifications.change(notification) = Notification { generation, budget, life: 1, ..Notification::FREE };
+        Ok((notification, generation))
+    }
+
+    fn split_budget(&mut self, parent: u32, world: bool, arguments: &[u64; 8]) -> Result<(u32, u32), Status> {
+        let mut given = Counts::default();
+        for (count, &argument) in given.0.iter_mut().zip(arguments) {
+            *count = u32::try_from(argument).map_err(|_| Status::BadArgument)?;
+        }
+        let mut counts = given;
+        counts.0[4] = counts.0[4].checked_add(1).ok_or(Status::BadArgument)?;
+        self.budgets.get(parent).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let budget = take_index!(self.free_budgets, self.budgets, world)?;
+        self.charge(parent, counts)?;
+        let generation = self.budgets.get(budget).generation + 1;
+        *self.budgets.change(budget) = Budget { left: given, generation, budget: parent, life: 1, ..Budget::FREE };
+        Ok((budget, generation))
+    }
+
+    /// System call `Start`.
+    pub(crate) fn start(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let thread = self.controlled(caller, handle)?;
+        let record = self.threads.get(thread);
+        if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
+            return Err(Status::WrongState);
+        }
+        self.wake(thread);
+        Ok(Answer::Done)
+    }
+
+    /// System call `Stop`.
+    pub(crate) fn stop(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let thread = self.controlled(caller, handle)?;
+        if matches!(self.threads.get(thread).state, State::Stopped | State::Free) {
+            return Ok(Answer::Done);
+        }
+        let waits = !matches!(self.threads.get(thread).state, State::Ready | State::Faulting | State::AwaitFault);
+        self.unqueue(thread);
+        if waits {
+            self.finish(thread, Status::Cancelled);
+        }
+        let record = self.threads.change(thread);
+        record.state = State::Stopped;
+        record.object = NONE;
+        self.take_off_cpu(m, caller, thread)
+    }
+
+    /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.
+    fn take_off_cpu(&mut self, m: &mut impl Machine, caller: Caller, thread: u32) -> Result<Answer, Status> {
+        match self.links[thread as usize].cpu {
+            NONE => Ok(Answer::Done),
+            cpu if cpu as usize == caller.cpu => {
+                self.finish(thread, Status::Ok);
+                self.park(m, caller.cpu);
+                Ok(Answer::Keep)
+            }
+            cpu => {
+                m.kick(cpu as usize);
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    /// System call `SetPriority`.
+    pub(crate) fn set_priority(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let thread = self.controlled(caller, handle)?;
+        let highest = self.threads.get(caller.thread).priority;
+        let asked = self.cpus[caller.cpu].frame.rdi;
+        let priority = u8::try_from(asked).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
+        let queued = self.links[thread as usize].queued && self.threads.get(thread).state == State::Ready;
+        if queued {
+            self.unqueue(thread);
+        }
+        self.threads.change(thread).priority = priority;
+        if queued {
+            self.wake(thread);
+        }
+        Ok(Answer::Done)
+    }
+
+    fn controlled(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::THREAD_CONTROL)?;
+        Ok(self.capabilities.get(slot).object)
+    }
+
+    /// System call `SetMemoryPort`.
+    pub(crate) fn set_memory_port(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::PROCESS_GRANT)?;
+        let process = self.capabilities.get(slot).object;
+        let frame = self.cpus[caller.cpu].frame;
+        let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::SEND)?;
+        let port = *self.capabilities.get(slot);
+        if frame.rdi > abi::BADGE_MAX {
+            return Err(Status::BadArgument);
+        }
+        if !self.may_hold(process, &port) {
+            return Err(Status::WorldClosed);
+        }
+        let record = self.processes.change(process);
+        record.port = port.object;
+        record.port_generation = port.generation;
+        record.port_badge = frame.rdi;
+        Ok(Answer::Done)
+    }
+
+    /// System call `Destroy`.
+    pub(crate) fn destroy(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::DESTROY)?;
+        let Capability { object, .. } = *self.capabilities.get(slot);
+        let done = match self.capabilities.get(slot).kind() {
+            Some(Kind::Endpoint) => self.destroy_endpoint(object),
+            Some(Kind::Notification) => self.destroy_notification(object),
+            Some(Kind::Thread) => {
+                self.end_thread(m, caller.cpu, object);
+                true
+            }
+            // A process cannot take the steps of its own end: whoever started it does.
+            Some(Kind::Process) if object == caller.process => return Err(Status::WrongState),
+            Some(Kind::Process) => self.destroy_process(m, caller.cpu, object),
+            Some(Kind::Budget) => self.destroy_budget(object)?,
+            _ => return Err(Status::WrongKind),
+        };
+        if self.cpus[caller.cpu].current == NONE {
+            // It destroyed itself: nobody is left to be told.
+            return Ok(Answer::Keep);
+        }
+        if done { Ok(Answer::Done) } else { Ok(self.restart_call(caller)) }
+    }
+
+    fn destroy_endpoint(&mut self, endpoint: u32) -> bool {
+        self.endpoints.change(endpoint).life = 2;
+        for _ in 0..STEP_MAX {
+            let Some(thread) = self.endpoint_queues[endpoint as usize].first() else {
+                let Endpoint { generation, budget, .. } = *self.endpoints.get(endpoint);
+                *self.endpoints.change(endpoint) = Endpoint { generation, ..Endpoint::FREE };
+                if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
+                    self.ports[place] = NONE;
+                }
+                self.free_endpoints.insert(endpoint);
+                self.refund(budget, Counts::one(Kind::Endpoint, 0));
+                return true;
+            };
+            if self.threads.get(thread).state == State::Faulting {
+                // Nobody serves its memory any more: it cannot go on.
+                self.unqueue(thread);
+                let record = self.threads.change(thread);
+                record.state = State::Stopped;
+                record.object = NONE;
+            } else {
+                self.wake_with(thread, Status::PeerDied);
+            }
+        }
+        false
+    }
+
+    fn destroy_notification(&mut self, notification: u32) -> bool {
+        self.notifications.change(notification).life = 2;
+        for _ in 0..STEP_MAX {
+            let Some(thread) = self.notification_queues[notification as usize].first() else {
+                let bound = self.notifications.get(notification).bound;
+                if bound != NONE {
+                    self.unbind(bound);
+                }
+                let Notification { generation, budget, .. } = *self.notifications.get(notification);
+                *self.notifications.change(notification) = Notification { generation, ..Notification::FREE };
+                self.free_notifications.insert(notification);
+                self.refund(budget, Counts::one(Kind::Notification, 0));
+                return true;
+            };
+            self.wake_with(thread, Status::PeerDied);
+        }
+        false
+    }
+
+    fn destroy_budget(&mut self, budget: u32) -> Result<bool, Status> {
+        let record = *self.budgets.get(budget);
+        if record.used != Counts::default() || record.budget == NONE {
+            return Err(Status::WrongState);
+        }
+        let mut counts = record.left;
+        counts.0[4] += 1;
+        *self.budgets.change(budget) = Budget { generation: record.generation, ..Budget::FREE };
+        self.free_budgets.insert(budget);
+        self.refund(record.budget, counts);
+        Ok(true)
+    }
+
+    /// Ends a thread. False when another CPU still runs it: that CPU has been told, call again.
+    pub(crate) fn end_thread(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) -> bool {
+        let record = *self.threads.get(thread);
+        if record.state == State::Free {
+            return true;
+        }
+        self.unqueue(thread);
+        let runs_on = self.links[thread as usize].cpu;
+        if runs_on != NONE && runs_on as usize != cpu {
+            let record = self.threads.change(thread);
+            (record.state, record.object) = (State::Stopped, NONE);
+            m.kick(runs_on as usize);
+            return false;
+        }
+        if runs_on != NONE {
+            self.park(m, cpu);
+        }
+        if record.serving != NONE {
+            self.threads.change(thread).serving = NONE;
+            self.void_reply(record.serving, record.serving_sequence, self.death_status(thread));
+        }
+        self.unbind(thread);
+        let Thread { generation, call_sequence, .. } = record;
+        *self.threads.change(thread) =
+            Thread { generation, call_sequence: call_sequence.wrapping_add(1), ..Thread::FREE };
+        *self.vectors.change(thread) = VectorState::INITIAL;
+        self.free_threads.insert(thread);
+        self.refund(record.budget, Counts::one(Kind::Thread, 0));
+        true
+    }
+
+    /// One step of destroying a process: its threads, then its capabilities, then its page tables. True when done.
+    fn destroy_process(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
+        if self.processes.get(process).dying == 0 {
+            self.processes.change(process).dying = 1;
+        }
+        let (from, to) = if self.is_world_process(process) {
+            (0, self.threads.world())
+        } else {
+            (self.threads.world(), self.threads.len())
+        };
+        let mut ended = 0;
+        for thread in from..to {
+            let record = self.threads.get(thread);
+            if record.state != State::Free && record.process == process {
+                if ended == STEP_MAX || !self.end_thread(m, cpu, thread) {
+                    return false;
+                }
+                ended += 1;
+            }
+        }
+        let Process { slots, slot_count, generation, budget, .. } = *self.processes.get(process);
+        let status = if self.is_world_process(process) { Status::PeerDied } else { Status::Restarted };
+        let mut emptied = 0;
+        for slot in slots..slots + slot_count {
+            if self.capabilities.get(slot).kind != 0 {
+                if emptied == STEP_MAX || !self.empty_slot(slot, status) {
+                    return false;
+                }
+                emptied += 1;
+            }
+        }
+        for other in 0..self.cpus.len() {
+            if self.cpus[other].loaded == process {
+                if other != cpu {
+                    m.kick(other);
+                    return false;
+                }
+                self.load_space(m, cpu, NONE);
+            }
+        }
+        if !self.tear_down(m, process) {
+            return false;
+        }
+        for slot in slots..slots + slot_count {
+            self.free_slots.remove(slot);
+            self.capability_links[slot as usize].process = NONE;
+        }
+        self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
+        *self.processes.change(process) = Process { generation, ..Process::FREE };
+        self.free_processes.insert(process);
+        self.refund(budget, Counts::one(Kind::Process, slot_count));
+        true
+    }
+}

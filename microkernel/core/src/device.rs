@@ -1,0 +1,225 @@
+//! What volatile processes may do with the machine: page tables, interrupts, I/O ports, the debug port.
+
+use crate::decode::Answer;
+use crate::kernel::Caller;
+use crate::object::NONE;
+use crate::{Capability, Kernel, Machine};
+use abi::{Epoch, Handle, Kind, MapFlags, Rights, Status};
+
+/// First I/O port of the debug serial port.
+const DEBUG_PORT: u32 = 0x3f8;
+/// Interrupts below this are lines, the rest messages.
+pub(crate) const LINES: u32 = 24;
+
+/// Where an interrupt is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Binding {
+    notification: u32,
+    generation: u32,
+    badge: u64,
+}
+
+impl Binding {
+    pub(crate) const NONE: Self = Self { notification: NONE, generation: 0, badge: 0 };
+}
+
+impl Kernel {
+    /// The process that `Map`, `Unmap` or `Protect` is about.
+    fn target_process(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::empty())?;
+        let capability = *self.capabilities.get(slot);
+        match capability.kind() {
+            Some(Kind::Process) => {
+                self.look_up(caller.process, handle, Rights::PROCESS_MAP)?;
+                Ok(capability.object)
+            }
+            Some(Kind::Endpoint) => {
+                self.look_up(caller.process, handle, Rights::RECEIVE)?;
+                let name = self.cpus[caller.cpu].frame.words[4];
+                let process = self.processes.try_get(name as u32).ok_or(Status::BadArgument)?;
+                let named = process.exists() && process.generation == (name >> 32) as u32;
+                let served = process.port == capability.object && process.port_generation == capability.generation;
+                if named && served { Ok(name as u32) } else { Err(Status::BadArgument) }
+            }
+            _ => Err(Status::WrongKind),
+        }
+    }
+
+    /// System call `Map`.
+    pub(crate) fn map(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let process = self.target_process(caller, handle)?;
+        let arguments = self.cpus[caller.cpu].frame;
+        let [first_page, pages, flags, epoch, ..] = arguments.words;
+        let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
+        if flags.contains(MapFlags::WRITE | MapFlags::EXECUTE) {
+            return Err(Status::BadArgument);
+        }
+        Self::check_range(arguments.rdi, pages)?;
+        let mut needed = Rights::MEMORY_MAP;
+        needed.set(Rights::MEMORY_WRITE, flags.contains(MapFlags::WRITE));
+        let slot = self.look_up(caller.process, Handle(arguments.caps as u16), needed)?;
+        let (first, count) = self.capabilities.get(slot).range();
+        if first_page.checked_add(pages).is_none_or(|end| end > u64::from(count)) {
+            return Err(Status::BadRange);
+        }
+        let decided_late = flags.contains(MapFlags::WRITE) && self.is_world_process(process);
+        if decided_late && Epoch::from_bits(epoch) != self.epoch() && self.started {
+            return Err(Status::StaleEpoch);
+        }
+        if self.processes.get(process).dying != 0 {
+            return Err(Status::PeerDied);
+        }
+        let mut replaced = false;
+        for page in 0..pages {
+            let address = arguments.rdi + page * abi::PAGE_SIZE as u64;
+            let frame = first + (first_page + page) as u32;
+            match self.map_page(m, process, address, frame, flags) {
+                Ok(before) => replaced |= before,
+                // What has been mapped stays; the count says how far it came.
+                Err(status) if page == 0 => return Err(status),
+                Err(_) => {
+                    self.cpus[caller.cpu].frame.rdi = page;
+                    break;
+                }
+            }
+            self.cpus[caller.cpu].frame.rdi = page + 1;
+        }
+        if replaced {
+            m.flush(self.spaces[process as usize].cpus, (pages == 1).then_some(arguments.rdi));
+        }
+        Ok(Answer::Done)
+    }
+
+    /// System call `Unmap`.
+    pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let process = self.target_process(caller, handle)?;
+        let arguments = self.cpus[caller.cpu].frame;
+        Self::check_range(arguments.rdi, arguments.words[0])?;
+        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], |_| 0);
+        self.cpus[caller.cpu].frame.rdi = changed;
+        Ok(Answer::Done)
+    }
+
+    /// System call `Protect`.
+    pub(crate) fn protect(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let process = self.target_process(caller, handle)?;
+        let arguments = self.cpus[caller.cpu].frame;
+        let flags = MapFlags::from_bits(arguments.words[1]).ok_or(Status::BadArgument)?;
+        Self::check_range(arguments.rdi, arguments.words[0])?;
+        let narrow = |entry| Self::narrowed(entry, flags);
+        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], narrow);
+        self.cpus[caller.cpu].frame.rdi = changed;
+        Ok(Answer::Done)
+    }
+
+    /// The first number of the range of an Interrupt capability.
+    fn interrupt_line(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::INTERRUPT_BIND)?;
+        let (first, _) = self.capabilities.get(slot).range();
+        if (first as usize) < self.bindings.len() { Ok(first) } else { Err(Status::BadRange) }
+    }
+
+    /// System call `BindInterrupt`.
+    pub(crate) fn bind_interrupt(
+        &mut self,
+        m: &mut impl Machine,
+        caller: Caller,
+        handle: Handle,
+    ) -> Result<Answer, Status> {
+        let line = self.interrupt_line(caller, handle)?;
+        let caps = self.cpus[caller.cpu].frame.caps;
+        let slot = self.look_up(caller.process, Handle(caps as u16), Rights::SIGNAL)?;
+        let Capability { object, generation, badge, .. } = *self.capabilities.get(slot);
+        if badge == 0 {
+            return Err(Status::BadArgument);
+        }
+        self.bindings[line as usize] = Binding { notification: object, generation, badge };
+        let (address, data) = m.route_interrupt(line);
+        m.mask_interrupt(line, false);
+        let frame = &mut self.cpus[caller.cpu].frame;
+        (frame.rdi, frame.words[0]) = (address, data);
+        Ok(Answer::Done)
+    }
+
+    /// System call `AckInterrupt`.
+    pub(crate) fn ack_interrupt(
+        &mut self,
+        m: &mut impl Machine,
+        caller: Caller,
+        handle: Handle,
+    ) -> Result<Answer, Status> {
+        let line = self.interrupt_line(caller, handle)?;
+        m.mask_interrupt(line, false);
+        Ok(Answer::Done)
+    }
+
+    /// A device interrupt arrived on `cpu`: line, or message number. A line stays masked until it is acknowledged.
+    pub fn interrupt(&mut self, m: &mut impl Machine, cpu: usize, line: u32) {
+        if line < LINES {
+            m.mask_interrupt(line, true);
+        }
+        if let Some(&Binding { notification, generation, badge }) = self.bindings.get(line as usize)
+            && self.notifications.try_get(notification).is_some_and(|n| n.generation == generation)
+        {
+            self.signal_bits(notification, badge);
+        }
+        self.dispatch(m, cpu);
+    }
+
+    /// The port and width of a port call, if the capability covers them.
+    fn port_range(&self, caller: Caller, handle: Handle) -> Result<(u16, u8), Status> {
+        let slot = self.look_up(caller.process, handle, Rights::PORTS_USE)?;
+        let (first, count) = self.capabilities.get(slot).range();
+        let frame = &self.cpus[caller.cpu].frame;
+        let (port, width) = (frame.rdi, frame.words[0]);
+        if !matches!(width, 1 | 2 | 4) {
+            return Err(Status::BadArgument);
+        }
+        let inside = port >= u64::from(first)
+            && port.checked_add(width).is_some_and(|end| end <= u64::from(first) + u64::from(count));
+        if inside { Ok((port as u16, width as u8)) } else { Err(Status::BadRange) }
+    }
+
+    /// System call `PortRead`.
+    pub(crate) fn port_read(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        let (port, width) = self.port_range(caller, handle)?;
+        self.cpus[caller.cpu].frame.rdi = u64::from(m.port_read(port, width));
+        Ok(Answer::Done)
+    }
+
+    /// System call `PortWrite`.
+    pub(crate) fn port_write(
+        &mut self,
+        m: &mut impl Machine,
+        caller: Caller,
+        handle: Handle,
+    ) -> Result<Answer, Status> {
+        let (port, width) = self.port_range(caller, handle)?;
+        m.port_write(port, width, self.cpus[caller.cpu].frame.words[1] as u32);
+        Ok(Answer::Done)
+    }
+
+    /// System call `DebugWrite`.
+    pub(crate) fn debug_write(
+        &mut self,
+        m: &mut impl Machine,
+        caller: Caller,
+        handle: Handle,
+    ) -> Result<Answer, Status> {
+        let slot = self.look_up(caller.process, handle, Rights::PORTS_USE)?;
+        let (first, count) = self.capabilities.get(slot).range();
+        if !(first..first.saturating_add(count)).contains(&DEBUG_PORT) {
+            return Err(Status::BadRange);
+        }
+        let frame = self.cpus[caller.cpu].frame;
+        if frame.rdi > 64 {
+            return Err(Status::BadArgument);
+        }
+        let mut bytes = [0; 64];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(frame.words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        m.debug_write(&bytes[..frame.rdi as usize]);
+        Ok(Answer::Done)
+    }
+}

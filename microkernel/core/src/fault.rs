@@ -1,0 +1,95 @@
+//! Faults: a first write is settled here; anything else becomes a message to the process's memory port.
+
+use crate::object::NONE;
+use crate::space::WriteFault;
+use crate::{Kernel, Machine, State};
+use abi::fault::{Access, Fault};
+use abi::{Event, Outcome, Timeout};
+
+/// A fault that no endpoint was there to receive; its thread has been stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OrphanFault {
+    /// The thread, stopped.
+    pub thread: u32,
+    /// Its process.
+    pub process: u32,
+    /// Address, or vector of the exception.
+    pub address: u64,
+    /// [`Access`] bits; all ones for an exception.
+    pub access: u64,
+    /// Its instruction pointer.
+    pub rip: u64,
+}
+
+/// Word of a thread's fault that marks an exception other than a page fault.
+const EXCEPTION: u64 = u64::MAX;
+
+impl Kernel {
+    /// The running thread of `cpu` touched `address` and may not, or not yet.
+    pub fn page_fault(&mut self, m: &mut impl Machine, cpu: usize, address: u64, access: Access, error_code: u64) {
+        let thread = self.cpus[cpu].current;
+        if thread == NONE {
+            return;
+        }
+        let mut access = access;
+        let process = self.threads.get(thread).process;
+        if access.contains(Access::WRITE) && address < abi::USER_END {
+            match self.write_fault(m, cpu, process, address) {
+                WriteFault::Settled => return,
+                WriteFault::Frozen => access |= Access::FROZEN | Access::PRESENT,
+                WriteFault::NotOurs => {}
+            }
+        }
+        self.fault(m, cpu, [address, access.bits(), error_code]);
+    }
+
+    /// The running thread of `cpu` raised an exception other than a page fault.
+    pub fn exception(&mut self, m: &mut impl Machine, cpu: usize, vector: u8, error_code: u64) {
+        if self.cpus[cpu].current != NONE {
+            self.fault(m, cpu, [u64::from(vector), EXCEPTION, error_code]);
+        }
+    }
+
+    fn fault(&mut self, m: &mut impl Machine, cpu: usize, fault: [u64; 3]) {
+        let thread = self.cpus[cpu].current;
+        let process = self.threads.get(thread).process;
+        self.threads.change(thread).fault = fault;
+        let served = *self.processes.get(process);
+        let port = self.endpoints.try_get(served.port);
+        let alive = port.is_some_and(|port| port.life == 1 && port.generation == served.port_generation);
+        if !alive {
+            let rip = self.cpus[cpu].frame.rip;
+            self.park(m, cpu);
+            self.threads.change(thread).state = State::Stopped;
+            self.orphan = Some(OrphanFault { thread, process, address: fault[0], access: fault[1], rip });
+            self.dispatch(m, cpu);
+            return;
+        }
+        let receiver = self.endpoint_queues[served.port as usize].first();
+        match receiver.filter(|&first| self.threads.get(first).state == State::Receiving) {
+            Some(receiver) => {
+                self.park(m, cpu);
+                self.deliver_fault(thread, receiver);
+                self.hand_over(receiver);
+                self.bind_reply(receiver, thread, State::AwaitFault);
+            }
+            None => self.wait(m, cpu, State::Faulting, served.port, Timeout::FOREVER),
+        }
+        self.dispatch(m, cpu);
+    }
+
+    /// Writes the message of `thread`'s fault into the registers of `receiver`.
+    pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
+        let record = *self.threads.get(thread);
+        let process = self.processes.get(record.process);
+        let (badge, name) = (process.port_badge, u64::from(record.process) | u64::from(process.generation) << 32);
+        let exception = record.fault[1] == EXCEPTION;
+        let registers = self.registers_mut(receiver);
+        registers.rax = Outcome::event(Event::Fault, badge).0;
+        registers.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
+        let [address, access, code] = record.fault;
+        let detail = if exception { address } else { access };
+        registers.words = [address, detail, name, u64::from(thread), record.registers.rip, code, 0, 0];
+        registers.caps = 0;
+    }
+}

@@ -1,0 +1,181 @@
+//! The whole state of the kernel.
+
+use crate::capability::CapabilityLink;
+use crate::device::Binding;
+use crate::first_write::WriteLog;
+use crate::object::NONE;
+use crate::queue::{Heap, Link, Queue, RunQueues};
+use crate::space::{Space, TablePool};
+use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process, Thread, VectorState};
+use abi::protocol::service::PORTS_MAX;
+use abi::{Epoch, Outcome, Registers, Status};
+use records::{IndexSet, Slab, Table};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What the kernel keeps for each CPU. The assembly edge finds it through the GS base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C, align(64))]
+pub struct Cpu {
+    /// Registers of the current thread while the CPU is in the kernel; first, so that the edge needs no offset.
+    pub frame: Registers,
+    /// For the edge alone: scratch, stacks, marks.
+    pub edge: [u64; 8],
+    /// Running thread; `u32::MAX`: idle.
+    pub(crate) current: u32,
+    /// Thread whose vector state the CPU holds.
+    pub(crate) vector_owner: u32,
+    /// Process whose address space is loaded; `u32::MAX`: the kernel's own.
+    pub(crate) loaded: u32,
+    /// End of the time slice in ns since boot; 0: nobody waits for it.
+    pub(crate) slice_end: u64,
+    /// What the timer is set to.
+    pub(crate) armed: Option<u64>,
+}
+
+/// What belongs to the world as a whole, recorded as record 0 of table `World`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct World {
+    /// Version of the kernel's record layouts.
+    pub version: u32,
+    /// Vector components that every thread's vector record holds (bits of XCR0).
+    pub components: u32,
+    /// Running epoch.
+    pub epoch: u64,
+    /// Next ticket.
+    pub ticket: u64,
+    /// World time in ns, as of the cut.
+    pub time_ns: u64,
+    /// Capacities of the world's part of the tables: processes, threads, endpoints, notifications, budgets, slots.
+    pub capacities: [u32; 6],
+}
+
+/// Version of the kernel's record layouts.
+pub(crate) const WORLD_VERSION: u32 = 1;
+
+/// The kernel.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub struct Kernel {
+    /// Per-CPU state, by CPU number.
+    pub cpus: Slab<Cpu>,
+    // ---- recorded ----
+    pub(crate) threads: Table<Thread>,
+    pub(crate) vectors: Table<VectorState>,
+    pub(crate) processes: Table<Process>,
+    pub(crate) endpoints: Table<Endpoint>,
+    pub(crate) notifications: Table<Notification>,
+    pub(crate) budgets: Table<Budget>,
+    pub(crate) capabilities: Table<Capability>,
+    pub(crate) world: World,
+    // ---- of this boot ----
+    /// [`Self::world`] as it was at the cut, until it has been exported.
+    pub(crate) ended_world: Option<World>,
+    pub(crate) started: bool,
+    /// Whether records were taken back this boot.
+    pub(crate) restored: bool,
+    pub(crate) committed: Epoch,
+    /// World time minus time since boot, wrapping.
+    pub(crate) time_offset: u64,
+    /// Counts epochs of this boot: what page-table pages and frame words are stamped with.
+    pub(crate) stamp: u32,
+    pub(crate) bindings: Slab<Binding>,
+    pub(crate) orphan: Option<OrphanFault>,
+    // ---- derived ----
+    pub(crate) links: Slab<Link>,
+    pub(crate) run: RunQueues,
+    pub(crate) endpoint_queues: Slab<Queue>,
+    pub(crate) notification_queues: Slab<Queue>,
+    pub(crate) deadlines: Heap,
+    pub(crate) capability_links: Slab<CapabilityLink>,
+    /// Slots that are `dying`: while there are any, each use of a capability looks at its ancestors.
+    pub(crate) revoking: u32,
+    pub(crate) free_processes: IndexSet,
+    pub(crate) free_threads: IndexSet,
+    pub(crate) free_endpoints: IndexSet,
+    pub(crate) free_notifications: IndexSet,
+    pub(crate) free_budgets: IndexSet,
+    /// Chunks of 16 slots that belong to no process.
+    pub(crate) free_chunks: IndexSet,
+    /// Empty slots of processes.
+    pub(crate) free_slots: IndexSet,
+    pub(crate) ports: [u32; PORTS_MAX],
+    pub(crate) spaces: Slab<Space>,
+    pub(crate) pool: TablePool,
+    // ---- frames ----
+    /// State and stamp of each frame of memory.
+    pub(crate) frames: Slab<u64>,
+    pub(crate) log: WriteLog,
+}
+
+/// Who makes a system call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) cpu: usize,
+    pub(crate) thread: u32,
+    pub(crate) process: u32,
+}
+
+impl Kernel {
+    /// Number of the thread that runs on `cpu`.
+    pub fn current(&self, cpu: usize) -> Option<u32> {
+        let current = self.cpus[cpu].current;
+        (current != NONE).then_some(current)
+    }
+
+    /// Whether `cpu` has nothing to run.
+    pub fn is_idle(&self, cpu: usize) -> bool {
+        self.cpus[cpu].current == NONE
+    }
+
+    /// A fault that no endpoint was there to receive, since the last time this was asked.
+    pub fn take_orphan_fault(&mut self) -> Option<OrphanFault> {
+        self.orphan.take()
+    }
+
+    /// The running epoch.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::from_bits(self.world.epoch)
+    }
+
+    /// Whether thread `thread` belongs to the world.
+    pub(crate) fn is_world_thread(&self, thread: u32) -> bool {
+        thread < self.threads.world()
+    }
+
+    /// Whether process `process` belongs to the world.
+    pub(crate) fn is_world_process(&self, process: u32) -> bool {
+        process < self.processes.world()
+    }
+
+    /// World time.
+    pub(crate) fn world_time(&self, m: &mut impl Machine) -> u64 {
+        m.now_ns().wrapping_add(self.time_offset)
+    }
+
+    /// The next ticket.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.world.ticket += 1;
+        self.world.ticket
+    }
+
+    /// Registers of a thread, wherever they are.
+    pub(crate) fn registers(&self, thread: u32) -> &Registers {
+        match self.links[thread as usize].cpu {
+            NONE => &self.threads.get(thread).registers,
+            cpu => &self.cpus[cpu as usize].frame,
+        }
+    }
+
+    /// Registers of a thread, wherever they are, to be changed.
+    pub(crate) fn registers_mut(&mut self, thread: u32) -> &mut Registers {
+        match self.links[thread as usize].cpu {
+            NONE => &mut self.threads.change(thread).registers,
+            cpu => &mut self.cpus[cpu as usize].frame,
+        }
+    }
+
+    /// Sets how a thread's call ended.
+    pub(crate) fn finish(&mut self, thread: u32, status: Status) {
+        self.registers_mut(thread).rax = Outcome::of(status).0;
+    }
+}

@@ -1,0 +1,269 @@
+//! Queues of threads and the heap of deadlines: derived from the threads' states and tickets.
+//!
+//! Invariants:
+//! 1. A thread is on at most one queue, the one that its state names.
+//! 2. Queues are in the order of tickets, but for a thread that was put in front because the CPU was handed to it.
+//! 3. A thread is in the heap exactly when it waits with a deadline.
+
+use crate::object::NONE;
+use records::{Arena, Slab};
+
+/// A thread's place in queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    next: u32,
+    prev: u32,
+    /// Whether it is on a queue.
+    pub(crate) queued: bool,
+    /// Its place in the heap of deadlines.
+    heap: u32,
+    /// CPU that runs it.
+    pub(crate) cpu: u32,
+    /// CPU that ran it last.
+    pub(crate) last_cpu: u32,
+    /// Mark of a restore: a process of the world holds its Reply.
+    pub(crate) reply_held: bool,
+}
+
+impl Link {
+    pub(crate) const UNLINKED: Self =
+        Self { next: NONE, prev: NONE, queued: false, heap: NONE, cpu: NONE, last_cpu: NONE, reply_held: false };
+
+    /// The next thread of its queue.
+    pub(crate) fn next(&self) -> Option<u32> {
+        (self.next != NONE).then_some(self.next)
+    }
+}
+
+/// First and last of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Queue {
+    pub(crate) head: u32,
+    tail: u32,
+}
+
+impl Queue {
+    pub(crate) const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    pub(crate) fn first(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub(crate) fn push_back(&mut self, links: &mut [Link], thread: u32) {
+        let link = &mut links[thread as usize];
+        debug_assert!(!link.queued, "a thread is on one queue at most");
+        (link.next, link.prev, link.queued) = (NONE, self.tail, true);
+        match self.tail {
+            NONE => self.head = thread,
+            tail => links[tail as usize].next = thread,
+        }
+        self.tail = thread;
+    }
+
+    pub(crate) fn push_front(&mut self, links: &mut [Link], thread: u32) {
+        let link = &mut links[thread as usize];
+        debug_assert!(!link.queued, "a thread is on one queue at most");
+        (link.next, link.prev, link.queued) = (self.head, NONE, true);
+        match self.head {
+            NONE => self.tail = thread,
+            head => links[head as usize].prev = thread,
+        }
+        self.head = thread;
+    }
+
+    pub(crate) fn remove(&mut self, links: &mut [Link], thread: u32) {
+        let Link { next, prev, queued, .. } = links[thread as usize];
+        if !queued {
+            return;
+        }
+        match prev {
+            NONE => self.head = next,
+            prev => links[prev as usize].next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => links[next as usize].prev = prev,
+        }
+        let link = &mut links[thread as usize];
+        (link.next, link.prev, link.queued) = (NONE, NONE, false);
+    }
+}
+
+/// Ready threads by priority.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub(crate) struct RunQueues {
+    queues: Slab<Queue>,
+    filled: [u64; 4],
+}
+
+impl RunQueues {
+    pub(crate) fn new(arena: &mut impl Arena) -> Self {
+        Self { queues: arena.slab(256, Queue::EMPTY), filled: [0; 4] }
+    }
+
+    /// The highest priority at which somebody waits.
+    pub(crate) fn highest(&self) -> Option<u8> {
+        (0..4)
+            .rev()
+            .find(|&word| self.filled[word] != 0)
+            .map(|word| (word as u32 * 64 + 63 - self.filled[word].leading_zeros()) as u8)
+    }
+
+    pub(crate) fn first(&self, priority: u8) -> Option<u32> {
+        self.queues[priority as usize].first()
+    }
+
+    pub(crate) fn push(&mut self, links: &mut [Link], priority: u8, thread: u32, front: bool) {
+        let queue = &mut self.queues[priority as usize];
+        if front {
+            queue.push_front(links, thread)
+        } else {
+            queue.push_back(links, thread)
+        }
+        self.filled[priority as usize / 64] |= 1 << (priority % 64);
+    }
+
+    pub(crate) fn remove(&mut self, links: &mut [Link], priority: u8, thread: u32) {
+        let queue = &mut self.queues[priority as usize];
+        queue.remove(links, thread);
+        if queue.first().is_none() {
+            self.filled[priority as usize / 64] &= !(1 << (priority % 64));
+        }
+    }
+}
+
+/// Threads that wait with a deadline, the earliest first: a binary heap over a fixed slab.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub(crate) struct Heap {
+    /// (time since boot, thread)
+    entries: Slab<(u64, u32)>,
+    used: usize,
+}
+
+impl Heap {
+    pub(crate) fn new(arena: &mut impl Arena, threads: u32) -> Self {
+        Self { entries: arena.slab(threads as usize, (0, NONE)), used: 0 }
+    }
+
+    /// The earliest deadline and who waits for it.
+    pub(crate) fn first(&self) -> Option<(u64, u32)> {
+        (self.used > 0).then(|| self.entries[0])
+    }
+
+    pub(crate) fn insert(&mut self, links: &mut [Link], at: u64, thread: u32) {
+        debug_assert!(links[thread as usize].heap == NONE);
+        let place = self.used;
+        self.used += 1;
+        self.put(links, place, (at, thread));
+        self.rise(links, place);
+    }
+
+    pub(crate) fn remove(&mut self, links: &mut [Link], thread: u32) {
+        let place = links[thread as usize].heap;
+        if place == NONE {
+            return;
+        }
+        let place = place as usize;
+        links[thread as usize].heap = NONE;
+        self.used -= 1;
+        let last = self.entries[self.used];
+        self.entries[self.used] = (0, NONE);
+        if place < self.used {
+            self.put(links, place, last);
+            self.rise(links, place);
+            self.sink(links, links[last.1 as usize].heap as usize);
+        }
+    }
+
+    fn put(&mut self, links: &mut [Link], place: usize, entry: (u64, u32)) {
+        self.entries[place] = entry;
+        links[entry.1 as usize].heap = place as u32;
+    }
+
+    fn swap(&mut self, links: &mut [Link], a: usize, b: usize) {
+        let (first, second) = (self.entries[a], self.entries[b]);
+        self.put(links, a, second);
+        self.put(links, b, first);
+    }
+
+    fn rise(&mut self, links: &mut [Link], mut place: usize) {
+        while place > 0 && self.entries[place] < self.entries[(place - 1) / 2] {
+            self.swap(links, place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+    }
+
+    fn sink(&mut self, links: &mut [Link], mut place: usize) {
+        loop {
+            let least = (2 * place + 1..=2 * place + 2)
+                .filter(|&child| child < self.used)
+                .fold(place, |least, child| if self.entries[child] < self.entries[least] { child } else { least });
+            if least == place {
+                return;
+            }
+            self.swap(links, place, least);
+            place = least;
+        }
+    }
+
+    /// Invariant 3's half that it can see: order, and places that agree with the links.
+    pub(crate) fn is_sound(&self, links: &[Link]) -> bool {
+        (0..self.used).all(|place| {
+            links[self.entries[place].1 as usize].heap == place as u32
+                && (place == 0 || self.entries[(place - 1) / 2] <= self.entries[place])
+        }) && links.iter().filter(|link| link.heap != NONE).count() == self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use records::HostArena;
+    use std::collections::{BTreeMap, VecDeque};
+
+    proptest! {
+        #[test]
+        fn the_heap_knows_the_earliest(steps in prop::collection::vec((0_u32..20, 0_u64..50, any::<bool>()), 0..200)) {
+            let mut links = vec![Link::UNLINKED; 20];
+            let mut heap = Heap::new(&mut HostArena, 20);
+            let mut model = BTreeMap::new();
+            for (thread, at, insert) in steps {
+                heap.remove(&mut links, thread);
+                model.remove(&thread);
+                if insert {
+                    heap.insert(&mut links, at, thread);
+                    model.insert(thread, at);
+                }
+                prop_assert!(heap.is_sound(&links));
+                prop_assert_eq!(heap.first(), model.iter().map(|(&thread, &at)| (at, thread)).min());
+            }
+        }
+
+        #[test]
+        fn run_queues_are_first_in_first_out(steps in prop::collection::vec((0_u32..12, any::<u8>(), 0_u8..3), 0..200)) {
+            let mut links = vec![Link::UNLINKED; 12];
+            let mut run = RunQueues::new(&mut HostArena);
+            let mut model: BTreeMap<u8, VecDeque<u32>> = BTreeMap::new();
+            let mut at = [None; 12];
+            for (thread, priority, step) in steps {
+                if let Some(old) = at[thread as usize].take() {
+                    run.remove(&mut links, old, thread);
+                    model.get_mut(&old).expect("queued").retain(|&other| other != thread);
+                }
+                if step > 0 {
+                    run.push(&mut links, priority, thread, step == 1);
+                    let queue = model.entry(priority).or_default();
+                    if step == 1 { queue.push_front(thread) } else { queue.push_back(thread) }
+                    at[thread as usize] = Some(priority);
+                }
+                model.retain(|_, queue| !queue.is_empty());
+                let highest = model.last_key_value();
+                prop_assert_eq!(run.highest(), highest.map(|(&priority, _)| priority));
+                if let Some((&priority, queue)) = highest {
+                    prop_assert_eq!(run.first(priority), queue.front().copied());
+                }
+            }
+        }
+    }
+}

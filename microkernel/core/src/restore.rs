@@ -1,0 +1,362 @@
+//! From records back to a world: each record is validated alone, then all of them as a graph; what is derived is
+//! rebuilt; law 4 is applied; then threads run.
+
+use crate::decode::Answer;
+use crate::kernel::{Caller, WORLD_VERSION};
+use crate::object::{HANDLES_MIN, NONE};
+use crate::{
+    Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread, VectorState,
+    World,
+};
+use abi::record::{BatchReader, Table as Kept};
+use abi::{Control, Epoch, FLAG_REPEATABLE, Handle, Kind, PAGE_SIZE, Rights, Status};
+use zerocopy::FromBytes;
+
+/// The record that was refused: its table and index.
+type Refused = (u16, u32);
+
+impl Kernel {
+    /// System call `Restore`.
+    pub(crate) fn restore(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+        if self.started {
+            return Err(Status::WrongState);
+        }
+        let page = self.cpus[caller.cpu].frame.rdi;
+        let frame = self.memory_frame(caller, Rights::MEMORY_MAP, page)?;
+        let bytes: [u8; PAGE_SIZE] = *m.frame(frame);
+        let result = self.take_batch(m, &bytes);
+        let frame = &mut self.cpus[caller.cpu].frame;
+        match result {
+            Ok(records) => {
+                frame.rdi = records;
+                Ok(Answer::Done)
+            }
+            Err((table, index)) => {
+                (frame.words[0], frame.words[1]) = (u64::from(table), u64::from(index));
+                Err(Status::BadRecord)
+            }
+        }
+    }
+
+    /// Takes the records of a batch, each validated alone.
+    pub(crate) fn take_batch(&mut self, m: &mut impl Machine, bytes: &[u8]) -> Result<u64, Refused> {
+        let mut taken = 0;
+        for entry in BatchReader::new(bytes).map_err(|_| (u16::MAX, 0))? {
+            let (table, index, record) = entry.map_err(|_| (u16::MAX, taken as u32))?;
+            self.take_record(m, table, index, record).map_err(|_| (table, index))?;
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    fn take_record(&mut self, m: &mut impl Machine, table: u16, index: u32, bytes: &[u8]) -> Result<(), RecordError> {
+        macro_rules! load {
+            ($table:expr, $record:expr) => {{
+                if index >= $table.world() {
+                    return Err(RecordError::Field);
+                }
+                let record = $record;
+                $table.load(index, record);
+            }};
+        }
+        match table {
+            t if t == Kept::World as u16 => self.take_world(bytes)?,
+            t if t == Kept::Process as u16 => load!(self.processes, Process::read(bytes)?),
+            t if t == Kept::Thread as u16 => load!(self.threads, {
+                let mut thread = Thread::read(bytes)?;
+                m.sanitize(&mut thread.registers);
+                thread
+            }),
+            t if t == Kept::Vector as u16 => load!(self.vectors, VectorState::read(bytes)?),
+            t if t == Kept::Endpoint as u16 => load!(self.endpoints, Endpoint::read(bytes)?),
+            t if t == Kept::Notification as u16 => load!(self.notifications, Notification::read(bytes)?),
+            t if t == Kept::Budget as u16 => load!(self.budgets, Budget::read(bytes)?),
+            t if t == Kept::Capability as u16 => load!(self.capabilities, Capability::read(bytes)?),
+            _ => return Err(RecordError::Field),
+        }
+        self.restored = true;
+        Ok(())
+    }
+
+    fn take_world(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        let world = World::read_from_bytes(bytes).map_err(|_| RecordError::Length)?;
+        let same = world.version == WORLD_VERSION
+            && world.components == self.world.components
+            && world.capacities == self.world.capacities;
+        if !same {
+            return Err(RecordError::Field);
+        }
+        self.world = world;
+        Ok(())
+    }
+
+    /// System call `Resume`.
+    pub(crate) fn resume(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+        let arguments = self.cpus[caller.cpu].frame;
+        let epoch = Epoch::from_bits(arguments.rdi);
+        if self.started {
+            return Err(Status::WrongState);
+        }
+        if epoch.incarnation() == 0 || epoch.counter() == 0 {
+            return Err(Status::BadArgument);
+        }
+        if self.restored {
+            self.check_graph().map_err(|(table, index)| {
+                let frame = &mut self.cpus[caller.cpu].frame;
+                (frame.words[0], frame.words[1]) = (u64::from(table), u64::from(index));
+                Status::BadRecord
+            })?;
+        }
+        self.world.epoch = epoch.bits();
+        self.time_offset = arguments.words[0].wrapping_sub(m.now_ns());
+        if self.restored {
+            self.void_volatile_claims();
+            self.rebuild(m)?;
+        }
+        self.started = true;
+        self.cross(m);
+        self.requeue(m);
+        Ok(Answer::Done)
+    }
+
+    /// The references of all records, as a graph.
+    pub(crate) fn check_graph(&self) -> Result<(), Refused> {
+        for process in 0..self.processes.world() {
+            self.check_process(process).ok_or((Kept::Process as u16, process))?;
+        }
+        for thread in 0..self.threads.world() {
+            self.check_thread(thread).ok_or((Kept::Thread as u16, thread))?;
+        }
+        for notification in 0..self.notifications.world() {
+            let bound = self.notifications.get(notification).bound;
+            let mutual = bound == NONE || bound < self.threads.world() && self.threads.get(bound).bound == notification;
+            mutual.then_some(()).ok_or((Kept::Notification as u16, notification))?;
+        }
+        for budget in 0..self.budgets.world() {
+            let parent = self.budgets.get(budget).budget;
+            (parent == NONE || parent < self.budgets.world()).then_some(()).ok_or((Kept::Budget as u16, budget))?;
+        }
+        for slot in 0..self.capabilities.world() {
+            self.check_capability(slot).ok_or((Kept::Capability as u16, slot))?;
+        }
+        Ok(())
+    }
+
+    fn check_process(&self, process: u32) -> Option<()> {
+        let record = self.processes.get(process);
+        let end = record.slots.checked_add(record.slot_count)?;
+        let budget = !record.exists() || record.budget < self.budgets.world();
+        // A process may have faults go to no port, or to one that has since died, but never to a volatile endpoint.
+        let port = record.port == NONE || record.port < self.endpoints.world();
+        (end <= self.capabilities.world() && budget && port).then_some(())
+    }
+
+    fn check_thread(&self, thread: u32) -> Option<()> {
+        let record = self.threads.get(thread);
+        if record.state == State::Free {
+            return Some(());
+        }
+        let process = self.processes.try_get(record.process).filter(|_| record.process < self.processes.world())?;
+        let object = match record.state {
+            State::Calling | State::Sending | State::Faulting | State::Receiving => {
+                record.object < self.endpoints.world() && self.endpoints.get(record.object).life != 0
+            }
+            State::Waiting => {
+                record.object < self.notifications.world() && self.notifications.get(record.object).life != 0
+            }
+            _ => true,
+        };
+        let serving = record.serving == NONE || record.serving < self.threads.world();
+        let bound = record.bound == NONE
+            || record.bound < self.notifications.world() && self.notifications.get(record.bound).bound == thread;
+        (process.exists() && object && serving && bound && record.budget < self.budgets.world()).then_some(())
+    }
+
+    fn check_capability(&self, slot: u32) -> Option<()> {
+        let capability = self.capabilities.get(slot);
+        let Some(kind) = capability.kind() else { return Some(()) };
+        let in_range = self.is_world_object(capability);
+        if capability.parent == NONE {
+            return in_range.then_some(());
+        }
+        let parent =
+            self.capabilities.try_get(capability.parent).filter(|_| capability.parent < self.capabilities.world())?;
+        let narrows = parent.kind() == Some(kind)
+            && (parent.object, parent.generation) == (capability.object, capability.generation)
+            && parent.rights().contains(capability.rights())
+            && parent.depth < capability.depth
+            && (parent.badge == 0 || parent.badge == capability.badge);
+        (in_range && narrows).then_some(())
+    }
+
+    /// What volatile processes hold on the world belongs to the time before.
+    fn void_volatile_claims(&mut self) {
+        for slot in self.capabilities.world()..self.capabilities.len() {
+            let capability = *self.capabilities.get(slot);
+            if capability.kind != 0 && self.is_world_object(&capability) {
+                while !self.empty_slot(slot, Status::Restarted) {}
+            }
+        }
+    }
+
+    /// Derived state of the world part of all tables.
+    fn rebuild(&mut self, m: &mut impl Machine) -> Result<(), Status> {
+        for process in 0..self.processes.world() {
+            let Process { slots, slot_count, .. } = *self.processes.get(process);
+            if slot_count == 0 {
+                continue;
+            }
+            // Two processes must not share slots: each chunk is taken once.
+            for chunk in slots / HANDLES_MIN..(slots + slot_count) / HANDLES_MIN {
+                if !self.free_chunks.remove(chunk) {
+                    return Err(Status::BadRecord);
+                }
+            }
+            self.free_processes.remove(process);
+            self.own_slots(process, slots, slot_count);
+            self.create_space(m, process)?;
+        }
+        for slot in 0..self.capabilities.world() {
+            let capability = *self.capabilities.get(slot);
+            if capability.kind == 0 {
+                continue;
+            }
+            if self.capability_links[slot as usize].process == NONE {
+                return Err(Status::BadRecord);
+            }
+            self.revoking += u32::from(capability.dying);
+            self.link_child(slot);
+        }
+        for thread in 0..self.threads.world() {
+            if self.threads.get(thread).state != State::Free {
+                self.free_threads.remove(thread);
+            }
+        }
+        for endpoint in 0..self.endpoints.world() {
+            let Endpoint { life, service, .. } = *self.endpoints.get(endpoint);
+            if life != 0 {
+                self.free_endpoints.remove(endpoint);
+            }
+            if service != 0 {
+                let place = self.ports.iter().position(|&port| port == NONE).ok_or(Status::BadRecord)?;
+                self.ports[place] = endpoint;
+            }
+        }
+        for notification in 0..self.notifications.world() {
+            if self.notifications.get(notification).life != 0 {
+                self.free_notifications.remove(notification);
+            }
+        }
+        for budget in 0..self.budgets.world() {
+            if self.budgets.get(budget).life != 0 {
+                self.free_budgets.remove(budget);
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 4: threads whose Reply no process of the world holds are told, or ask again.
+    fn cross(&mut self, m: &mut impl Machine) {
+        for thread in 0..self.threads.world() {
+            let serving = self.threads.get(thread).serving;
+            if serving != NONE && self.reply_stands(serving, self.threads.get(thread).serving_sequence) {
+                self.links[serving as usize].reply_held = true;
+            }
+        }
+        for slot in 0..self.capabilities.world() {
+            if let Some((caller, sequence)) = self.saved_reply(slot)
+                && self.reply_stands(caller, sequence)
+            {
+                self.links[caller as usize].reply_held = true;
+            }
+        }
+        for thread in 0..self.threads.world() {
+            let held = core::mem::take(&mut self.links[thread as usize].reply_held);
+            match self.threads.get(thread).state {
+                // The access is made again.
+                State::Faulting | State::AwaitFault => self.set_state(thread, State::Ready, NONE),
+                State::AwaitReply if !held => self.restart_caller(thread),
+                _ => {}
+            }
+        }
+        let _ = m;
+    }
+
+    fn restart_caller(&mut self, thread: u32) {
+        let record = *self.threads.get(thread);
+        if record.flags & FLAG_REPEATABLE != 0 {
+            let handle = Control(record.registers.rax).handle();
+            if let Ok(slot) = self.look_up(record.process, handle, Rights::SEND) {
+                let endpoint = self.capabilities.get(slot).object;
+                self.set_state(thread, State::Calling, endpoint);
+                return;
+            }
+        }
+        self.finish(thread, Status::Restarted);
+        self.threads.change(thread).deadline = u64::MAX;
+        self.set_state(thread, State::Ready, NONE);
+    }
+
+    /// A state without queueing: queues are built afterwards. The ticket stays.
+    fn set_state(&mut self, thread: u32, state: State, object: u32) {
+        let record = self.threads.change(thread);
+        (record.state, record.object) = (state, object);
+    }
+
+    /// Queues and deadlines of the world's threads, in the order of their tickets.
+    fn requeue(&mut self, m: &mut impl Machine) {
+        // Volatile threads wait for deadlines of their own in the heap; it sorts the world's apart from them.
+        for thread in 0..self.threads.world() {
+            self.deadlines.remove(&mut self.links, thread);
+        }
+        let mut last = 0;
+        for _ in 0..self.threads.world() {
+            // Tickets are unique: the next is the least that is greater. Quadratic only in threads that wait.
+            let next = (0..self.threads.world())
+                .filter(|&thread| self.threads.get(thread).ticket > last && !self.links[thread as usize].queued)
+                .min_by_key(|&thread| self.threads.get(thread).ticket);
+            let Some(thread) = next else { break };
+            last = self.threads.get(thread).ticket;
+            self.requeue_one(m, thread);
+        }
+    }
+
+    fn requeue_one(&mut self, m: &mut impl Machine, thread: u32) {
+        let Thread { state, object, priority, deadline, .. } = *self.threads.get(thread);
+        match state {
+            State::Ready => self.run.push(&mut self.links, priority, thread, false),
+            State::Calling | State::Sending | State::Receiving | State::Faulting => {
+                self.endpoint_queues[object as usize].push_back(&mut self.links, thread);
+            }
+            State::Waiting => self.notification_queues[object as usize].push_back(&mut self.links, thread),
+            _ => {}
+        }
+        if deadline != u64::MAX && state != State::Ready && state != State::Free {
+            // A deadline that passed while nobody looked is due now.
+            let left = deadline.saturating_sub(self.world_time(m));
+            let at = m.now_ns().saturating_add(left);
+            self.deadlines.insert(&mut self.links, at, thread);
+        }
+    }
+
+    /// System call `BindPort`.
+    pub(crate) fn bind_port(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+        self.look_up(caller.process, handle, Rights::EPOCH_PORTS)?;
+        let service = u32::try_from(self.cpus[caller.cpu].frame.rdi).map_err(|_| Status::BadArgument)?;
+        let port = self.port_of(service).filter(|_| service != 0).ok_or(Status::BadArgument)?;
+        let rights = Rights::RECEIVE | Rights::SEND | Rights::COPY;
+        let generation = self.endpoints.get(port).generation;
+        let bound = Capability {
+            kind: Kind::Endpoint as u8,
+            rights: rights.bits(),
+            object: port,
+            generation,
+            ..Capability::EMPTY
+        };
+        let handle = self.place(caller.process, bound)?;
+        self.cpus[caller.cpu].frame.rdi = u64::from(handle.0);
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,208 @@
+//! Who runs: 256 priorities, first in first out within one, round robin by time slices, deadlines on every wait.
+
+use crate::object::NONE;
+use crate::{Kernel, Machine, State, Thread};
+use abi::{Status, Timeout};
+
+/// Length of a time slice.
+const SLICE_NS: u64 = 10_000_000;
+
+/// Threads whose deadline passed that one timer interrupt wakes; more are left to the next.
+const EXPIRED_MAX: usize = 64;
+
+impl Kernel {
+    /// Makes a waiting or stopped thread ready, behind the others of its priority. Its registers say what it finds.
+    pub(crate) fn wake(&mut self, thread: u32) {
+        self.make_ready(thread, false);
+    }
+
+    /// As [`Self::wake`], but next in line: the CPU is being handed to it.
+    pub(crate) fn hand_over(&mut self, thread: u32) {
+        self.make_ready(thread, true);
+    }
+
+    fn make_ready(&mut self, thread: u32, front: bool) {
+        self.unqueue(thread);
+        let ticket = self.ticket();
+        let record = self.threads.change(thread);
+        record.state = State::Ready;
+        record.object = NONE;
+        record.ticket = ticket;
+        let priority = record.priority;
+        if self.started || !self.is_world_thread(thread) {
+            self.run.push(&mut self.links, priority, thread, front);
+        }
+    }
+
+    /// Takes a thread off whatever it waits in.
+    pub(crate) fn unqueue(&mut self, thread: u32) {
+        let Thread { state, object, priority, deadline, .. } = *self.threads.get(thread);
+        if self.links[thread as usize].queued {
+            match state {
+                State::Ready => self.run.remove(&mut self.links, priority, thread),
+                State::Waiting => self.notification_queues[object as usize].remove(&mut self.links, thread),
+                _ => self.endpoint_queues[object as usize].remove(&mut self.links, thread),
+            }
+        }
+        self.deadlines.remove(&mut self.links, thread);
+        if deadline != u64::MAX {
+            self.threads.change(thread).deadline = u64::MAX;
+        }
+    }
+
+    /// Ends a wait with this status.
+    pub(crate) fn wake_with(&mut self, thread: u32, status: Status) {
+        self.finish(thread, status);
+        self.wake(thread);
+    }
+
+    /// Saves the running thread of `cpu` into its record and takes it off the CPU. Its state is the caller's to set.
+    pub(crate) fn park(&mut self, m: &mut impl Machine, cpu: usize) {
+        let thread = self.cpus[cpu].current;
+        if thread == NONE {
+            return;
+        }
+        self.cpus[cpu].current = NONE;
+        self.threads.change(thread).registers = self.cpus[cpu].frame;
+        m.save_vector(self.vectors.change(thread));
+        self.links[thread as usize].cpu = NONE;
+    }
+
+    /// Makes the running thread of `cpu` wait: state, object (an endpoint or notification) and deadline.
+    pub(crate) fn wait(&mut self, m: &mut impl Machine, cpu: usize, state: State, object: u32, timeout: Timeout) {
+        let thread = self.cpus[cpu].current;
+        self.park(m, cpu);
+        let ticket = self.ticket();
+        let record = self.threads.change(thread);
+        record.state = state;
+        record.object = object;
+        record.ticket = ticket;
+        match state {
+            State::Calling | State::Sending | State::Faulting | State::Receiving => {
+                self.endpoint_queues[object as usize].push_back(&mut self.links, thread);
+            }
+            State::Waiting => self.notification_queues[object as usize].push_back(&mut self.links, thread),
+            _ => {}
+        }
+        self.set_deadline(m, thread, timeout);
+    }
+
+    /// Gives a thread that waits a deadline.
+    pub(crate) fn set_deadline(&mut self, m: &mut impl Machine, thread: u32, timeout: Timeout) {
+        let Some(ns) = timeout.ns() else { return };
+        let at = m.now_ns().saturating_add(ns);
+        // Threads of the world keep world time, which survives; the heap and volatile threads keep time since boot.
+        let recorded = if self.is_world_thread(thread) { at.wrapping_add(self.time_offset) } else { at };
+        self.threads.change(thread).deadline = recorded;
+        self.deadlines.insert(&mut self.links, at, thread);
+    }
+
+    /// Lets `cpu` run the best thread there is; called at the end of every entry.
+    pub(crate) fn dispatch(&mut self, m: &mut impl Machine, cpu: usize) {
+        let best = self.run.highest();
+        let current = self.cpus[cpu].current;
+        if current != NONE {
+            let priority = self.threads.get(current).priority;
+            if best.is_some_and(|best| best > priority) {
+                self.park(m, cpu);
+                self.run.push(&mut self.links, priority, current, true);
+            }
+        }
+        if self.cpus[cpu].current == NONE {
+            match best.and_then(|priority| self.run.first(priority)) {
+                Some(thread) => self.run_on(m, cpu, thread),
+                None => self.go_idle(m, cpu),
+            }
+        }
+        self.arm_timer(m, cpu);
+        if self.cpus.len() > 1 {
+            self.kick_another(m, cpu);
+        }
+    }
+
+    fn run_on(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) {
+        let record = self.threads.get(thread);
+        let (priority, process, registers) = (record.priority, record.process, record.registers);
+        self.run.remove(&mut self.links, priority, thread);
+        let link = &mut self.links[thread as usize];
+        let stayed = self.cpus[cpu].vector_owner == thread && link.last_cpu == cpu as u32;
+        (link.cpu, link.last_cpu) = (cpu as u32, cpu as u32);
+        if !stayed {
+            m.load_vector(self.vectors.get(thread));
+        }
+        let state = &mut self.cpus[cpu];
+        state.frame = registers;
+        state.current = thread;
+        state.vector_owner = thread;
+        state.slice_end = 0;
+        self.load_space(m, cpu, process);
+    }
+
+    fn go_idle(&mut self, m: &mut impl Machine, cpu: usize) {
+        self.load_space(m, cpu, NONE);
+    }
+
+    fn arm_timer(&mut self, m: &mut impl Machine, cpu: usize) {
+        let mut want = self.deadlines.first().map(|(at, _)| at);
+        let current = self.cpus[cpu].current;
+        if current != NONE && self.run.first(self.threads.get(current).priority).is_some() {
+            if self.cpus[cpu].slice_end == 0 {
+                self.cpus[cpu].slice_end = m.now_ns() + SLICE_NS;
+            }
+            let slice_end = self.cpus[cpu].slice_end;
+            want = Some(want.map_or(slice_end, |at| at.min(slice_end)));
+        }
+        if want != self.cpus[cpu].armed {
+            self.cpus[cpu].armed = want;
+            m.set_timer(cpu, want);
+        }
+    }
+
+    /// If somebody still waits for a CPU and another one does something less important, makes that one look.
+    fn kick_another(&mut self, m: &mut impl Machine, cpu: usize) {
+        let Some(best) = self.run.highest() else { return };
+        let idle_or_lower = |other: usize| {
+            let current = self.cpus[other].current;
+            if current == NONE { -1 } else { i32::from(self.threads.get(current).priority) }
+        };
+        let lowest = (0..self.cpus.len()).filter(|&other| other != cpu).min_by_key(|&other| idle_or_lower(other));
+        if let Some(other) = lowest.filter(|&other| idle_or_lower(other) < i32::from(best)) {
+            m.kick(other);
+        }
+    }
+
+    /// The one-shot timer of `cpu` fired.
+    pub fn timer(&mut self, m: &mut impl Machine, cpu: usize) {
+        self.cpus[cpu].armed = None;
+        let now = m.now_ns();
+        for _ in 0..EXPIRED_MAX {
+            let Some((_, thread)) = self.deadlines.first().filter(|&(at, _)| at <= now) else { break };
+            let status = if self.threads.get(thread).state == State::Sleeping { Status::Ok } else { Status::TimedOut };
+            self.wake_with(thread, status);
+        }
+        let slice_end = self.cpus[cpu].slice_end;
+        if slice_end != 0 && slice_end <= now {
+            self.yield_now(m, cpu);
+        }
+        self.dispatch(m, cpu);
+    }
+
+    /// Another CPU asked this one to look again.
+    pub fn reschedule(&mut self, m: &mut impl Machine, cpu: usize) {
+        let current = self.cpus[cpu].current;
+        // Stopped or destroyed from another CPU while it ran here.
+        if current != NONE && self.threads.get(current).state != State::Ready {
+            self.park(m, cpu);
+        }
+        self.dispatch(m, cpu);
+    }
+
+    /// Puts the running thread of `cpu` behind the others of its priority.
+    pub(crate) fn yield_now(&mut self, m: &mut impl Machine, cpu: usize) {
+        let thread = self.cpus[cpu].current;
+        if thread != NONE {
+            self.park(m, cpu);
+            self.wake(thread);
+        }
+    }
+}

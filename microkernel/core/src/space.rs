@@ -1,0 +1,335 @@
+//! Address spaces: four-level page tables as a cache, filled from a bounded pool.
+//!
+//! Every page-table page carries the stamp of the epoch for which its write bits hold. Invariants, for the spaces of
+//! world processes:
+//! 1. A writable translation of a CPU goes through tables whose stamps are the running epoch's.
+//! 2. A present leaf with its write bit set maps a frame that is untracked or dirty in the running epoch, if every
+//!    table on its path has the running epoch's stamp.
+//!
+//! After a cut no table is touched but the roots that CPUs have loaded: a table with an older stamp has its write bits
+//! cleared when a walk next comes by, and until then the entry above it is not writable.
+
+use crate::object::NONE;
+use crate::{Kernel, Machine, TableId};
+use abi::{MapFlags, PAGE_SIZE, Status, USER_END, USER_START};
+use records::{Arena, IndexSet, Slab};
+
+/// Entry bits of x86-64 page tables (Intel SDM vol. 3, 4.5).
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const WRITE_THROUGH: u64 = 1 << 3;
+const UNCACHED: u64 = 1 << 4;
+/// Ours: the page may be written, once the first write of the epoch has been settled.
+const MAY_WRITE: u64 = 1 << 9;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Tables that one step of tearing a space down frees.
+const TEAR_DOWN_STEP_MAX: usize = 4;
+
+/// What is derived for each process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Space {
+    pub(crate) root: TableId,
+    /// CPUs that have it loaded, a bit each.
+    pub(crate) cpus: u64,
+}
+
+impl Space {
+    pub(crate) const NONE: Self = Self { root: NONE, cpus: 0 };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TableInfo {
+    stamp: u32,
+    /// Present entries.
+    used: u16,
+    root: bool,
+}
+
+/// Page-table pages.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub(crate) struct TablePool {
+    tables: Slab<TableInfo>,
+    pub(crate) free: IndexSet,
+}
+
+impl TablePool {
+    pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
+        let mut free = IndexSet::new(arena, count);
+        free.insert_range(0, count);
+        Self { tables: arena.slab(count as usize, TableInfo { stamp: 0, used: 0, root: false }), free }
+    }
+}
+
+/// What became of a write fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteFault {
+    /// The write may be made again.
+    Settled,
+    /// The frame is claimed by a device, or no donated frame or log entry is left.
+    Frozen,
+    /// Nothing that allows writing is mapped there.
+    NotOurs,
+}
+
+impl Kernel {
+    /// A root table for a new process.
+    pub(crate) fn create_space(&mut self, m: &mut impl Machine, process: u32) -> Result<(), Status> {
+        let root = self.take_table(m, true)?;
+        self.spaces[process as usize] = Space { root, cpus: 0 };
+        Ok(())
+    }
+
+    fn take_table(&mut self, m: &mut impl Machine, root: bool) -> Result<TableId, Status> {
+        let table = self.pool.free.take_first(0, u32::MAX).ok_or(Status::PoolExhausted)?;
+        m.clear_table(table, root);
+        self.pool.tables[table as usize] = TableInfo { stamp: self.stamp, used: 0, root };
+        Ok(table)
+    }
+
+    /// Loads the address space of a process (`u32::MAX`: the kernel's own) on the CPU that is in the kernel.
+    pub(crate) fn load_space(&mut self, m: &mut impl Machine, cpu: usize, process: u32) {
+        let loaded = self.cpus[cpu].loaded;
+        if loaded == process {
+            return;
+        }
+        if loaded != NONE {
+            self.spaces[loaded as usize].cpus &= !(1 << cpu);
+        }
+        self.cpus[cpu].loaded = process;
+        if process == NONE {
+            m.load_space(cpu, None);
+            return;
+        }
+        let root = self.spaces[process as usize].root;
+        self.spaces[process as usize].cpus |= 1 << cpu;
+        if self.is_world_process(process) {
+            self.freshen(m, root);
+        }
+        m.load_space(cpu, Some(root));
+    }
+
+    /// Clears the write bits of a table that were set in an earlier epoch. No CPU has writable translations through
+    /// it: the entry above it is not writable, or it is a root that is being loaded or flushed.
+    pub(crate) fn freshen(&mut self, m: &mut impl Machine, table: TableId) {
+        let info = &mut self.pool.tables[table as usize];
+        if info.stamp == self.stamp {
+            return;
+        }
+        info.stamp = self.stamp;
+        let (mut left, entries) = (info.used, if info.root { 256 } else { 512 });
+        for index in 0..entries {
+            if left == 0 {
+                break;
+            }
+            let entry = m.table_entry(table, index);
+            if entry & PRESENT != 0 {
+                left -= 1;
+                if entry & WRITABLE != 0 {
+                    m.set_table_entry(table, index, entry & !WRITABLE);
+                }
+            }
+        }
+    }
+
+    /// The leaf table of `address` and the index in it; tables that are missing are made if `create`.
+    fn walk(
+        &mut self,
+        m: &mut impl Machine,
+        process: u32,
+        address: u64,
+        create: bool,
+    ) -> Result<Option<(TableId, usize)>, Status> {
+        let world = self.is_world_process(process);
+        let mut table = self.spaces[process as usize].root;
+        if world {
+            self.freshen(m, table);
+        }
+        for level in (1..4).rev() {
+            let index = (address >> (12 + 9 * level)) as usize & 511;
+            let entry = m.table_entry(table, index);
+            let child = if entry & PRESENT != 0 {
+                m.table_at(entry & ADDRESS)
+            } else if create {
+                let child = self.take_table(m, false)?;
+                self.pool.tables[table as usize].used += 1;
+                child
+            } else {
+                return Ok(None);
+            };
+            if world {
+                self.freshen(m, child);
+            }
+            if entry & WRITABLE == 0 {
+                m.set_table_entry(table, index, m.table_address(child) | PRESENT | WRITABLE | USER);
+            }
+            table = child;
+        }
+        Ok(Some((table, (address >> 12) as usize & 511)))
+    }
+
+    /// Settles a write fault of a world process, if all it lacks is the first write's bookkeeping.
+    pub(crate) fn write_fault(&mut self, m: &mut impl Machine, cpu: usize, process: u32, address: u64) -> WriteFault {
+        let Ok(Some((table, index))) = self.walk(m, process, address, false) else { return WriteFault::NotOurs };
+        let entry = m.table_entry(table, index);
+        if entry & PRESENT == 0 || entry & MAY_WRITE == 0 {
+            return WriteFault::NotOurs;
+        }
+        if entry & WRITABLE == 0 {
+            if !self.first_write(m, ((entry & ADDRESS) >> 12) as u32) {
+                return WriteFault::Frozen;
+            }
+            m.set_table_entry(table, index, entry | WRITABLE);
+        }
+        m.flush(1 << cpu, Some(address));
+        WriteFault::Settled
+    }
+
+    /// Maps one frame. Returns whether a mapping was there before.
+    pub(crate) fn map_page(
+        &mut self,
+        m: &mut impl Machine,
+        process: u32,
+        address: u64,
+        frame: u32,
+        flags: MapFlags,
+    ) -> Result<bool, Status> {
+        let mut entry = u64::from(frame) << 12 | PRESENT | USER;
+        if !flags.contains(MapFlags::EXECUTE) {
+            entry |= NO_EXECUTE;
+        }
+        if flags.contains(MapFlags::DEVICE) {
+            entry |= UNCACHED | WRITE_THROUGH;
+        }
+        if flags.contains(MapFlags::WRITE) {
+            entry |= MAY_WRITE;
+        }
+        let Some((table, index)) = self.walk(m, process, address, true)? else { return Err(Status::PoolExhausted) };
+        if flags.contains(MapFlags::WRITE) && (!self.is_world_process(process) || self.is_writable_now(frame)) {
+            entry |= WRITABLE;
+        } else if flags.contains(MapFlags::WRITE | MapFlags::NOW) {
+            if !self.first_write(m, frame) {
+                return Err(Status::Busy);
+            }
+            entry |= WRITABLE;
+        }
+        let before = m.table_entry(table, index) & PRESENT != 0;
+        if !before {
+            self.pool.tables[table as usize].used += 1;
+        }
+        m.set_table_entry(table, index, entry);
+        Ok(before)
+    }
+
+    /// Applies `change` to each present leaf of a range; how many there were. Leaves that become 0 are unmapped.
+    pub(crate) fn change_pages(
+        &mut self,
+        m: &mut impl Machine,
+        process: u32,
+        address: u64,
+        pages: u64,
+        change: impl Fn(u64) -> u64,
+    ) -> u64 {
+        let mut changed = 0;
+        let mut page = 0;
+        while page < pages {
+            let at = address + page * PAGE_SIZE as u64;
+            let Ok(Some((table, index))) = self.walk(m, process, at, false) else {
+                // No table: nothing in the rest of its 2 MiB.
+                page += 512 - (at >> 12 & 511);
+                continue;
+            };
+            let entry = m.table_entry(table, index);
+            if entry & PRESENT != 0 {
+                let new = change(entry);
+                if new & PRESENT == 0 {
+                    self.pool.tables[table as usize].used -= 1;
+                }
+                m.set_table_entry(table, index, new);
+                changed += 1;
+            }
+            page += 1;
+        }
+        if changed > 0 {
+            let single = (pages == 1).then_some(address);
+            m.flush(self.spaces[process as usize].cpus, single);
+        }
+        changed
+    }
+
+    /// The new value of a leaf whose rights are narrowed to `flags`.
+    pub(crate) fn narrowed(entry: u64, flags: MapFlags) -> u64 {
+        let mut new = entry;
+        if !flags.contains(MapFlags::WRITE) {
+            new &= !(MAY_WRITE | WRITABLE);
+        }
+        if !flags.contains(MapFlags::EXECUTE) {
+            new |= NO_EXECUTE;
+        }
+        new
+    }
+
+    /// Frees some tables of a space that no CPU has loaded; true when none is left.
+    pub(crate) fn tear_down(&mut self, m: &mut impl Machine, process: u32) -> bool {
+        for _ in 0..TEAR_DOWN_STEP_MAX {
+            let root = self.spaces[process as usize].root;
+            if root == NONE {
+                return true;
+            }
+            let mut path = (root, root, 0);
+            for level in (1..4).rev() {
+                let entries = if level == 3 { 256 } else { 512 };
+                let Some(index) = (0..entries).find(|&index| m.table_entry(path.0, index) & PRESENT != 0) else {
+                    break;
+                };
+                path = (m.table_at(m.table_entry(path.0, index) & ADDRESS), path.0, index);
+            }
+            let (table, parent, index) = path;
+            if table == root {
+                self.spaces[process as usize] = Space::NONE;
+            } else {
+                m.set_table_entry(parent, index, 0);
+                self.pool.tables[parent as usize].used -= 1;
+            }
+            self.pool.free.insert(table);
+        }
+        false
+    }
+
+    /// Whether a range of pages is one that user programs may have.
+    pub(crate) fn check_range(address: u64, pages: u64) -> Result<(), Status> {
+        if address % PAGE_SIZE as u64 != 0 || address < USER_START {
+            return Err(Status::BadAddress);
+        }
+        if pages == 0 || pages > abi::MAP_PAGES_MAX {
+            return Err(Status::BadArgument);
+        }
+        match address.checked_add(pages * PAGE_SIZE as u64) {
+            Some(end) if end <= USER_END => Ok(()),
+            _ => Err(Status::BadAddress),
+        }
+    }
+
+    /// Invariant 2, seen from one leaf: used by the checker.
+    pub(crate) fn leaf_is_sound(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
+        let entry = m.table_entry(table, index);
+        entry & (PRESENT | WRITABLE) != PRESENT | WRITABLE
+            || entry & MAY_WRITE != 0 && self.is_writable_now(((entry & ADDRESS) >> 12) as u32)
+    }
+
+    /// The children of a table that are present and fresh, for the checker.
+    pub(crate) fn fresh_child(&self, m: &impl Machine, table: TableId, index: usize) -> Option<(TableId, bool)> {
+        let entry = m.table_entry(table, index);
+        (entry & PRESENT != 0).then(|| {
+            let child = m.table_at(entry & ADDRESS);
+            (child, self.pool.tables[child as usize].stamp == self.stamp)
+        })
+    }
+
+    /// Whether a table's stamp is the running epoch's.
+    pub(crate) fn is_fresh_table(&self, table: TableId) -> bool {
+        self.pool.tables[table as usize].stamp == self.stamp
+    }
+}

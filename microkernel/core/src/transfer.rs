@@ -1,0 +1,149 @@
+//! Moving a message from one thread to another, capabilities included: everything is checked, then done.
+
+use crate::object::NONE;
+use crate::{Kernel, State};
+use abi::registers::unpack_caps;
+use abi::{CAPS_MAX, Event, FLAG_CAPS_MASK, FLAG_MOVE, Handle, Kind, Outcome, Rights, Status};
+
+/// A capability on its way: the slot it is in.
+#[derive(Clone, Copy)]
+struct Parcel {
+    slot: u32,
+    moved: bool,
+}
+
+/// Why a message cannot be delivered, and who is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undeliverable {
+    /// The sender's mistake, or the receiver had no room: the sender is told.
+    Sender(Status),
+}
+
+impl Kernel {
+    /// Whether the capabilities that `thread` is about to send are its process's to give.
+    pub(crate) fn check_parcels(&self, process: u32, caps: u64, flags: u8) -> Result<(), Status> {
+        self.parcels(process, caps, flags).map(|_| ())
+    }
+
+    fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<([Parcel; CAPS_MAX], usize), Status> {
+        let count = usize::from(flags & FLAG_CAPS_MASK);
+        if count > CAPS_MAX {
+            return Err(Status::BadArgument);
+        }
+        let moved = flags & FLAG_MOVE != 0;
+        let mut parcels = [Parcel { slot: NONE, moved }; CAPS_MAX];
+        let handles = unpack_caps(caps);
+        for at in 0..count {
+            let needed = if moved { Rights::empty() } else { Rights::COPY };
+            let slot = self.look_up(process, handles[at], needed)?;
+            // A capability can be moved only once.
+            if moved && parcels[..at].iter().any(|other| other.slot == slot) {
+                return Err(Status::BadArgument);
+            }
+            parcels[at].slot = slot;
+        }
+        Ok((parcels, count))
+    }
+
+    /// Checks that `receiver`'s process may and can take all parcels.
+    fn check_room(&self, process: u32, parcels: &[Parcel]) -> Result<(), Status> {
+        for parcel in parcels {
+            let capability = self.capabilities.get(parcel.slot);
+            if !self.may_hold(process, capability) {
+                return Err(Status::WorldClosed);
+            }
+            if !parcel.moved && self.parent_for(process, parcel.slot).1 > crate::object::DEPTH_MAX {
+                return Err(Status::TablesExhausted);
+            }
+        }
+        if self.has_room(process, parcels.len()) { Ok(()) } else { Err(Status::PeerTableFull) }
+    }
+
+    /// Delivers the message in `sender`'s registers to `receiver`, which waits, and sets the receiver's result. The
+    /// receiver's and the sender's states are the caller's to change.
+    pub(crate) fn deliver(
+        &mut self,
+        sender: u32,
+        receiver: u32,
+        event: Event,
+        badge: u64,
+        flags: u8,
+    ) -> Result<(), Undeliverable> {
+        let message = *self.registers(sender);
+        let from = self.threads.get(sender).process;
+        let to = self.threads.get(receiver).process;
+        let (parcels, count) = self.parcels(from, message.caps, flags).map_err(Undeliverable::Sender)?;
+        self.check_room(to, &parcels[..count]).map_err(Undeliverable::Sender)?;
+        // ---- point of no return ----
+        let mut handles = [Handle::NULL; CAPS_MAX];
+        for (handle, parcel) in handles.iter_mut().zip(&parcels[..count]) {
+            *handle = self.hand_parcel(*parcel, to);
+        }
+        let registers = self.registers_mut(receiver);
+        registers.rax = Outcome::event(event, badge).0;
+        registers.rdi = message.rdi;
+        registers.words = message.words;
+        registers.caps = abi::registers::pack_caps(handles);
+        Ok(())
+    }
+
+    /// Gives one parcel to a process that has room and may hold it.
+    fn hand_parcel(&mut self, parcel: Parcel, process: u32) -> Handle {
+        let placed = if parcel.moved {
+            self.move_capability(parcel.slot, process)
+        } else {
+            let mut copy = *self.capabilities.get(parcel.slot);
+            (copy.parent, copy.depth) = self.parent_for(process, parcel.slot);
+            self.place(process, copy)
+        };
+        debug_assert!(placed.is_ok(), "room was checked");
+        placed.unwrap_or(Handle::NULL)
+    }
+
+    /// Notes that `server` now holds the Reply to `caller`, whose call or fault has been received.
+    pub(crate) fn bind_reply(&mut self, server: u32, caller: u32, state: State) {
+        let record = self.threads.change(caller);
+        record.state = state;
+        record.object = NONE;
+        record.call_sequence = record.call_sequence.wrapping_add(1);
+        let sequence = record.call_sequence;
+        let record = self.threads.change(server);
+        record.serving = caller;
+        record.serving_sequence = sequence;
+    }
+
+    /// Whether the Reply (`caller`, `sequence`) still stands for a call that waits.
+    pub(crate) fn reply_stands(&self, caller: u32, sequence: u32) -> bool {
+        self.threads.try_get(caller).is_some_and(|record| {
+            record.call_sequence == sequence && matches!(record.state, State::AwaitReply | State::AwaitFault)
+        })
+    }
+
+    /// The Reply (`caller`, `sequence`) is gone without an answer. A fault that nobody will answer stops its thread.
+    pub(crate) fn void_reply(&mut self, caller: u32, sequence: u32, status: Status) {
+        if !self.reply_stands(caller, sequence) {
+            return;
+        }
+        if self.threads.get(caller).state == State::AwaitFault {
+            if status == Status::Restarted {
+                // The access is simply made again.
+                self.wake(caller);
+            } else {
+                self.threads.change(caller).state = State::Stopped;
+            }
+        } else {
+            self.wake_with(caller, status);
+        }
+    }
+
+    /// What a caller is told when `thread`, which held its Reply, is no more.
+    pub(crate) fn death_status(&self, thread: u32) -> Status {
+        if self.is_world_thread(thread) { Status::PeerDied } else { Status::Restarted }
+    }
+
+    /// The Reply capability in `slot`, if that is what it is.
+    pub(crate) fn saved_reply(&self, slot: u32) -> Option<(u32, u32)> {
+        let capability = self.capabilities.get(slot);
+        (capability.kind() == Some(Kind::Reply)).then_some((capability.object, capability.generation))
+    }
+}
