@@ -185,6 +185,8 @@ pub enum ToStore {
         ended: Epoch,
         /// The epoch that now runs.
         running: Epoch,
+        /// Nothing of the world changed in `ended`, neither in the kernel nor here: it need not be written.
+        quiet: bool,
     },
     /// Nothing was cut.
     CutRefused(Refusal),
@@ -307,7 +309,7 @@ impl ToStore {
         entry(match self {
             Self::Ready => [1, 0, 0, 0, 0],
             Self::RestoreRefused { table, index } => [2, table as u64, index as u64, 0, 0],
-            Self::CutDone { ended, running } => [3, ended.bits(), running.bits(), 0, 0],
+            Self::CutDone { ended, running, quiet } => [3, ended.bits(), running.bits(), quiet as u64, 0],
             Self::CutRefused(why) => [4, why as u64, 0, 0, 0],
             Self::Dirty { epoch, page, frame } => [5, epoch.bits(), page.content, page.index, frame as u64],
             Self::Dropped { epoch, content } => [6, epoch.bits(), content, 0, 0],
@@ -326,7 +328,7 @@ impl ToStore {
         let message = match kind {
             1 => Self::Ready,
             2 => Self::RestoreRefused { table: u16::try_from(a).ok()?, index: small(b)? },
-            3 => Self::CutDone { ended: Epoch::from_bits(a), running: Epoch::from_bits(b) },
+            3 => Self::CutDone { ended: Epoch::from_bits(a), running: Epoch::from_bits(b), quiet: c == 1 },
             4 => Self::CutRefused(Refusal::from_bits(a)?),
             5 => Self::Dirty { epoch: Epoch::from_bits(a), page: PageName { content: b, index: c }, frame: small(d)? },
             6 => Self::Dropped { epoch: Epoch::from_bits(a), content: b },
@@ -397,7 +399,7 @@ mod tests {
         let to_store = vec![
             ToStore::Ready,
             ToStore::RestoreRefused { table: frame as u16, index: frame },
-            ToStore::CutDone { ended: epoch, running: Epoch::from_bits(b) },
+            ToStore::CutDone { ended: epoch, running: Epoch::from_bits(b), quiet: b & 1 == 0 },
             ToStore::CutRefused(Refusal::Undrained),
             ToStore::Dirty { epoch, page, frame },
             ToStore::Dropped { epoch, content: b },
