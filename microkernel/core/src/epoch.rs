@@ -143,8 +143,8 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         let mut frames = [0; FRAMES_BATCH_MAX];
-        for at in 0..count {
-            frames[at] = self.memory_frame(caller, Rights::MEMORY_WRITE, arguments.words[at])?;
+        for (frame, page) in frames[..count].iter_mut().zip(arguments.words) {
+            *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
         }
         let taken = frames[..count].iter().take_while(|&&frame| self.log.donate(frame)).count();
         self.cpus[caller.cpu].frame.rdi = taken as u64;
@@ -162,8 +162,8 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         let mut frames = [0; FRAMES_BATCH_MAX];
-        for at in 0..count {
-            frames[at] = self.memory_frame(caller, Rights::MEMORY_WRITE, arguments.words[at])?;
+        for (frame, page) in frames[..count].iter_mut().zip(arguments.words) {
+            *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
         }
         let mut changed = 0;
         for (at, &frame) in frames[..count].iter().enumerate() {

@@ -21,6 +21,8 @@ mod device;
 mod epoch;
 mod fault;
 mod first_write;
+#[cfg(any(test, feature = "host"))]
+mod host;
 mod invariant;
 mod ipc;
 mod kernel;
@@ -32,8 +34,13 @@ mod schedule;
 mod space;
 mod transfer;
 
+#[cfg(test)]
+mod tests;
+
 pub use boot::{BootProcess, Capacities};
 pub use fault::OrphanFault;
+#[cfg(any(test, feature = "host"))]
+pub use host::HostMachine;
 pub use invariant::Violation;
 pub use kernel::{Cpu, Kernel, World};
 pub use machine::{Machine, TableId};

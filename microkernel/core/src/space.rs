@@ -300,7 +300,7 @@ impl Kernel {
 
     /// Whether a range of pages is one that user programs may have.
     pub(crate) fn check_range(address: u64, pages: u64) -> Result<(), Status> {
-        if address % PAGE_SIZE as u64 != 0 || address < USER_START {
+        if !address.is_multiple_of(PAGE_SIZE as u64) || address < USER_START {
             return Err(Status::BadAddress);
         }
         if pages == 0 || pages > abi::MAP_PAGES_MAX {
