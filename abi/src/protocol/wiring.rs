@@ -8,6 +8,9 @@
 //! protocol of the link says how a new end begins. Links: [`link::PAGING`], [`link::BLOCK`], [`link::GENESIS`],
 //! [`link::DEVICES`].
 //!
+//! [`RAM`] is mapped page by page as it is touched (init serves the faults of volatile servers); all else is there from
+//! the start.
+//!
 //! **Ports** exist only with a world, which may begin (or be restored in place) after a server has started. Each server
 //! has a read-only window, [`NEWS`], that init writes: see [`News`]. When it changes init rings [`Bell::NEWS`].
 //!
@@ -38,8 +41,25 @@ pub const REGISTERS: &str = "registers";
 pub const INTERRUPT: &str = "interrupt";
 /// Handle: [`WAKE`]'s notification with [`Bell::INTERRUPT`], to bind the interrupt to.
 pub const INTERRUPT_BELL: &str = "interrupt-bell";
+/// Window: the registers of a driver's device among which its table of message interrupts lies; may show what
+/// [`REGISTERS`] shows. Options [`option::MESSAGE_OFFSET`] and [`option::MESSAGE_VECTORS`] say where and how many.
+pub const MESSAGES: &str = "messages";
 /// Handle: I/O ports of a driver's device.
 pub const PORTS: &str = "ports";
+/// Handle: the server's own process, right PROCESS_MAP; only for the platform driver, which maps what it finds.
+pub const PROCESS: &str = "process";
+/// Handle: the Memory of all physical addresses that are not memory; only for the platform driver.
+pub const NON_MEMORY: &str = "non-memory";
+
+/// Options in startup pages.
+pub mod option {
+    /// Physical address of the ACPI root pointer, hexadecimal with 0x; absent if unknown.
+    pub const RSDP: &str = "rsdp";
+    /// Byte offset of the table of message interrupts in [`super::MESSAGES`].
+    pub const MESSAGE_OFFSET: &str = "message-offset";
+    /// Entries of that table.
+    pub const MESSAGE_VECTORS: &str = "message-vectors";
+}
 
 /// Names of links: of the window; the bell is `<link>-bell`.
 pub mod link {
