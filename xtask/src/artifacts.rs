@@ -12,6 +12,7 @@ use crate::bare_metal::{self, Compiler};
 use crate::bundle::Packer;
 use crate::manifest::Manifest;
 use crate::progress::Step;
+use crate::project::PROGRAM_FEATURE;
 use crate::{child, project};
 
 /// How long one build may take on a slow machine with nothing cached.
@@ -20,8 +21,6 @@ pub(crate) const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 pub(crate) const PROGRAM_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The package and the binary of the kernel.
 const KERNEL: &str = "microkernel";
-/// The feature that makes a program of a library.
-const PROGRAM_FEATURE: &str = "program";
 
 /// What was built.
 pub(crate) struct Artifacts {
@@ -77,32 +76,17 @@ fn build_kernel(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {
 
 /// The packages that hold the programs of `manifest`, by program name.
 pub(crate) fn packages_of_programs(manifest: &Manifest) -> Result<BTreeMap<String, String>> {
-    let mut command = project::cargo();
-    command.args(["metadata", "--format-version", "1", "--no-deps"]);
-    let metadata: serde_json::Value = serde_json::from_str(&child::output(&mut command)?)?;
-    let mut owners = BTreeMap::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        for target in package["targets"].as_array().into_iter().flatten() {
-            let is = |list: &serde_json::Value, word: &str| {
-                list.as_array().is_some_and(|list| list.iter().any(|item| item == word))
-            };
-            if is(&target["kind"], "bin")
-                && is(&target["required-features"], PROGRAM_FEATURE)
-                && let (Some(program), Some(package)) = (target["name"].as_str(), package["name"].as_str())
-            {
-                owners.insert(program.to_owned(), package.to_owned());
-            }
-        }
-    }
+    let packages = project::packages()?;
     let mut wanted = BTreeMap::new();
     for program in manifest.programs() {
-        let Some(package) = owners.get(program) else {
+        let owner = packages.iter().find(|package| package.programs.iter().any(|name| name == program));
+        let Some(owner) = owner else {
             bail!(
                 "init/system.toml names the program {program}, but no package has a [[bin]] of that name with \
                  required-features = [\"{PROGRAM_FEATURE}\"]"
             );
         };
-        wanted.insert(program.to_owned(), package.clone());
+        wanted.insert(program.to_owned(), owner.name.clone());
     }
     Ok(wanted)
 }

@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
-use crate::{packages, run};
+use crate::{packages, run, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -25,6 +25,10 @@ enum Command {
     Build(Build),
     /// Build Perennial and boot it in QEMU, with its console on this terminal
     Run(run::Options),
+    /// Run the tests: checks, host tests, simulations, the machine in QEMU; the last line counts them
+    Test(suite::Options),
+    /// Check the rules of the house alone
+    Tidy,
 }
 
 #[derive(Args, Debug)]
@@ -53,6 +57,16 @@ pub(crate) fn execute() -> Result<()> {
             Ok(())
         }
         Command::Run(options) => run::run(&options),
+        Command::Test(options) => suite::run(&options),
+        Command::Tidy => {
+            let findings = tidy::check()?;
+            for finding in &findings {
+                println!("{finding}");
+            }
+            let errors = findings.iter().filter(|finding| finding.is_error).count();
+            anyhow::ensure!(errors == 0, "{errors} rules of the house are broken");
+            Ok(())
+        }
     }
 }
 

@@ -26,7 +26,9 @@ mod packages;
 mod progress;
 mod project;
 mod run;
+mod suite;
 mod sysroot;
+mod tidy;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,78 @@
+//! Rules about single source files: unsafe homes, intent, roots, and the size of rooms.
+
+use super::Finding;
+use super::source::Source;
+
+/// Where unsafe code may live.
+const UNSAFE_HOMES: [&str; 3] = ["microkernel/hal/", "libos/src/raw/", "drivers/mmio/"];
+/// Lines of a page of intent, at the least.
+const INTENT_LINES_MIN: usize = 4;
+/// Lines of a file, before it should be two.
+const FILE_LINES_MAX: usize = 500;
+/// Lines of a function, before it should be two.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Checks one file; `path` is relative to the root.
+pub(crate) fn check(path: &str, source: &Source, findings: &mut Vec<Finding>) {
+    if !UNSAFE_HOMES.iter().any(|home| path.starts_with(home)) {
+        for line in source.lines_with_word("unsafe") {
+            let place = format!("{path}:{line}");
+            findings.push(Finding::error("three-unsafe-homes", place, "unsafe code outside of its three homes"));
+        }
+    }
+    let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_root = path.ends_with("src/lib.rs") || path.ends_with("src/main.rs");
+    if is_root {
+        let lines = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+        if lines < INTENT_LINES_MIN {
+            let what = format!("opens with {lines} lines of intent; say what it does, what it refuses, its neighbours");
+            findings.push(Finding::error("one-page-intent", path, what));
+        }
+    }
+    if matches!(name, "lib.rs" | "mod.rs") {
+        let logic = source.functions().into_iter().find(|(_, line, _)| !is_test(source, *line));
+        if let Some((function, line, _)) = logic {
+            let what = format!("the function {function} belongs into a file of its own");
+            findings.push(Finding::hint("roots-only-declare", format!("{path}:{line}"), what));
+        }
+    }
+    let lines = source.text.lines().count();
+    if lines > FILE_LINES_MAX {
+        findings.push(Finding::hint("small-rooms", path, format!("{lines} lines: perhaps two files")));
+    }
+    for (function, line, length) in source.functions() {
+        if length > FUNCTION_LINES_MAX {
+            let what = format!("the function {function} has {length} lines: perhaps two");
+            findings.push(Finding::hint("small-rooms", format!("{path}:{line}"), what));
+        }
+    }
+}
+
+/// Whether `line` lies behind the beginning of the file's tests.
+fn is_test(source: &Source, line: usize) -> bool {
+    source.code.lines().take(line).any(|line| line.trim() == "#[cfg(test)]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(path: &str, text: &str) -> Vec<&'static str> {
+        let mut findings = Vec::new();
+        check(path, &Source::new(text), &mut findings);
+        findings.iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn each_rule_is_applied() {
+        let word = concat!("un", "safe");
+        let intent = "//! A.\n//!\n//! B.\n//! C.\n";
+        assert_eq!(rules("init/src/page.rs", &format!("{word} {{}}")), ["three-unsafe-homes"]);
+        assert!(rules("drivers/mmio/src/page.rs", &format!("{word} {{}}")).is_empty());
+        assert_eq!(rules("init/src/lib.rs", "//! init\n"), ["one-page-intent"]);
+        assert_eq!(rules("init/src/lib.rs", &format!("{intent}fn f() {{}}")), ["roots-only-declare"]);
+        assert!(rules("init/src/lib.rs", &format!("{intent}#[cfg(test)]\nmod tests {{ fn f() {{}} }}")).is_empty());
+        assert_eq!(rules("init/src/page.rs", &"\n".repeat(501)), ["small-rooms"]);
+        assert_eq!(rules("init/src/page.rs", &format!("fn f() {{{}}}", "\n".repeat(80))), ["small-rooms"]);
+    }
+}
