@@ -104,7 +104,8 @@ pub enum Call {
     Donate = 27,
     /// Set the states of frames of Memory cap 0 (right EPOCH_CUT). Arg 0: count (1 … 8) | [`crate::FrameState`] << 8;
     /// words: page offset within the Memory (low 32 bits). For `Claimed` and `Clean`, only frames whose last write
-    /// was in an epoch before the current one change. Out arg 0: bit mask of those that changed.
+    /// was in an epoch before the current one change; for `Dirty`, only clean ones, each with all that a first write
+    /// does. Out arg 0: bit mask of those that changed.
     SetFrames = 28,
     /// Write a batch of the ended epoch's changed records (right EPOCH_RECORDS) into the page at offset arg 0 of the
     /// Memory cap 0 (right MEMORY_WRITE). Out arg 0: bytes written; 0: all of the ended epoch has been exported.
@@ -114,7 +115,7 @@ pub enum Call {
     /// EPOCH_RECORDS). Out arg 0: records taken. Errors: `BadRecord` (arg 1: its table, arg 2: its index), `WrongState`.
     Restore = 30,
     /// Let the world run (right EPOCH_RECORDS): check all records as a graph, rebuild what is derived, apply law 4.
-    /// Arg 0: the epoch that now begins; arg 1: world time in ns. Errors: `BadRecord`, `WrongState`.
+    /// Arg 0: the epoch that now begins; arg 1: world time in ns, at least (it never goes back). Errors: `BadRecord`, `WrongState`.
     Resume = 31,
     /// Announce that epoch arg 0 and all before it are durable (right EPOCH_RECORDS).
     Committed = 32,

@@ -67,7 +67,7 @@ impl Kernel {
             Call::Cut => self.cut(m, caller, handle),
             Call::ReadLog => self.read_log(caller, handle),
             Call::Donate => self.donate(caller, handle),
-            Call::SetFrames => self.set_frames(caller, handle),
+            Call::SetFrames => self.set_frames(m, caller, handle),
             Call::Export => self.export(m, caller, handle),
             Call::Restore => self.restore(m, caller, handle),
             Call::Resume => self.resume(m, caller, handle),

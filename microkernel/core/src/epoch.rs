@@ -152,11 +152,11 @@ impl Kernel {
     }
 
     /// System call `SetFrames`.
-    pub(crate) fn set_frames(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+    pub(crate) fn set_frames(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
         self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
         let arguments = self.cpus[caller.cpu].frame;
         let count = usize::from(arguments.rdi as u8);
-        let state = FrameState::from_bits((arguments.rdi >> 8) as u8).filter(|&state| state != FrameState::Dirty);
+        let state = FrameState::from_bits((arguments.rdi >> 8) as u8);
         let state = state.filter(|_| arguments.rdi < 1 << 16).ok_or(Status::BadArgument)?;
         if count == 0 || count > FRAMES_BATCH_MAX {
             return Err(Status::BadArgument);
@@ -167,7 +167,7 @@ impl Kernel {
         }
         let mut changed = 0;
         for (at, &frame) in frames[..count].iter().enumerate() {
-            changed |= u64::from(self.set_frame(frame, state)) << at;
+            changed |= u64::from(self.set_frame(m, frame, state)) << at;
         }
         self.cpus[caller.cpu].frame.rdi = changed;
         Ok(Answer::Done)

@@ -127,9 +127,13 @@ impl Kernel {
 
     /// Sets a frame's state on behalf of the pager; false when the frame was written in the running epoch, or is not
     /// in a state that allows it.
-    pub(crate) fn set_frame(&mut self, frame: u32, to: FrameState) -> bool {
+    pub(crate) fn set_frame(&mut self, m: &mut impl Machine, frame: u32, to: FrameState) -> bool {
         let (state, stamp) = self.frame_state(frame);
         let written_now = state == FrameState::Dirty && stamp == self.stamp;
+        if to == FrameState::Dirty {
+            // What the pager itself wrote counts as written by the world, log entry included.
+            return state == FrameState::Clean && self.first_write(m, frame);
+        }
         let allowed = match to {
             FrameState::Untracked => true,
             FrameState::Clean => !written_now,

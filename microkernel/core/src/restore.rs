@@ -110,7 +110,8 @@ impl Kernel {
             })?;
         }
         self.world.epoch = epoch.bits();
-        self.time_offset = arguments.words[0].wrapping_sub(m.now_ns());
+        // World time never goes back: not behind what the records remember.
+        self.time_offset = arguments.words[0].max(self.world.time_ns).wrapping_sub(m.now_ns());
         if self.restored {
             self.void_volatile_claims();
             self.rebuild(m)?;
