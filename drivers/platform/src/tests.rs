@@ -1,0 +1,6 @@
+//! The library against firmware tables and a bus that are not there.
+
+mod bus;
+mod fake;
+mod firmware;
+mod power;
