@@ -183,6 +183,11 @@ impl<'a> Descriptor<'a> {
         Ok(Self { head, sum, items })
     }
 
+    /// Its items as stored, for whoever cannot keep the block borrowed.
+    pub fn item_bytes(&self) -> &'a [u8] {
+        self.items
+    }
+
     /// Its items, in the order in which they were put.
     pub fn items(&self) -> ItemIter<'a> {
         ItemIter::new(self.items)

@@ -1,0 +1,83 @@
+//! What the conductor needs of the world around it. None of these may wait.
+
+use abi::protocol::paging::{ToPager, ToStore};
+use abi::protocol::snapshot::{Epochs, Error};
+use abi::protocol::wiring::EpochsPage;
+use abi::{Epoch, Handle, PAGE_SIZE};
+
+use crate::{Failure, OpenReport, Refusal};
+
+/// A page of records.
+pub type Batch = [u8; PAGE_SIZE];
+
+/// The record that was refused: table and index.
+pub type Refused = (u16, u32);
+
+/// Implemented by `main.rs` on libos, by the simulator on the kernel core, and by the tests on a fake.
+pub trait Environment {
+    /// Nanoseconds of any clock that never goes back.
+    fn now_ns(&mut self) -> u64;
+    /// A number that no other store has.
+    fn random(&mut self) -> u64;
+
+    /// `Export`: the next batch of the ended epoch's kernel records; 0 when there is none left.
+    fn export(&mut self, to: &mut Batch) -> usize;
+    /// `Restore` of a batch of kernel records.
+    fn restore(&mut self, batch: &Batch) -> Result<(), Refused>;
+    /// `Resume`: the world runs, in this epoch.
+    fn resume(&mut self, first: Epoch) -> Result<(), Refused>;
+    /// The running epoch; [`Epoch::NONE`] before there is one.
+    fn running(&mut self) -> Epoch;
+    /// `Committed`.
+    fn announce(&mut self, epoch: Epoch);
+
+    /// The next message of the pager.
+    fn receive(&mut self) -> Option<ToStore>;
+    /// Messages that the pager could be sent now.
+    fn room(&mut self) -> usize;
+    /// Sends; only when there is room.
+    fn send(&mut self, message: ToPager);
+    /// Fills a batch page of ours.
+    fn put_batch(&mut self, slot: u32, batch: &[u8]);
+    /// Reads a batch page of the pager's.
+    fn get_batch(&mut self, slot: u32, to: &mut [u8]);
+
+    /// Tells everybody how the world stands.
+    fn publish(&mut self, page: &EpochsPage);
+    /// Answers a `sync`: the epoch that made it durable, or why none will.
+    fn answer(&mut self, caller: Handle, result: Result<Epoch, Error>);
+    /// Tells people.
+    fn note(&mut self, note: Note);
+}
+
+/// What people should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The disk was blank: a store was made.
+    Formatted,
+    /// The store was opened.
+    Opened(OpenReport),
+    /// There is no store that can be opened.
+    Refused(Refusal),
+    /// The world came back: from this epoch, as this one, with so many records.
+    Restored(Epoch, Epoch, u64),
+    /// A new world begins in this epoch.
+    Began(Epoch),
+    /// This record does not belong into a world.
+    BadRecord(Refused),
+    /// The first epoch of this boot is durable.
+    FirstCommit(Epoch),
+    /// The store holds no more: nothing is durable from now on.
+    Full,
+    /// The store has stopped.
+    StoreFailed(Failure),
+    /// A page could not be read: its content and index.
+    Damaged(u64, u64),
+    /// The pager said what no pager says.
+    PagerBroken,
+}
+
+/// What the snapshot port answers to `Epochs`.
+pub(super) fn epochs(running: Epoch, page: &EpochsPage, oldest: Epoch, kept: u64) -> Epochs {
+    Epochs { running, committed: page.committed, restored: page.restored, oldest, kept }
+}

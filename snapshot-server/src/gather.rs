@@ -1,0 +1,366 @@
+//! Gathering an epoch: pages, extents and records are put, then it is sealed.
+//!
+//! Each put first looks for everything that it needs, then changes things, so one that fails has changed nothing.
+//!
+//! ```text
+//!   ring:  … | descriptor | page | page | … | descriptor | page …
+//!              ▲ hold: nothing from here on is issued until the descriptor is full or the epoch sealed
+//! ```
+
+use abi::Epoch;
+use format::{Block, DescriptorFlags, DescriptorHead, DescriptorWriter, EXTENT_MAX, Item, Key, Place, page_checksum};
+use format::{RECORD_BYTES_MAX, TABLE_BIT};
+
+use crate::commit::Sealed;
+use crate::disk::Host;
+use crate::layer::{Held, Pool, PoolFull, Value};
+use crate::memory::PageRef;
+use crate::queue::Owner;
+use crate::store::{Phase, Store};
+
+/// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
+const EMERGENCY_BLOCKS: u32 = 12;
+
+/// Why nothing was put. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutError {
+    /// The caller's fault: no epoch is gathering.
+    NotGathering,
+    /// The caller's fault: an object, index, count, or length that cannot be.
+    Invalid,
+    /// Not now: buffers are under way to the disk, or the last interval is still being folded. Poll and try again.
+    Busy,
+    /// The disk is too full for it, or the epoch larger than the store's memory. The last epoch is whole; what this
+    /// epoch has gathered can still be sealed, and older epochs retired.
+    Full,
+}
+
+/// Why an epoch was not begun or sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// The caller's fault: no incarnation is durable, none gathers, or one still does.
+    Order,
+    /// The caller's fault: not newer than the last, or not of this incarnation.
+    Epoch,
+    /// Not now: too many epochs wait for the disk. Poll and try again.
+    Busy,
+}
+
+/// The epoch that gathers.
+#[derive(Debug, Default)]
+pub(crate) struct Gather {
+    /// Whether one does.
+    pub(crate) open: bool,
+    pub(crate) epoch: Epoch,
+    descriptor: Option<OpenDescriptor>,
+    items: u32,
+    pages: u32,
+    records: u32,
+    begun_ns: u64,
+    /// Sealed, but the commit descriptor waits until all before it is durable.
+    pub(crate) barrier: Option<Barrier>,
+}
+
+impl Gather {
+    /// Whether a descriptor is being filled: what is pushed behind it waits for it.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.descriptor.is_some()
+    }
+}
+
+#[derive(Debug)]
+struct OpenDescriptor {
+    page: PageRef,
+    writer: DescriptorWriter,
+}
+
+/// A sealed epoch whose commit descriptor waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Barrier {
+    pub(crate) position: u64,
+    head: DescriptorHead,
+}
+
+impl<'m, H: Host> Store<'m, H> {
+    /// Begins to gather `epoch`, which must be newer than any before and of the durable incarnation. `now_ns` is any
+    /// monotonic clock. The epoch before may still be on its way to the disk.
+    pub fn begin(&mut self, epoch: Epoch, now_ns: u64) -> Result<(), SealError> {
+        if !matches!(self.phase, Phase::Running) || self.gather.open {
+            return Err(SealError::Order);
+        }
+        if epoch <= self.gather.epoch || epoch <= self.head || epoch.incarnation() != self.root.incarnation {
+            return Err(SealError::Epoch);
+        }
+        if self.gather.barrier.is_some() || self.sealed.is_full() {
+            return Err(SealError::Busy);
+        }
+        self.gather = Gather { open: true, epoch, begun_ns: now_ns, ..Gather::default() };
+        Ok(())
+    }
+
+    /// Puts a page into the epoch: it is checksummed now, and belongs to the store until
+    /// [`Event::PageWritten`](crate::Event::PageWritten); its contents must not change until then.
+    pub fn put_page(&mut self, object: u64, index: u64, page: PageRef) -> Result<(), PutError> {
+        let key = Key { object, index };
+        if !key.is_page() {
+            return Err(PutError::Invalid);
+        }
+        self.look(key, 1, 0, true)?;
+        let Some(block) = self.space.allocate(self.interval) else {
+            return Err(PutError::Full);
+        };
+        let place = Place { block, incarnation: self.root.incarnation };
+        let sum = page_checksum(self.world, place, self.host.bytes(page));
+        self.replace(Held { key, value: Value::Page(place, sum) });
+        self.log_item(&Item::Page { key, place, sum });
+        self.queue.push(block, page, Owner::Caller);
+        self.gather.pages += 1;
+        self.status.pages_written += 1;
+        Ok(())
+    }
+
+    /// Says that `count` pages from `index` are zero: costs no data.
+    pub fn put_zero(&mut self, object: u64, index: u64, count: u64) -> Result<(), PutError> {
+        let key = Key { object, index };
+        self.put_extent(Item::Zero { key, count }, Value::Zero(count))
+    }
+
+    /// Drops `count` pages from `index`: reading them gives [`PageSource::Absent`](crate::PageSource::Absent).
+    pub fn drop_pages(&mut self, object: u64, index: u64, count: u64) -> Result<(), PutError> {
+        let key = Key { object, index };
+        if object & TABLE_BIT != 0 {
+            return Err(PutError::Invalid);
+        }
+        self.put_extent(Item::Absent { key, count }, Value::Absent(count))
+    }
+
+    /// Drops every page of an object.
+    pub fn drop_object(&mut self, object: u64) -> Result<(), PutError> {
+        self.drop_pages(object, 0, EXTENT_MAX)
+    }
+
+    /// Puts a record of 1 ..= 1,024 bytes, in place of what `table` had at `index`.
+    pub fn put_record(&mut self, table: u16, index: u32, bytes: &[u8]) -> Result<(), PutError> {
+        let key = Key::record(table, index);
+        if bytes.is_empty() || bytes.len() > RECORD_BYTES_MAX {
+            return Err(PutError::Invalid);
+        }
+        let cells = Pool::cells_for(bytes.len());
+        self.look(key, 1, cells, false)?;
+        let Ok(value) = self.pool.store_record(bytes) else {
+            return Err(PutError::Full);
+        };
+        self.replace(Held { key, value });
+        self.log_item(&Item::Record { key, bytes });
+        self.gather.records += 1;
+        Ok(())
+    }
+
+    /// Removes a record.
+    pub fn remove_record(&mut self, table: u16, index: u32) -> Result<(), PutError> {
+        let key = Key::record(table, index);
+        self.put_extent(Item::Absent { key, count: 1 }, Value::Absent(1))?;
+        self.gather.records += 1;
+        Ok(())
+    }
+
+    fn put_extent(&mut self, item: Item<'_>, value: Value) -> Result<(), PutError> {
+        if item.check().is_err() {
+            return Err(PutError::Invalid);
+        }
+        self.look(item.key(), item.count(), 0, false)?;
+        self.replace(Held { key: item.key(), value });
+        self.log_item(&item);
+        Ok(())
+    }
+
+    /// Everything that a put needs: an epoch, a descriptor, ring places, a buffer, blocks, entries, cells.
+    fn look(&mut self, key: Key, count: u64, cells: u32, page: bool) -> Result<(), PutError> {
+        if !self.gather.open || !matches!(self.phase, Phase::Running) {
+            return Err(PutError::NotGathering);
+        }
+        if key.index.checked_add(count).is_none() {
+            return Err(PutError::Invalid);
+        }
+        // A put may close one descriptor, open the next, and push a page.
+        if self.queue.room() < 4 || self.buffers.free() < 2 {
+            return Err(PutError::Busy);
+        }
+        if self.pool.entries_free < 8 || self.pool.cells_free < cells + 8 {
+            return Err(if self.is_folding() { PutError::Busy } else { PutError::Full });
+        }
+        let frees_only = !page && cells == 0;
+        let needed = self.reserve() + if frees_only { 0 } else { EMERGENCY_BLOCKS };
+        if self.space.free() < needed + 3 {
+            return Err(if self.is_folding() { PutError::Busy } else { PutError::Full });
+        }
+        Ok(())
+    }
+
+    /// Blocks kept back: what folding everything gathered may take at most, and the table that goes with it.
+    pub(crate) fn reserve(&self) -> u32 {
+        4
+    }
+
+    /// Pages that can be put for sure, if nothing else is.
+    pub(crate) fn room_pages(&self) -> u32 {
+        let entries = self.pool.entries_free.saturating_sub(8);
+        let blocks = self.space.free().saturating_sub(self.reserve() + EMERGENCY_BLOCKS + 3);
+        entries.min(blocks / 2)
+    }
+
+    /// Sets an item of the gathering layer; what it replaces there dies. Room was looked for.
+    pub(crate) fn replace(&mut self, held: Held) {
+        loop {
+            match self.pool.cut_one(&mut self.active, held.key, held.count()) {
+                Ok(Some(Held { value: Value::Page(place, _), .. })) => {
+                    if self.space.die(place.block, self.interval) {
+                        self.space.defer(place.block, self.gather.epoch);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(PoolFull) => unreachable!("entries were looked for"),
+            }
+        }
+        if self.pool.put(&mut self.active, &held).is_err() {
+            unreachable!("an entry was looked for");
+        }
+    }
+
+    /// Appends an item to the open descriptor, closing a full one first and opening one when none is.
+    fn log_item(&mut self, item: &Item<'_>) {
+        self.gather.items += 1;
+        if self.gather.descriptor.as_ref().is_some_and(|open| !open.writer.fits(item.stored_bytes())) {
+            let head = self.descriptor_head(DescriptorFlags::default(), 0);
+            self.close_descriptor(head);
+        }
+        if self.gather.descriptor.is_none() {
+            self.open_descriptor();
+        }
+        let Some(open) = &mut self.gather.descriptor else {
+            unreachable!("opened above");
+        };
+        let fitted = open.writer.push(self.host.bytes_mut(open.page), item);
+        assert!(fitted, "an item fits into an empty descriptor");
+    }
+
+    fn open_descriptor(&mut self) {
+        let Some(page) = self.buffers.take() else {
+            unreachable!("a buffer was looked for");
+        };
+        let writer = DescriptorWriter::start(self.host.bytes_mut(page));
+        self.queue.hold(Some(self.queue.head()));
+        self.queue.push(self.log.block, page, Owner::Buffer);
+        self.gather.descriptor = Some(OpenDescriptor { page, writer });
+    }
+
+    fn descriptor_head(&self, flags: DescriptorFlags, now_ns: u64) -> DescriptorHead {
+        let commit = flags.commit;
+        DescriptorHead {
+            epoch: self.gather.epoch,
+            sequence: self.log.sequence,
+            previous: self.log.previous,
+            durable: self.head,
+            floor: if commit { self.floor() } else { Epoch::NONE },
+            time_ns: if commit { now_ns } else { 0 },
+            gathered_ns: if commit { now_ns.saturating_sub(self.gather.begun_ns) } else { 0 },
+            pages: if commit { self.gather.pages } else { 0 },
+            records: if commit { self.gather.records } else { 0 },
+            next: Block::NONE,
+            flags,
+        }
+    }
+
+    /// The oldest epoch that stays bootable beside the one that gathers.
+    fn floor(&self) -> Epoch {
+        let tight = self.space.free() < self.space.geometry().data_blocks() / 8;
+        match self.config.recent_epochs {
+            0 => self.gather.epoch,
+            _ if tight => self.gather.epoch,
+            kept => self.recent[usize::from(kept) - 1],
+        }
+    }
+
+    /// Seals the open descriptor and lets it go, with what was held behind it.
+    fn close_descriptor(&mut self, head: DescriptorHead) {
+        let Some(open) = self.gather.descriptor.take() else {
+            unreachable!("one is open");
+        };
+        let Some(next) = self.space.allocate_log(self.interval) else {
+            unreachable!("a block was looked for");
+        };
+        let head = DescriptorHead { next, sequence: self.log.sequence, previous: self.log.previous, ..head };
+        let sum = open.writer.seal(self.host.bytes_mut(open.page), self.world, self.log.block, &head);
+        self.log = format::LogStart { block: next, sequence: head.sequence + 1, previous: sum };
+        self.descriptors += 1;
+        self.queue.hold(None);
+    }
+
+    /// Seals the epoch: nothing more is put into it, and [`Event::Committed`](crate::Event::Committed) follows when it
+    /// is durable. An epoch into which nothing was put costs nothing. `now_ns` is the clock of [`Self::begin`].
+    pub fn seal(&mut self, now_ns: u64) -> Result<(), SealError> {
+        if !self.gather.open {
+            return Err(SealError::Order);
+        }
+        if self.sealed.is_full() || self.buffers.free() < 2 || self.queue.room() < 4 {
+            return Err(SealError::Busy);
+        }
+        self.gather.open = false;
+        if self.gather.items == 0 {
+            self.sealed.push(Sealed { epoch: self.gather.epoch, end: self.queue.head(), ..Sealed::default() });
+            return Ok(());
+        }
+        let interval_end = self.should_end_interval();
+        let behind_barrier = self.gather.pages > self.config.verify_pages;
+        let flags = DescriptorFlags { commit: true, barrier: behind_barrier, interval_end };
+        let head = self.descriptor_head(flags, now_ns);
+        if behind_barrier {
+            if self.gather.descriptor.is_some() {
+                let plain = self.descriptor_head(DescriptorFlags::default(), 0);
+                self.close_descriptor(plain);
+            }
+            let position = self.queue.head();
+            self.queue.want_flush(position);
+            self.gather.barrier = Some(Barrier { position, head });
+        } else {
+            self.write_commit(head);
+        }
+        Ok(())
+    }
+
+    fn write_commit(&mut self, head: DescriptorHead) {
+        if self.gather.descriptor.is_none() {
+            self.open_descriptor();
+        }
+        self.close_descriptor(head);
+        let end = self.queue.head();
+        self.queue.want_flush(end);
+        self.recent.copy_within(..crate::store::RECENT_MAX - 1, 1);
+        self.recent[0] = head.epoch;
+        self.sealed.push(Sealed {
+            epoch: head.epoch,
+            end,
+            floor: head.floor,
+            written: true,
+            interval_end: head.flags.interval_end,
+            time_ns: head.time_ns,
+        });
+        if head.flags.interval_end {
+            self.end_interval(head.epoch, head.time_ns);
+        }
+    }
+
+    /// Writes the commit descriptor of an epoch whose pages have become durable.
+    pub(crate) fn step_barrier(&mut self) -> bool {
+        let Some(barrier) = self.gather.barrier else {
+            return false;
+        };
+        if self.queue.flushed < barrier.position || self.buffers.free() < 2 || self.queue.room() < 4 {
+            return false;
+        }
+        self.gather.barrier = None;
+        self.write_commit(DescriptorHead { durable: self.head, ..barrier.head });
+        true
+    }
+}

@@ -1,0 +1,335 @@
+//! Commands under way: a ring of blocks to be written, in order, gathered into large commands; flushes; reads.
+//!
+//! ```text
+//!   released ≤ completed ≤ issued ≤ head      positions in the ring, counted from the store's start
+//! ```
+//! Positions are how the rest of the store speaks of durability: what was pushed below `flushed` is on the medium.
+//!
+//! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) `flushed ≤ completed`; (Q3) no
+//! entry at or beyond `hold` is issued: the descriptor there is still being filled.
+
+use format::Block;
+
+use crate::disk::{COMMAND_PAGES_MAX, Command, Completion, Disk, DiskError, Op};
+use crate::memory::PageRef;
+
+/// Commands under way at once.
+pub(crate) const COMMANDS_MAX: usize = 32;
+/// How often a command that the medium refused is repeated.
+pub(crate) const MEDIUM_RETRIES_MAX: u8 = 3;
+
+/// Who gets a written page back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The caller, by an event.
+    #[default]
+    Caller,
+    /// The store's write buffers.
+    Buffer,
+    /// Nobody yet: another entry writes it too.
+    Shared,
+}
+
+/// A block to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pending {
+    page: PageRef,
+    block: u32,
+    owner: Owner,
+    done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    Write { first: u64, count: u16 },
+    Flush { covers: u64 },
+    Frame(u16),
+    Page(u16),
+}
+
+/// A read that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadDone {
+    /// Into a cache frame.
+    Frame(u16, Result<(), DiskError>),
+    /// Of a caller's read.
+    Page(u16, Result<(), DiskError>),
+}
+
+/// Which read a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A cache frame.
+    Frame(u16),
+    /// A caller's read.
+    Page(u16),
+}
+
+/// A command that failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CommandFailed {
+    pub(crate) op: Op,
+    pub(crate) block: Block,
+    pub(crate) error: DiskError,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue<'m> {
+    ring: &'m mut [Pending],
+    released: u64,
+    completed: u64,
+    issued: u64,
+    head: u64,
+    hold: Option<u64>,
+    /// What was pushed below is durable.
+    pub(crate) flushed: u64,
+    flush_wanted: u64,
+    slots: [(Slot, u8); COMMANDS_MAX],
+    again: [bool; COMMANDS_MAX],
+    busy: usize,
+    /// The first command that failed for good.
+    pub(crate) failed: Option<CommandFailed>,
+}
+
+impl<'m> Queue<'m> {
+    pub(crate) fn new(ring: &'m mut [Pending]) -> Self {
+        Self {
+            ring,
+            released: 0,
+            completed: 0,
+            issued: 0,
+            head: 0,
+            hold: None,
+            flushed: 0,
+            flush_wanted: 0,
+            slots: [(Slot::Free, 0); COMMANDS_MAX],
+            again: [false; COMMANDS_MAX],
+            busy: 0,
+            failed: None,
+        }
+    }
+
+    fn at(&mut self, position: u64) -> &mut Pending {
+        let length = self.ring.len() as u64;
+        &mut self.ring[(position % length) as usize]
+    }
+
+    /// Entries that can be pushed.
+    pub(crate) fn room(&self) -> usize {
+        self.ring.len() - (self.head - self.released) as usize
+    }
+
+    /// Where the next push goes.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether nothing is waiting to be written or handed back.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.released == self.head
+    }
+
+    /// Appends a block to be written.
+    pub(crate) fn push(&mut self, block: Block, page: PageRef, owner: Owner) {
+        assert!(self.room() > 0, "Q1: the caller looks for room first");
+        let head = self.head;
+        *self.at(head) = Pending { page, block: block.0, owner, done: false };
+        self.head += 1;
+    }
+
+    /// Nothing from `position` on is issued until this is called with `None`.
+    pub(crate) fn hold(&mut self, position: Option<u64>) {
+        self.hold = position;
+    }
+
+    /// What was pushed below `position` should become durable.
+    pub(crate) fn want_flush(&mut self, position: u64) {
+        self.flush_wanted = self.flush_wanted.max(position);
+    }
+
+    /// The next written page to hand back, once per entry.
+    pub(crate) fn release(&mut self) -> Option<(PageRef, Owner)> {
+        if self.released == self.completed {
+            return None;
+        }
+        let released = self.released;
+        let entry = *self.at(released);
+        self.released += 1;
+        Some((entry.page, entry.owner))
+    }
+
+    /// The page that is waiting or under way to `block`, if any: the newest.
+    pub(crate) fn find(&self, block: Block) -> Option<PageRef> {
+        let length = self.ring.len() as u64;
+        (self.released..self.head)
+            .rev()
+            .map(|position| &self.ring[(position % length) as usize])
+            .find(|entry| entry.block == block.0)
+            .map(|entry| entry.page)
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        if self.busy == COMMANDS_MAX { None } else { self.slots.iter().position(|(slot, _)| *slot == Slot::Free) }
+    }
+
+    fn start(&mut self, index: usize, slot: Slot) {
+        self.slots[index] = (slot, 0);
+        self.busy += 1;
+    }
+
+    /// Submits a read of `block` into `page`; false when the disk or the slots are full.
+    pub(crate) fn read<D: Disk>(&mut self, disk: &mut D, block: Block, page: PageRef, reader: Reader) -> bool {
+        // One slot is kept for writes and one for flushes, so that readers cannot hold up a commit.
+        let Some(index) = self.free_slot().filter(|_| self.busy + 2 < COMMANDS_MAX) else {
+            return false;
+        };
+        let command = Command { tag: index as u32, op: Op::Read, block: u64::from(block.0), pages: &[page] };
+        if disk.submit(&command).is_err() {
+            return false;
+        }
+        let slot = match reader {
+            Reader::Frame(frame) => Slot::Frame(frame),
+            Reader::Page(read) => Slot::Page(read),
+        };
+        self.start(index, slot);
+        true
+    }
+
+    /// Issues what can be issued; true when something was.
+    pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) -> bool {
+        let mut progress = self.repeat(disk);
+        loop {
+            let limit = self.hold.unwrap_or(self.head).min(self.head);
+            if self.issued >= limit {
+                break;
+            }
+            let Some(index) = self.free_slot() else {
+                break;
+            };
+            let (first, mut count) = (self.issued, 1);
+            let block = u64::from(self.at(first).block);
+            while first + count < limit
+                && (count as usize) < COMMAND_PAGES_MAX
+                && u64::from(self.at(first + count).block) == block + count
+            {
+                count += 1;
+            }
+            if !self.submit_write(disk, index, first, count as u16) {
+                break;
+            }
+            self.issued += count;
+            self.start(index, Slot::Write { first, count: count as u16 });
+            progress = true;
+        }
+        self.pump_flush(disk) || progress
+    }
+
+    fn submit_write<D: Disk>(&mut self, disk: &mut D, index: usize, first: u64, count: u16) -> bool {
+        let mut pages = [PageRef(0); COMMAND_PAGES_MAX];
+        for (offset, page) in pages[..usize::from(count)].iter_mut().enumerate() {
+            *page = self.at(first + offset as u64).page;
+        }
+        let block = u64::from(self.at(first).block);
+        let pages = &pages[..usize::from(count)];
+        disk.submit(&Command { tag: index as u32, op: Op::Write, block, pages }).is_ok()
+    }
+
+    fn pump_flush<D: Disk>(&mut self, disk: &mut D) -> bool {
+        let wanted = self.flush_wanted > self.flushed && self.completed >= self.flush_wanted;
+        if !wanted || self.slots.iter().any(|(slot, _)| matches!(slot, Slot::Flush { .. })) {
+            return false;
+        }
+        let Some(index) = self.free_slot() else {
+            return false;
+        };
+        if disk.submit(&Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] }).is_err() {
+            return false;
+        }
+        self.start(index, Slot::Flush { covers: self.completed });
+        true
+    }
+
+    /// Repeats writes and flushes that failed and may work now.
+    fn repeat<D: Disk>(&mut self, disk: &mut D) -> bool {
+        let mut progress = false;
+        for index in 0..COMMANDS_MAX {
+            if !self.again[index] {
+                continue;
+            }
+            let sent = match self.slots[index].0 {
+                Slot::Write { first, count } => self.submit_write(disk, index, first, count),
+                Slot::Flush { .. } => {
+                    disk.submit(&Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] }).is_ok()
+                }
+                _ => true,
+            };
+            self.again[index] = !sent;
+            progress |= sent;
+        }
+        progress
+    }
+
+    /// Takes one completion; of a read, says whose. Completions of unknown commands are ignored.
+    pub(crate) fn complete(&mut self, completion: Completion) -> Option<ReadDone> {
+        let index = completion.tag as usize;
+        let (slot, tries) = *self.slots.get(index)?;
+        if slot == Slot::Free || self.again[index] {
+            return None;
+        }
+        match (slot, completion.result) {
+            (Slot::Frame(frame), result) => {
+                self.finish(index);
+                Some(ReadDone::Frame(frame, result))
+            }
+            (Slot::Page(read), result) => {
+                self.finish(index);
+                Some(ReadDone::Page(read, result))
+            }
+            (_, Err(error)) => {
+                // A driver that died says nothing about the medium: such commands are repeated for as long as it takes.
+                if error != DiskError::Lost {
+                    self.slots[index].1 += 1;
+                }
+                if error == DiskError::Refused || tries >= MEDIUM_RETRIES_MAX {
+                    self.fail(slot, error);
+                } else {
+                    self.again[index] = true;
+                }
+                None
+            }
+            (Slot::Write { first, count }, Ok(())) => {
+                for position in first..first + u64::from(count) {
+                    self.at(position).done = true;
+                }
+                while self.completed < self.issued && {
+                    let completed = self.completed;
+                    self.at(completed).done
+                } {
+                    self.completed += 1;
+                }
+                self.finish(index);
+                None
+            }
+            (Slot::Flush { covers }, Ok(())) => {
+                self.flushed = self.flushed.max(covers);
+                self.finish(index);
+                None
+            }
+            (Slot::Free, Ok(())) => None,
+        }
+    }
+
+    fn finish(&mut self, index: usize) {
+        self.slots[index] = (Slot::Free, 0);
+        self.busy -= 1;
+    }
+
+    fn fail(&mut self, slot: Slot, error: DiskError) {
+        let (op, block) = match slot {
+            Slot::Write { first, .. } => (Op::Write, Block(self.at(first).block)),
+            _ => (Op::Flush, Block::NONE),
+        };
+        self.failed.get_or_insert(CommandFailed { op, block, error });
+    }
+}

@@ -1,0 +1,282 @@
+//! Reading: pages by object and index, each verified; records in order.
+//!
+//! What is read is the newest that was put, committed or not: the layer that gathers, the layer being folded, then the
+//! map on disk.
+
+use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, page_checksum};
+
+use crate::disk::{DiskError, Host};
+use crate::layer::Value;
+use crate::memory::PageRef;
+use crate::queue::Reader;
+use crate::store::{Event, Phase, Store};
+
+/// How often a page that does not verify is looked up and read again: what looks rotten may have moved meanwhile.
+const TRIES_MAX: u8 = 3;
+
+/// Where a page's contents came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageSource {
+    /// From the disk, verified, into the page given.
+    Disk,
+    /// It is zero; the page given was not touched.
+    Zero,
+    /// The store has never had it, or it was dropped; the page given was not touched.
+    Absent,
+}
+
+/// Why a page was not read. It is never given to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The caller's fault: no store is open, or an object or index that cannot be.
+    Invalid,
+    /// Not now: too many reads are under way. Poll and try again.
+    Busy,
+    /// The disk will not read this block of the page.
+    Unreadable(Block),
+    /// What lies there is not what was written: rotten, misdirected or lost.
+    Wrong(Block),
+    /// A block of the map on the way to it is unreadable or wrong.
+    Map(Block),
+}
+
+/// Answer to [`Store::read_page`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Known at once.
+    Now(PageSource),
+    /// [`Event::PageRead`] will say.
+    Later,
+}
+
+/// A read under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOp {
+    state: State,
+    token: u64,
+    key: Key,
+    into: PageRef,
+    place: Place,
+    sum: Checksum,
+    tries: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Free,
+    /// To be looked up.
+    Wanted,
+    /// Looked up, to be read.
+    Found,
+    /// Being read.
+    Reading,
+}
+
+/// What the store knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Page(Place, Checksum),
+    Zero,
+    Absent,
+}
+
+/// What looking something up gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup<T> {
+    /// A block of the map is being read.
+    Pending,
+    Found(T),
+    /// This block of the map cannot be used.
+    Failed(Block),
+}
+
+/// Answer to [`Store::next_record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordStep {
+    /// Poll, then ask again.
+    Pending,
+    /// The next record: its table, index, and length in bytes; its contents are at the front of the buffer.
+    Record(u16, u32, usize),
+    /// There is none.
+    End,
+    /// A block of the map cannot be used: the records of this epoch are not whole.
+    Failed(Block),
+}
+
+impl<'m, H: Host> Store<'m, H> {
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opened | Phase::Running)
+    }
+
+    /// Reads a page into `into`, which belongs to the store until the answer. `token` comes back with the event.
+    pub fn read_page(&mut self, token: u64, object: u64, index: u64, into: PageRef) -> Result<Answer, ReadError> {
+        let key = Key { object, index };
+        if !key.is_page() || !self.is_open() {
+            return Err(ReadError::Invalid);
+        }
+        let Some(free) = self.reads.iter().position(|read| read.state == State::Free) else {
+            return Err(ReadError::Busy);
+        };
+        let mut read = ReadOp { state: State::Wanted, token, key, into, ..ReadOp::default() };
+        match self.known(key) {
+            Lookup::Found(Known::Zero) => return Ok(Answer::Now(PageSource::Zero)),
+            Lookup::Found(Known::Absent) => return Ok(Answer::Now(PageSource::Absent)),
+            Lookup::Found(Known::Page(place, sum)) => {
+                if self.copy_pending(place.block, into) {
+                    return Ok(Answer::Now(PageSource::Disk));
+                }
+                (read.state, read.place, read.sum) = (State::Found, place, sum);
+            }
+            Lookup::Pending => {}
+            Lookup::Failed(block) => return Err(ReadError::Map(block)),
+        }
+        self.reads[free] = read;
+        Ok(Answer::Later)
+    }
+
+    /// A page that is still on its way to the disk is read from where it waits.
+    fn copy_pending(&mut self, block: Block, into: PageRef) -> bool {
+        let Some(page) = self.queue.find(block) else {
+            return false;
+        };
+        if page != into {
+            let bytes = *self.host.bytes(page);
+            *self.host.bytes_mut(into) = bytes;
+        }
+        true
+    }
+
+    fn known(&mut self, key: Key) -> Lookup<Known> {
+        for layer in [&self.active, &self.frozen] {
+            if let Some(held) = self.pool.find(layer, key) {
+                return Lookup::Found(match held.value {
+                    Value::Page(place, sum) => Known::Page(place, sum),
+                    Value::Zero(_) => Known::Zero,
+                    Value::Absent(_) | Value::Record { .. } => Known::Absent,
+                });
+            }
+        }
+        self.map_find(key)
+    }
+
+    /// Moves reads on.
+    pub(crate) fn step_reads(&mut self) -> bool {
+        let mut progress = false;
+        for index in 0..self.reads.len() {
+            if !self.events.has_room(4) {
+                break;
+            }
+            let read = self.reads[index];
+            match read.state {
+                State::Wanted => match self.known(read.key) {
+                    Lookup::Pending => {}
+                    Lookup::Found(Known::Zero) => self.answer(index, Ok(PageSource::Zero)),
+                    Lookup::Found(Known::Absent) => self.answer(index, Ok(PageSource::Absent)),
+                    Lookup::Failed(block) => self.answer(index, Err(ReadError::Map(block))),
+                    Lookup::Found(Known::Page(place, sum)) => {
+                        if self.copy_pending(place.block, read.into) {
+                            self.answer(index, Ok(PageSource::Disk));
+                        } else {
+                            self.reads[index] = ReadOp { state: State::Found, place, sum, ..read };
+                            progress = true;
+                        }
+                    }
+                },
+                State::Found => {
+                    let reader = Reader::Page(index as u16);
+                    if self.queue.read(&mut self.host, read.place.block, read.into, reader) {
+                        self.reads[index].state = State::Reading;
+                        progress = true;
+                    }
+                }
+                State::Free | State::Reading => {}
+            }
+        }
+        progress
+    }
+
+    fn answer(&mut self, index: usize, result: Result<PageSource, ReadError>) {
+        let token = self.reads[index].token;
+        self.reads[index].state = State::Free;
+        self.events.push(Event::PageRead { token, result });
+    }
+
+    /// The disk has answered a read.
+    pub(crate) fn read_done(&mut self, index: u16, result: Result<(), DiskError>) {
+        let index = usize::from(index);
+        let mut read = self.reads[index];
+        let block = read.place.block;
+        let error = match result {
+            Ok(()) if page_checksum(self.world, read.place, self.host.bytes(read.into)) == read.sum => {
+                return self.answer(index, Ok(PageSource::Disk));
+            }
+            Ok(()) => ReadError::Wrong(block),
+            Err(DiskError::Lost) => {
+                self.reads[index].state = State::Wanted;
+                return;
+            }
+            Err(_) => ReadError::Unreadable(block),
+        };
+        read.tries += 1;
+        if read.tries < TRIES_MAX {
+            read.state = State::Wanted;
+            self.reads[index] = read;
+        } else {
+            self.answer(index, Err(error));
+        }
+    }
+
+    /// The first record behind `after` (from the very first when `None`) in order of table and index, into `out`.
+    /// Ask until [`RecordStep::End`]; records put meanwhile are seen when they lie ahead.
+    pub fn next_record(&mut self, after: Option<(u16, u32)>, out: &mut [u8; RECORD_BYTES_MAX]) -> RecordStep {
+        if !self.is_open() {
+            return RecordStep::End;
+        }
+        let mut from = match after {
+            None => Key::record(0, 0),
+            Some((table, index)) => {
+                let key = Key::record(table, index);
+                Key { object: key.object, index: key.index + 1 }
+            }
+        };
+        loop {
+            // Of the three that may hold it, the first key wins; of equal keys, the newest.
+            let mut best: Option<(Key, usize)> = None;
+            for (age, layer) in [&self.active, &self.frozen].into_iter().enumerate() {
+                if let Some(held) = self.pool.at_or_after(layer, from)
+                    && best.is_none_or(|(key, _)| held.key < key)
+                {
+                    best = Some((held.key, age));
+                }
+            }
+            match self.map_record_at_or_after(from, out) {
+                Lookup::Pending => return RecordStep::Pending,
+                Lookup::Failed(block) => return RecordStep::Failed(block),
+                Lookup::Found(Some((key, length))) if best.is_none_or(|(first, _)| key < first) => {
+                    return Self::record_step(key, length);
+                }
+                Lookup::Found(_) => {}
+            }
+            let Some((key, age)) = best else {
+                return RecordStep::End;
+            };
+            let layer = if age == 0 { &self.active } else { &self.frozen };
+            let Some(held) = self.pool.at_or_after(layer, from) else {
+                return RecordStep::End;
+            };
+            if let Item::Record { bytes, .. } = self.pool.item(&held, out) {
+                return Self::record_step(key, bytes.len());
+            }
+            // Removed: nothing older counts up to its end.
+            from = held.end();
+        }
+    }
+
+    fn record_step(key: Key, length: usize) -> RecordStep {
+        match key.as_record() {
+            Some((table, index)) => RecordStep::Record(table, index, length),
+            None => RecordStep::End,
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Which blocks are used, since when, and until which checkpoint they are needed: one byte per block.
+//!
+//! The log is divided into intervals, each ended by a checkpoint. A block is *born* in one interval and may *die* in a
+//! later one; a checkpoint between the two needs it. Intervals have numbers 1 ..= 14.
+//!
+//! | byte | meaning |
+//! | --- | --- |
+//! | `0x00` | free |
+//! | `0xB0` | born in interval B, alive |
+//! | `0xBD` | born in B, died in D: needed by the checkpoints from B up to, not including, D |
+//! | `0xBB` | born and died in B: needed by nothing but recent epochs of the log, free at the next sweep |
+//! | `0xFS` | a log descriptor of interval S |
+//! | `0x0F` | never to be used: headers, root rings |
+//!
+//! When a checkpoint goes, its number is renamed to that of the next newer interval; bytes with twice the same number
+//! are then free: no tree is walked and no list kept to find the space of retired epochs. One pass over the bytes in
+//! memory does this for all the checkpoints retired at a fold.
+//!
+//! Invariants: (P1) `free` is the number of zero bytes; (P2) each segment's count is that of its zero bytes.
+
+use abi::Epoch;
+use format::{Block, Geometry};
+
+use crate::memory::TableBlock;
+
+/// Blocks described by one block of the table.
+pub(crate) const TABLE_BLOCK_BLOCKS: u32 = 4096;
+
+const RESERVED: u8 = 0x0f;
+const LOG: u8 = 0xf0;
+
+/// A block that becomes free when the epoch that replaced its contents is the oldest of its interval to boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deferred {
+    block: Block,
+    epoch: Epoch,
+}
+
+/// The table of used blocks, in memory.
+#[derive(Debug)]
+pub(crate) struct Space<'m> {
+    bytes: &'m mut [u8],
+    /// Where each block of the table lies on disk.
+    pub(crate) table: &'m mut [TableBlock],
+    segments: &'m mut [u32],
+    deferred: &'m mut [Deferred],
+    deferred_first: usize,
+    deferred_len: usize,
+    geometry: Geometry,
+    free: u32,
+    cursor: u32,
+}
+
+/// What a sweep does with each interval number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    /// The number that takes the place of each; 0 where everything born is forgotten and every death undone.
+    pub(crate) rename: [u8; 15],
+    /// Intervals whose descriptors are kept.
+    pub(crate) log_kept: [bool; 15],
+    /// The interval that gathers: what was born in it is left alone, for recent epochs may need it. 0: none does.
+    pub(crate) gathering: u8,
+    position: u32,
+}
+
+impl Sweep {
+    /// A sweep that changes no number and keeps no descriptors.
+    pub(crate) fn new() -> Self {
+        let mut rename = [0; 15];
+        for (i, number) in rename.iter_mut().enumerate() {
+            *number = i as u8;
+        }
+        Self { rename, log_kept: [false; 15], gathering: 0, position: 0 }
+    }
+
+    fn apply(&self, byte: u8) -> u8 {
+        let (born, died) = (byte >> 4, byte & 15);
+        match (born, died) {
+            (0, _) => byte,
+            (born, _) if born == self.gathering => byte,
+            (15, interval) => {
+                if self.log_kept.get(usize::from(interval)).is_some_and(|kept| *kept) {
+                    byte
+                } else {
+                    0
+                }
+            }
+            _ => {
+                let born = self.rename[usize::from(born)];
+                let died = self.rename.get(usize::from(died)).map_or(0, |number| *number);
+                if born == 0 || born == died { 0 } else { born << 4 | died }
+            }
+        }
+    }
+}
+
+impl<'m> Space<'m> {
+    /// Over memory of at least the sizes that [`Self::fits`] asks for; everything free but what geometry reserves.
+    pub(crate) fn new(
+        bytes: &'m mut [u8],
+        table: &'m mut [TableBlock],
+        segments: &'m mut [u32],
+        deferred: &'m mut [Deferred],
+        geometry: Geometry,
+    ) -> Self {
+        let mut space =
+            Self { bytes, table, segments, deferred, deferred_first: 0, deferred_len: 0, geometry, free: 0, cursor: 0 };
+        space.reset(geometry);
+        space
+    }
+
+    /// Whether the memory is large enough for a disk divided so.
+    pub(crate) fn fits(bytes: usize, table: usize, segments: usize, geometry: &Geometry) -> bool {
+        let blocks = geometry.blocks() as usize;
+        bytes >= blocks
+            && table >= blocks.div_ceil(TABLE_BLOCK_BLOCKS as usize)
+            && segments >= blocks.div_ceil(geometry.segment_blocks() as usize)
+    }
+
+    /// Starts anew for a disk divided as `geometry` says; false when the memory is too small for it.
+    #[must_use]
+    pub(crate) fn adopt(&mut self, geometry: Geometry) -> bool {
+        let fits = Self::fits(self.bytes.len(), self.table.len(), self.segments.len(), &geometry);
+        if fits {
+            self.reset(geometry);
+        }
+        fits
+    }
+
+    fn reset(&mut self, geometry: Geometry) {
+        self.geometry = geometry;
+        self.bytes.fill(RESERVED);
+        self.bytes[geometry.data_start().index()..geometry.data_end().index()].fill(0);
+        self.table.fill(TableBlock { dirty: true, ..TableBlock::default() });
+        self.segments.fill(0);
+        self.cursor = geometry.data_start().0;
+        self.deferred_len = 0;
+        self.count();
+    }
+
+    fn blocks(&self) -> u32 {
+        self.geometry.blocks()
+    }
+
+    /// P1 and P2 made true after the bytes were loaded.
+    pub(crate) fn count(&mut self) {
+        let segment = self.geometry.segment_blocks() as usize;
+        self.free = 0;
+        for (count, blocks) in
+            self.segments.iter_mut().zip(self.bytes[..self.geometry.blocks() as usize].chunks(segment))
+        {
+            *count = blocks.iter().filter(|byte| **byte == 0).count() as u32;
+            self.free += *count;
+        }
+    }
+
+    /// How the disk is divided.
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Free blocks.
+    pub(crate) fn free(&self) -> u32 {
+        self.free
+    }
+
+    /// Blocks in use.
+    pub(crate) fn used(&self) -> u32 {
+        self.geometry.data_blocks() - self.free
+    }
+
+    /// Blocks of the table.
+    pub(crate) fn table_blocks(&self) -> usize {
+        (self.blocks() as usize).div_ceil(TABLE_BLOCK_BLOCKS as usize)
+    }
+
+    /// The bytes of one block of the table.
+    pub(crate) fn table_bytes(&self, index: usize) -> &[u8] {
+        let start = index * TABLE_BLOCK_BLOCKS as usize;
+        let end = (start + TABLE_BLOCK_BLOCKS as usize).min(self.blocks() as usize);
+        &self.bytes[start..end]
+    }
+
+    /// Loads one block of the table; false when it speaks against the geometry.
+    pub(crate) fn load_table_block(&mut self, index: usize, from: &[u8]) -> bool {
+        let start = index * TABLE_BLOCK_BLOCKS as usize;
+        let end = (start + TABLE_BLOCK_BLOCKS as usize).min(self.blocks() as usize);
+        let (used, rest) = from.split_at(end - start);
+        let agrees = used.iter().enumerate().all(|(i, byte)| {
+            let reserved = !self.geometry.is_data(Block((start + i) as u32));
+            (*byte == RESERVED) == reserved && (reserved || *byte == 0 || byte >> 4 != 0)
+        });
+        if !agrees || rest.iter().any(|byte| *byte != 0) {
+            return false;
+        }
+        self.bytes[start..end].copy_from_slice(used);
+        true
+    }
+
+    fn write(&mut self, block: Block, byte: u8) {
+        let old = core::mem::replace(&mut self.bytes[block.index()], byte);
+        let segment = (block.0 / self.geometry.segment_blocks()) as usize;
+        if old == 0 && byte != 0 {
+            self.free -= 1;
+            self.segments[segment] -= 1;
+        } else if old != 0 && byte == 0 {
+            self.free += 1;
+            self.segments[segment] += 1;
+        }
+        if old != byte {
+            self.table[(block.0 / TABLE_BLOCK_BLOCKS) as usize].dirty = true;
+        }
+    }
+
+    /// Takes a free block: the next of the current segment, or the first of the next segment that is at least as free
+    /// as segments are on average, so that writes stay in ascending runs as long as the disk's filling allows.
+    fn take(&mut self) -> Option<Block> {
+        if self.free == 0 {
+            return None;
+        }
+        let size = self.geometry.segment_blocks();
+        let mut segment = (self.cursor / size) as usize;
+        if self.segments[segment] > 0
+            && let Some(found) = self.free_in(segment, self.cursor)
+        {
+            self.cursor = found.0 + 1;
+            return Some(found);
+        }
+        let enough = (u64::from(self.free) * u64::from(size)).div_ceil(u64::from(self.blocks())) as u32;
+        let segments = self.blocks().div_ceil(size) as usize;
+        for _ in 0..segments {
+            segment = (segment + 1) % segments;
+            if self.segments[segment] >= enough.max(1) {
+                let found = self.free_in(segment, segment as u32 * size)?;
+                self.cursor = found.0 + 1;
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    fn free_in(&self, segment: usize, from: u32) -> Option<Block> {
+        let size = self.geometry.segment_blocks() as usize;
+        let end = ((segment + 1) * size).min(self.blocks() as usize);
+        let from = (from as usize).max(segment * size);
+        let offset = self.bytes.get(from..end)?.iter().position(|byte| *byte == 0)?;
+        Some(Block((from + offset) as u32))
+    }
+
+    /// Takes a free block for something born in `interval`.
+    pub(crate) fn allocate(&mut self, interval: u8) -> Option<Block> {
+        let block = self.take()?;
+        // The cursor must stay on the disk: past its end the next segment is sought from the first.
+        self.cursor = self.cursor.min(self.blocks() - 1);
+        self.write(block, interval << 4);
+        Some(block)
+    }
+
+    /// Takes a free block for a log descriptor of `interval`.
+    pub(crate) fn allocate_log(&mut self, interval: u8) -> Option<Block> {
+        let block = self.allocate(interval)?;
+        self.write(block, LOG | interval);
+        Some(block)
+    }
+
+    /// Marks a block as born in `interval`, whatever it was: the log says so.
+    pub(crate) fn replay_birth(&mut self, block: Block, interval: u8) {
+        self.write(block, interval << 4);
+    }
+
+    /// Marks a block as a log descriptor of `interval`: the log is being read from it.
+    pub(crate) fn replay_log(&mut self, block: Block, interval: u8) {
+        self.write(block, LOG | interval);
+    }
+
+    /// The contents of `block` are replaced in `interval`. Returns true when nothing but recent epochs need it.
+    pub(crate) fn die(&mut self, block: Block, interval: u8) -> bool {
+        let born = self.bytes[block.index()] >> 4;
+        assert!((1..=14).contains(&born), "only a living block can die: {block}");
+        self.write(block, born << 4 | interval);
+        born == interval
+    }
+
+    /// Frees a block that was born and died in the same interval, now that no epoch needs it.
+    fn release(&mut self, block: Block) {
+        let byte = self.bytes[block.index()];
+        if byte >> 4 == byte & 15 {
+            self.write(block, 0);
+        }
+    }
+
+    /// Remembers to release `block` when epochs before `epoch` need not boot any more. When there is no room to
+    /// remember, the block waits for the next sweep.
+    pub(crate) fn defer(&mut self, block: Block, epoch: Epoch) {
+        let capacity = self.deferred.len();
+        if self.deferred_len < capacity {
+            self.deferred[(self.deferred_first + self.deferred_len) % capacity] = Deferred { block, epoch };
+            self.deferred_len += 1;
+        }
+    }
+
+    /// As [`Self::defer`], while the log is replayed: what the newest epoch's floor has passed is free already, and
+    /// may have been used again.
+    pub(crate) fn defer_or_release(&mut self, block: Block, epoch: Epoch, floor: Epoch) {
+        if epoch <= floor { self.release(block) } else { self.defer(block, epoch) }
+    }
+
+    /// Releases what was deferred up to `floor`, which is durable.
+    pub(crate) fn release_up_to(&mut self, floor: Epoch) {
+        while self.deferred_len > 0 && self.deferred[self.deferred_first].epoch <= floor {
+            let block = self.deferred[self.deferred_first].block;
+            self.deferred_first = (self.deferred_first + 1) % self.deferred.len();
+            self.deferred_len -= 1;
+            self.release(block);
+        }
+    }
+
+    /// Forgets what was deferred up to `epoch`: a sweep is about to find it.
+    pub(crate) fn forget_deferred(&mut self, epoch: Epoch) {
+        while self.deferred_len > 0 && self.deferred[self.deferred_first].epoch <= epoch {
+            self.deferred_first = (self.deferred_first + 1) % self.deferred.len();
+            self.deferred_len -= 1;
+        }
+    }
+
+    /// Blocks waiting to be released.
+    pub(crate) fn deferred_len(&self) -> usize {
+        self.deferred_len
+    }
+
+    /// Goes on with `sweep` for up to `blocks` blocks; true when it is done.
+    pub(crate) fn sweep_some(&mut self, sweep: &mut Sweep, blocks: u32) -> bool {
+        let end = self.blocks();
+        let stop = sweep.position.saturating_add(blocks).min(end);
+        for block in sweep.position..stop {
+            let byte = self.bytes[block as usize];
+            let swept = sweep.apply(byte);
+            if swept != byte {
+                self.write(Block(block), swept);
+            }
+        }
+        sweep.position = stop;
+        stop == end
+    }
+
+    /// The byte of `block`, for checks.
+    pub(crate) fn byte(&self, block: Block) -> u8 {
+        self.bytes[block.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renaming_frees_what_only_the_retired_checkpoint_needed() {
+        let mut sweep = Sweep::new();
+        // Checkpoint 1 goes; 2 is the next newer.
+        sweep.rename[1] = 2;
+        sweep.log_kept[3] = true;
+        let cases = [
+            (0x10, 0x20), // alive since 1
+            (0x12, 0x00), // needed by 1 alone
+            (0x13, 0x23), // needed by 1 and 2
+            (0x23, 0x23), // needed by 2
+            (0x22, 0x00),
+            (0xf1, 0x00),
+            (0xf3, 0xf3),
+            (0x0f, 0x0f),
+            (0x00, 0x00),
+        ];
+        for (byte, expected) in cases {
+            assert_eq!(sweep.apply(byte), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn every_block_is_found_and_counts_stay_true() {
+        let geometry = Geometry::new(50, 8, 8).expect("fits");
+        let (mut bytes, mut table, mut segments, mut deferred) =
+            ([0; 50], [TableBlock::default(); 1], [0; 7], [Deferred::default(); 4]);
+        let mut space = Space::new(&mut bytes, &mut table, &mut segments, &mut deferred, geometry);
+        let total = geometry.data_blocks();
+        for round in 0..3u32 {
+            let mut taken = Vec::new();
+            while let Some(block) = space.allocate(1) {
+                assert!(geometry.is_data(block) && !taken.contains(&block));
+                taken.push(block);
+            }
+            assert_eq!((taken.len() as u32, space.free()), (total, 0));
+            for (i, block) in taken.iter().enumerate() {
+                assert!(space.die(*block, 1));
+                if i < 4 {
+                    space.defer(*block, Epoch::from_bits(u64::from(round) + 1));
+                }
+            }
+            space.release_up_to(Epoch::from_bits(u64::from(round)));
+            assert_eq!(space.free(), 0);
+            space.release_up_to(Epoch::from_bits(u64::from(round) + 1));
+            assert_eq!(space.free(), 4);
+            let mut sweep = Sweep::new();
+            while !space.sweep_some(&mut sweep, 7) {}
+            assert_eq!(space.free(), total);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A disk with a volatile cache, as unreliable as it is told to be.
+//!
+//! A command takes effect when it is completed, in an order drawn at random. A write stays in the cache until a flush
+//! that was submitted after its completion is completed. A cut does to each block in the cache, and to each command
+//! under way, what its [`CutMode`] says; then the disk is what a reboot would find.
+
+use std::rc::Rc;
+
+use format::BlockBytes;
+use snapshot_server::{Command, Completion, Disk, DiskError, Full, Op, PageMemory, PageRef};
+
+use crate::random::Random;
+
+/// What a cut does to writes that were not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutMode {
+    /// All are lost.
+    Lost,
+    /// All are kept.
+    Kept,
+    /// The first some, in order, are kept.
+    Prefix,
+    /// Any subset of their blocks is kept.
+    Subset,
+    /// Any subset of their 512-byte sectors is kept.
+    Torn,
+}
+
+impl CutMode {
+    /// All modes.
+    pub const ALL: [Self; 5] = [Self::Lost, Self::Kept, Self::Prefix, Self::Subset, Self::Torn];
+}
+
+/// Faults beyond losing power, each with the chance of happening per command, in 1/10,000.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fault {
+    /// A write or flush fails, and works when repeated.
+    pub write_error: u64,
+    /// A read fails, and works when repeated.
+    pub read_error: u64,
+    /// The driver dies: the command is lost, nobody knows whether it happened.
+    pub command_lost: u64,
+    /// A block of a write is acknowledged and never written.
+    pub lost_write: u64,
+    /// A block of a write lands elsewhere.
+    pub misdirected: u64,
+}
+
+/// How often each fault has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCount {
+    /// See [`Fault::write_error`].
+    pub write_errors: u64,
+    /// See [`Fault::read_error`].
+    pub read_errors: u64,
+    /// See [`Fault::command_lost`].
+    pub commands_lost: u64,
+    /// See [`Fault::lost_write`].
+    pub lost_writes: u64,
+    /// See [`Fault::misdirected`].
+    pub misdirected: u64,
+    /// Completions out of the order of submission.
+    pub reordered: u64,
+    /// Unflushed blocks that a cut lost.
+    pub cut_lost: u64,
+    /// Unflushed blocks that a cut kept.
+    pub cut_kept: u64,
+    /// Unflushed blocks that a cut tore.
+    pub cut_torn: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    block: usize,
+    data: Vec<Rc<BlockBytes>>,
+    /// Whether it was completed, and at which tick.
+    completed: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    tag: u32,
+    op: Op,
+    block: usize,
+    pages: Vec<PageRef>,
+    /// Of a write: its place in `writes`.
+    write: u64,
+    submitted: u64,
+}
+
+/// The disk. See the module.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    /// What survives any cut.
+    durable: Vec<Rc<BlockBytes>>,
+    /// What a read sees.
+    visible: Vec<Rc<BlockBytes>>,
+    /// Not yet durable, by number of the write.
+    writes: Vec<(u64, Write)>,
+    waiting: Vec<Waiting>,
+    done: Vec<Completion>,
+    random: Random,
+    tick: u64,
+    next_write: u64,
+    /// Commands until the power goes; `None`: it stays.
+    pub commands_left: Option<u64>,
+    dead: bool,
+    /// What else goes wrong.
+    pub fault: Fault,
+    /// What has gone wrong.
+    pub count: FaultCount,
+    /// Commands submitted.
+    pub commands: u64,
+    /// Commands in the order in which they came complete in: no reordering, one at a time.
+    pub in_order: bool,
+    /// Memory.
+    pages: Vec<Rc<BlockBytes>>,
+}
+
+impl SimDisk {
+    /// An empty disk of `blocks` blocks beside a memory of `pages` pages.
+    pub fn new(blocks: usize, seed: u64, pages: usize) -> Self {
+        let zero = Rc::new([0; 4096]);
+        Self {
+            durable: vec![Rc::clone(&zero); blocks],
+            visible: vec![Rc::clone(&zero); blocks],
+            writes: Vec::new(),
+            waiting: Vec::new(),
+            done: Vec::new(),
+            random: Random::new(seed),
+            tick: 0,
+            next_write: 0,
+            commands_left: None,
+            dead: false,
+            fault: Fault::default(),
+            count: FaultCount::default(),
+            commands: 0,
+            in_order: false,
+            pages: vec![zero; pages],
+        }
+    }
+
+    /// Whether the power has gone.
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// Cuts the power now.
+    pub fn kill(&mut self) {
+        self.dead = true;
+    }
+
+    /// Whether unflushed writes are there, and whether a flush is under way: for counters.
+    pub fn unflushed(&self) -> (usize, bool) {
+        (self.writes.len(), self.waiting.iter().any(|waiting| waiting.op == Op::Flush))
+    }
+
+    /// Power is back: what the cut left, with `mode`; memory is forgotten.
+    pub fn revive(&mut self, mode: CutMode, seed: u64) {
+        self.random = Random::new(seed);
+        let total = self.writes.len() as u64;
+        let prefix = self.random.within(0, total);
+        for (position, (_, write)) in core::mem::take(&mut self.writes).into_iter().enumerate() {
+            for (offset, data) in write.data.iter().enumerate() {
+                let keep = match mode {
+                    CutMode::Lost => false,
+                    CutMode::Kept => true,
+                    CutMode::Prefix => (position as u64) < prefix,
+                    CutMode::Subset => self.random.chance(50),
+                    CutMode::Torn => {
+                        self.tear(write.block + offset, data);
+                        continue;
+                    }
+                };
+                if keep {
+                    self.durable[write.block + offset] = Rc::clone(data);
+                    self.count.cut_kept += 1;
+                } else {
+                    self.count.cut_lost += 1;
+                }
+            }
+        }
+        self.visible = self.durable.clone();
+        self.waiting.clear();
+        self.done.clear();
+        self.dead = false;
+        self.commands_left = None;
+        let zero = Rc::new([0xee; 4096]);
+        self.pages.iter_mut().for_each(|page| *page = Rc::clone(&zero));
+    }
+
+    fn tear(&mut self, block: usize, data: &BlockBytes) {
+        let mut bytes = *self.durable[block];
+        let sectors = self.random.bits();
+        for sector in (0..8).filter(|sector| sectors & (1 << sector) != 0) {
+            bytes[sector * 512..(sector + 1) * 512].copy_from_slice(&data[sector * 512..(sector + 1) * 512]);
+        }
+        self.durable[block] = Rc::new(bytes);
+        self.count.cut_torn += 1;
+    }
+
+    /// Flips one bit of a block, durably. Returns whether the block had anything in it.
+    pub fn rot(&mut self, block: usize, bit: usize) {
+        let mut bytes = *self.durable[block];
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        self.durable[block] = Rc::new(bytes);
+        self.visible[block] = Rc::clone(&self.durable[block]);
+    }
+
+    /// What a read of `block` would see.
+    pub fn block(&self, block: usize) -> &BlockBytes {
+        &self.visible[block]
+    }
+
+    /// Puts contents into a block, durably.
+    pub fn set_block(&mut self, block: usize, bytes: BlockBytes) {
+        self.durable[block] = Rc::new(bytes);
+        self.visible[block] = Rc::clone(&self.durable[block]);
+    }
+
+    fn happens(&mut self, per_10_000: u64) -> bool {
+        per_10_000 > 0 && self.random.below(10_000) < per_10_000
+    }
+
+    fn apply_write(&mut self, number: u64) {
+        let Some(position) = self.writes.iter().position(|(n, _)| *n == number) else {
+            return;
+        };
+        self.writes[position].1.completed = Some(self.tick);
+        let write = self.writes[position].1.clone();
+        for (offset, data) in write.data.iter().enumerate() {
+            self.visible[write.block + offset] = Rc::clone(data);
+        }
+    }
+
+    fn apply_flush(&mut self, submitted: u64) {
+        let covered = |write: &Write| write.completed.is_some_and(|tick| tick < submitted);
+        for (_, write) in self.writes.iter().filter(|(_, write)| covered(write)) {
+            for (offset, data) in write.data.iter().enumerate() {
+                self.durable[write.block + offset] = Rc::clone(data);
+            }
+        }
+        self.writes.retain(|(_, write)| !covered(write));
+    }
+
+    fn run(&mut self, waiting: Waiting) -> Result<(), DiskError> {
+        if self.happens(self.fault.command_lost) {
+            self.count.commands_lost += 1;
+            if waiting.op == Op::Write && self.random.chance(50) {
+                self.apply_write(waiting.write);
+            } else {
+                self.writes.retain(|(number, _)| *number != waiting.write);
+            }
+            return Err(DiskError::Lost);
+        }
+        match waiting.op {
+            Op::Read => {
+                if self.happens(self.fault.read_error) {
+                    self.count.read_errors += 1;
+                    return Err(DiskError::Medium);
+                }
+                for (offset, page) in waiting.pages.iter().enumerate() {
+                    self.pages[page.0 as usize] = Rc::clone(&self.visible[waiting.block + offset]);
+                }
+            }
+            Op::Write => {
+                if self.happens(self.fault.write_error) {
+                    self.count.write_errors += 1;
+                    self.writes.retain(|(number, _)| *number != waiting.write);
+                    return Err(DiskError::Medium);
+                }
+                self.apply_write(waiting.write);
+            }
+            Op::Flush => {
+                if self.happens(self.fault.write_error) {
+                    self.count.write_errors += 1;
+                    return Err(DiskError::Medium);
+                }
+                self.apply_flush(waiting.submitted);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_write(&mut self, block: usize, pages: &[PageRef]) -> u64 {
+        let mut data: Vec<Rc<BlockBytes>> = pages.iter().map(|page| Rc::clone(&self.pages[page.0 as usize])).collect();
+        for offset in 0..data.len() {
+            if self.happens(self.fault.lost_write) {
+                self.count.lost_writes += 1;
+                data[offset] = Rc::clone(&self.visible[block + offset]);
+            } else if self.happens(self.fault.misdirected) {
+                self.count.misdirected += 1;
+                let wrong = self.random.below(self.visible.len() as u64) as usize;
+                let stray = core::mem::replace(&mut data[offset], Rc::clone(&self.visible[block + offset]));
+                self.durable[wrong] = Rc::clone(&stray);
+                self.visible[wrong] = stray;
+            }
+        }
+        let number = self.next_write;
+        self.next_write += 1;
+        self.writes.push((number, Write { block, data, completed: None }));
+        number
+    }
+}
+
+impl Disk for SimDisk {
+    fn blocks(&self) -> u64 {
+        self.durable.len() as u64
+    }
+
+    fn submit(&mut self, command: &Command<'_>) -> Result<(), Full> {
+        if self.waiting.len() >= 8 {
+            return Err(Full);
+        }
+        if let Some(left) = &mut self.commands_left {
+            if *left == 0 {
+                self.dead = true;
+            } else {
+                *left -= 1;
+            }
+        }
+        if self.dead {
+            return Ok(());
+        }
+        self.commands += 1;
+        self.tick += 1;
+        let block = command.block as usize;
+        let fits = block + command.pages.len() <= self.durable.len();
+        assert!(fits && command.pages.len() <= snapshot_server::COMMAND_PAGES_MAX, "the store stays on its disk");
+        let write = if command.op == Op::Write { self.begin_write(block, command.pages) } else { u64::MAX };
+        self.waiting.push(Waiting {
+            tag: command.tag,
+            op: command.op,
+            block,
+            pages: command.pages.to_vec(),
+            write,
+            submitted: self.tick,
+        });
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        if self.dead || self.waiting.is_empty() {
+            return None;
+        }
+        // Now and then nothing is done yet.
+        if !self.in_order && self.random.chance(25) {
+            return None;
+        }
+        let pick = if self.in_order { 0 } else { self.random.below(self.waiting.len() as u64) as usize };
+        if pick > 0 {
+            self.count.reordered += 1;
+        }
+        let waiting = self.waiting.remove(pick);
+        self.tick += 1;
+        let tag = waiting.tag;
+        let result = self.run(waiting);
+        Some(Completion { tag, result })
+    }
+}
+
+impl PageMemory for SimDisk {
+    fn bytes(&self, page: PageRef) -> &BlockBytes {
+        &self.pages[page.0 as usize]
+    }
+
+    fn bytes_mut(&mut self, page: PageRef) -> &mut BlockBytes {
+        Rc::make_mut(&mut self.pages[page.0 as usize])
+    }
+}

@@ -1,0 +1,26 @@
+//! Simulation of the store: its real code over a disk with a volatile cache that loses, keeps, reorders and tears
+//! unflushed writes, rots, misdirects and refuses, all from one seed.
+//!
+//! What is checked is what is promised: after any cut the store opens at an epoch that was sealed, never older than the
+//! last acknowledged, with exactly the pages and records of that epoch; opened twice it is the same; what is damaged is
+//! reported, never returned as good.
+//!
+//! Key types: [`SimDisk`] and its [`Fault`]s, [`Arena`] (a store's memory), [`Model`] (what an epoch should hold),
+//! [`Life`] (one seeded run of a store between two cuts), [`Tally`] (what has happened, counted).
+#![forbid(unsafe_code)]
+
+mod arena;
+mod disk;
+mod life;
+mod model;
+mod random;
+mod run;
+mod tally;
+
+pub use arena::{Arena, Sizes};
+pub use disk::{CutMode, Fault, SimDisk};
+pub use life::{Ended, Life, LifeError};
+pub use model::{Model, fill};
+pub use random::Random;
+pub use run::{Failed, run_seed};
+pub use tally::Tally;

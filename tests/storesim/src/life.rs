@@ -1,0 +1,449 @@
+//! One life of a store: opened, checked against what was promised, worked until it ends.
+
+use abi::Epoch;
+use snapshot_server::{
+    Answer, Case, Config, Event, Failure, FormatOptions, OpenReport, PageRef, PageSource, PutError, ReadError,
+    RecordStep, Refusal, SealError, Store,
+};
+
+use crate::arena::Arena;
+use crate::disk::SimDisk;
+use crate::model::{Model, fill};
+use crate::random::Random;
+use crate::tally::Tally;
+
+/// Polls without an event after which a store counts as hung.
+const POLLS_MAX: u32 = 200_000;
+
+/// What was promised so far, across lives.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Every epoch that was sealed with something in it, oldest first, and what it should hold.
+    pub sealed: Vec<(Epoch, Model)>,
+    /// The newest epoch reported as committed.
+    pub acknowledged: Epoch,
+}
+
+impl History {
+    /// What `epoch` should hold.
+    pub fn model(&self, epoch: Epoch) -> Option<&Model> {
+        self.sealed.iter().find(|(sealed, _)| *sealed == epoch).map(|(_, model)| model)
+    }
+
+    /// Forgets what came after `epoch`, which was opened.
+    pub fn rewind(&mut self, epoch: Epoch) {
+        self.sealed.retain(|(sealed, _)| *sealed <= epoch);
+        self.acknowledged = epoch;
+    }
+}
+
+/// What went wrong: the store broke a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LifeError {
+    /// Neither an event nor the end of the power for too long.
+    Hung(&'static str),
+    /// A store with an acknowledged epoch was refused.
+    Refused(Refusal),
+    /// It stopped though its disk does what it is told.
+    Stopped(Failure),
+    /// Older than the newest acknowledged, or never sealed: what it opened, what was acknowledged.
+    WrongEpoch(Epoch, Epoch),
+    /// A page is not what the epoch should hold.
+    WrongPage(Epoch, u64, u64, &'static str),
+    /// A page of the epoch cannot be read.
+    Unreadable(Epoch, u64, u64, ReadError),
+    /// The records are not what the epoch should hold.
+    WrongRecords(Epoch),
+    /// A put or seal was refused though nothing speaks against it.
+    Put(PutError),
+    /// A seal was refused.
+    Seal(SealError),
+}
+
+/// How a life ended without breaking a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The power went.
+    Cut,
+    /// All that was asked was done.
+    Done,
+    /// The store refused to open, and said so.
+    Refused(Refusal),
+    /// The store stopped, and said so.
+    Stopped(Failure),
+    /// The disk is full; the epoch was sealed as far as it went.
+    Full,
+}
+
+/// Either a value or the end of the life.
+pub type Lived<T> = Result<T, Result<Ended, LifeError>>;
+
+/// A store at work, and what it should hold.
+pub struct Life<'a> {
+    /// The store.
+    pub store: Store<'a, SimDisk>,
+    /// What was promised.
+    pub history: History,
+    /// What the epoch that gathers holds.
+    pub model: Model,
+    /// Counters.
+    pub tally: Tally,
+    /// Where faults are expected, damage reported ends a life instead of failing it.
+    pub faults_expected: bool,
+    free: Vec<PageRef>,
+    time_ns: u64,
+    next_content: u64,
+    /// Puts into the epoch that gathers.
+    puts: u64,
+    last_begun: Option<Epoch>,
+    opened: Option<OpenReport>,
+    reads: Vec<(u64, Result<PageSource, ReadError>)>,
+}
+
+impl<'a> Life<'a> {
+    /// Formats a disk.
+    pub fn format(arena: &'a mut Arena, disk: SimDisk, config: Config, options: FormatOptions) -> Self {
+        let free = arena.caller_pages().collect();
+        Self::new(Store::format(arena.memory(), disk, config, options), free, History::default())
+    }
+
+    /// Opens a disk.
+    pub fn open(arena: &'a mut Arena, disk: SimDisk, config: Config, epoch: Option<Epoch>, history: History) -> Self {
+        let free = arena.caller_pages().collect();
+        Self::new(Store::open(arena.memory(), disk, config, epoch), free, history)
+    }
+
+    fn new(store: Store<'a, SimDisk>, free: Vec<PageRef>, history: History) -> Self {
+        Self {
+            store,
+            history,
+            model: Model::default(),
+            tally: Tally::default(),
+            faults_expected: false,
+            free,
+            time_ns: 1,
+            next_content: 1,
+            puts: 0,
+            last_begun: None,
+            opened: None,
+            reads: Vec::new(),
+        }
+    }
+
+    /// Polls until `done`, or the power goes, or the store says that it cannot.
+    fn until(&mut self, what: &'static str, done: impl Fn(&Self) -> bool) -> Lived<()> {
+        for _ in 0..POLLS_MAX {
+            if done(self) {
+                return Ok(());
+            }
+            if self.store.host_mut().is_dead() {
+                return Err(Ok(Ended::Cut));
+            }
+            let Some(event) = self.store.poll() else {
+                continue;
+            };
+            self.take(event)?;
+        }
+        Err(Err(LifeError::Hung(what)))
+    }
+
+    fn take(&mut self, event: Event) -> Lived<()> {
+        match event {
+            Event::Opened(report) => self.opened = Some(report),
+            Event::Refused(refusal) => return Err(Ok(Ended::Refused(refusal))),
+            Event::IncarnationDurable(_) => {}
+            Event::PageWritten(page) => {
+                assert!(!self.free.contains(&page), "a page is handed back once");
+                self.free.push(page);
+            }
+            Event::Committed(epoch) => {
+                if self.history.model(epoch).is_some() {
+                    self.history.acknowledged = epoch;
+                }
+                self.tally.add("epochs committed", 1);
+            }
+            Event::PageRead { token, result } => self.reads.push((token, result)),
+            Event::CheckpointDurable(_) => self.tally.add("checkpoints", 1),
+            Event::Retired => self.tally.add("checkpoints retired on demand", 1),
+            Event::Failed(failure) if self.faults_expected => return Err(Ok(Ended::Stopped(failure))),
+            Event::Failed(failure) => return Err(Err(LifeError::Stopped(failure))),
+        }
+        Ok(())
+    }
+
+    /// Waits for the opening, and checks that the epoch is one that was promised.
+    pub fn opened(&mut self) -> Lived<OpenReport> {
+        self.until("opening", |life| life.opened.is_some())?;
+        let Some(report) = self.opened else {
+            return Err(Err(LifeError::Hung("opening")));
+        };
+        for case in Case::ALL.into_iter().filter(|case| report.met(*case)) {
+            self.tally.add(Tally::case_name(case), 1);
+        }
+        let epoch = report.epoch;
+        if std::env::var("STORE_TRACE").is_ok() {
+            let cases: Vec<_> = Case::ALL.into_iter().filter(|case| report.met(*case)).collect();
+            println!("opened {epoch} acknowledged {} {cases:?} {report:?}", self.history.acknowledged);
+        }
+        let asked = report.met(Case::AskedFor);
+        let known = epoch == Epoch::NONE || self.history.model(epoch).is_some();
+        if !known || (epoch < self.history.acknowledged && !asked && !self.faults_expected) {
+            return Err(Err(LifeError::WrongEpoch(epoch, self.history.acknowledged)));
+        }
+        self.model = self.history.model(epoch).cloned().unwrap_or_default();
+        Ok(report)
+    }
+
+    /// Begins an incarnation; what was sealed behind the epoch that was opened is no more.
+    pub fn incarnate(&mut self) -> Lived<()> {
+        let epoch = self.store.head();
+        if self.store.new_incarnation().is_err() {
+            return Err(Err(LifeError::Hung("incarnation")));
+        }
+        let incarnation = self.store.root().incarnation + 1;
+        self.until("incarnation", |life| life.store.root().incarnation == incarnation)?;
+        self.history.rewind(epoch);
+        Ok(())
+    }
+
+    /// Reads everything and compares it with the model. A page that the store reports as damaged is an error unless
+    /// faults are expected; then it is counted.
+    pub fn check_all(&mut self) -> Lived<()> {
+        let epoch = self.store.head();
+        let mut keys: Vec<(u64, u64)> = self.model.pages.keys().copied().collect();
+        // And some that should not be there.
+        keys.extend((0..4).flat_map(|object| [(object, 3), (object, 17), (object, 5000)]));
+        for (object, index) in keys {
+            self.check_page(epoch, object, index)?;
+        }
+        self.check_records(epoch)
+    }
+
+    /// Reads one page and compares it with the model.
+    pub fn check_page(&mut self, epoch: Epoch, object: u64, index: u64) -> Lived<()> {
+        self.until("free page", |life| !life.free.is_empty())?;
+        let Some(into) = self.free.pop() else {
+            return Err(Err(LifeError::Hung("free page")));
+        };
+        let source = match self.store.read_page(object << 32 | index, object, index, into) {
+            Ok(Answer::Now(source)) => Ok(source),
+            Ok(Answer::Later) => {
+                self.until("read", |life| !life.reads.is_empty())?;
+                self.reads.pop().map_or(Err(ReadError::Busy), |(_, result)| result)
+            }
+            Err(error) => Err(error),
+        };
+        self.free.push(into);
+        let expected = self.model.pages.get(&(object, index)).copied();
+        let wrong = |what| Err(Err(LifeError::WrongPage(epoch, object, index, what)));
+        match (source, expected) {
+            (Err(_), _) if self.faults_expected => {
+                self.tally.add("damage: page refused", 1);
+                Ok(())
+            }
+            (Err(error), _) => Err(Err(LifeError::Unreadable(epoch, object, index, error))),
+            (Ok(PageSource::Absent), None) | (Ok(PageSource::Zero), Some(0)) => Ok(()),
+            (Ok(PageSource::Disk), Some(content)) if content > 0 => {
+                let mut bytes = [0; 4096];
+                fill(content, &mut bytes);
+                if self.host_bytes(into) == &bytes { Ok(()) } else { wrong("other contents") }
+            }
+            (Ok(PageSource::Absent), Some(_)) => wrong("absent"),
+            (Ok(_), None) => wrong("should be absent"),
+            (Ok(PageSource::Zero), Some(_)) => wrong("zero"),
+            (Ok(PageSource::Disk), Some(_)) => wrong("should be zero"),
+        }
+    }
+
+    fn host_bytes(&mut self, page: PageRef) -> &format::BlockBytes {
+        snapshot_server::PageMemory::bytes(self.store.host_mut(), page)
+    }
+
+    /// Reads all records and compares them with the model.
+    pub fn check_records(&mut self, epoch: Epoch) -> Lived<()> {
+        let mut found = std::collections::BTreeMap::new();
+        let mut after = None;
+        let mut out = [0; format::RECORD_BYTES_MAX];
+        let mut waits = 0;
+        loop {
+            match self.store.next_record(after, &mut out) {
+                RecordStep::Pending => {
+                    waits += 1;
+                    if self.store.host_mut().is_dead() {
+                        return Err(Ok(Ended::Cut));
+                    }
+                    if waits > POLLS_MAX {
+                        return Err(Err(LifeError::Hung("records")));
+                    }
+                    if let Some(event) = self.store.poll() {
+                        self.take(event)?;
+                    }
+                }
+                RecordStep::Record(table, index, length) => {
+                    found.insert((table, index), out[..length].to_vec());
+                    after = Some((table, index));
+                }
+                RecordStep::End => break,
+                RecordStep::Failed(_) if self.faults_expected => {
+                    self.tally.add("damage: records refused", 1);
+                    return Ok(());
+                }
+                RecordStep::Failed(_) => return Err(Err(LifeError::WrongRecords(epoch))),
+            }
+        }
+        if found == self.model.records { Ok(()) } else { Err(Err(LifeError::WrongRecords(epoch))) }
+    }
+
+    /// Repeats `put` while the store is busy.
+    fn put(&mut self, mut put: impl FnMut(&mut Store<'a, SimDisk>) -> Result<(), PutError>) -> Lived<()> {
+        for _ in 0..POLLS_MAX {
+            match put(&mut self.store) {
+                Ok(()) => {
+                    self.puts += 1;
+                    return Ok(());
+                }
+                Err(PutError::Busy) => {
+                    self.tally.add("put while busy", 1);
+                    if self.store.host_mut().is_dead() {
+                        return Err(Ok(Ended::Cut));
+                    }
+                    if let Some(event) = self.store.poll() {
+                        self.take(event)?;
+                    }
+                }
+                Err(PutError::Full) => return Err(Ok(Ended::Full)),
+                Err(error) => return Err(Err(LifeError::Put(error))),
+            }
+        }
+        Err(Err(LifeError::Hung("put")))
+    }
+
+    /// Puts a page of new contents.
+    pub fn put_page(&mut self, object: u64, index: u64) -> Lived<()> {
+        self.until("free page", |life| !life.free.is_empty())?;
+        let Some(page) = self.free.pop() else {
+            return Err(Err(LifeError::Hung("free page")));
+        };
+        let content = self.history.sealed.len() as u64 * 1_000_003 + self.next_content;
+        self.next_content += 1;
+        fill(content, snapshot_server::PageMemory::bytes_mut(self.store.host_mut(), page));
+        let put = self.put(|store| store.put_page(object, index, page));
+        if put.is_err() {
+            self.free.push(page);
+        }
+        put?;
+        self.model.pages.insert((object, index), content);
+        Ok(())
+    }
+
+    /// One random change of the epoch that gathers.
+    pub fn change(&mut self, random: &mut Random, objects: u64, indices: u64) -> Lived<()> {
+        let (object, index) = (random.below(objects), random.below(indices));
+        match random.below(20) {
+            0 => {
+                let count = random.within(1, 8);
+                self.put(|store| store.put_zero(object, index, count))?;
+                (index..index + count).for_each(|index| {
+                    self.model.pages.insert((object, index), 0);
+                });
+            }
+            1 => {
+                let count = random.within(1, 8);
+                self.put(|store| store.drop_pages(object, index, count))?;
+                self.model.drop_pages(object, index, count);
+            }
+            2 if random.chance(20) => {
+                self.put(|store| store.drop_object(object))?;
+                self.model.drop_pages(object, 0, format::EXTENT_MAX);
+            }
+            3..=6 => {
+                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
+                let longest = if random.chance(10) { 1024 } else { 150 };
+                let length = random.within(1, longest) as usize;
+                let bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
+                self.put(|store| store.put_record(table, index, &bytes))?;
+                self.model.records.insert((table, index), bytes);
+            }
+            7 => {
+                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
+                self.put(|store| store.remove_record(table, index))?;
+                self.model.records.remove(&(table, index));
+            }
+            _ => self.put_page(object, index)?,
+        }
+        Ok(())
+    }
+
+    /// Gathers one epoch of `changes` random changes and seals it; does not wait for its commit.
+    pub fn epoch(&mut self, random: &mut Random, changes: u64, objects: u64, indices: u64) -> Lived<()> {
+        let next = match self.last_begun {
+            Some(last) => last.next(),
+            None => Epoch::first_of(self.store.root().incarnation),
+        };
+        let Some(epoch) = next else {
+            return Err(Err(LifeError::Hung("epoch numbers")));
+        };
+        self.last_begun = next;
+        self.begin(epoch)?;
+        let mut full = false;
+        for _ in 0..changes {
+            match self.change(random, objects, indices) {
+                Err(Ok(Ended::Full)) => {
+                    full = true;
+                    break;
+                }
+                other => other?,
+            }
+        }
+        self.seal(epoch)?;
+        if full { Err(Ok(Ended::Full)) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, epoch: Epoch) -> Lived<()> {
+        for _ in 0..POLLS_MAX {
+            self.time_ns += 1000;
+            match self.store.begin(epoch, self.time_ns) {
+                Ok(()) => return Ok(()),
+                Err(SealError::Busy) => {
+                    if self.store.host_mut().is_dead() {
+                        return Err(Ok(Ended::Cut));
+                    }
+                    if let Some(event) = self.store.poll() {
+                        self.take(event)?;
+                    }
+                }
+                Err(error) => return Err(Err(LifeError::Seal(error))),
+            }
+        }
+        Err(Err(LifeError::Hung("begin")))
+    }
+
+    fn seal(&mut self, epoch: Epoch) -> Lived<()> {
+        // What the seal makes durable counts from the moment that it is asked for; an empty epoch is never written.
+        if core::mem::take(&mut self.puts) > 0 {
+            self.history.sealed.push((epoch, self.model.clone()));
+        }
+        for _ in 0..POLLS_MAX {
+            self.time_ns += 1000;
+            match self.store.seal(self.time_ns) {
+                Ok(()) => return Ok(()),
+                Err(SealError::Busy) => {
+                    if self.store.host_mut().is_dead() {
+                        return Err(Ok(Ended::Cut));
+                    }
+                    if let Some(event) = self.store.poll() {
+                        self.take(event)?;
+                    }
+                }
+                Err(error) => return Err(Err(LifeError::Seal(error))),
+            }
+        }
+        Err(Err(LifeError::Hung("seal")))
+    }
+
+    /// Waits until all that was sealed is committed.
+    pub fn settle(&mut self) -> Lived<()> {
+        let last = self.history.sealed.last().map_or(Epoch::NONE, |(epoch, _)| *epoch);
+        self.until("commit", |life| life.history.acknowledged >= last)
+    }
+}

@@ -1,0 +1,74 @@
+//! Counters: that each thing a run is meant to meet was met.
+
+use std::collections::BTreeMap;
+
+use snapshot_server::Case;
+
+use crate::disk::FaultCount;
+
+/// What has happened, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<&'static str, u64>);
+
+impl Tally {
+    /// Counts `name` once more.
+    pub fn add(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// How often `name` was counted.
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Adds another tally.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            self.add(name, *count);
+        }
+    }
+
+    /// Adds what a disk counted.
+    pub fn disk(&mut self, count: &FaultCount) {
+        self.add("fault: write error", count.write_errors);
+        self.add("fault: read error", count.read_errors);
+        self.add("fault: command lost", count.commands_lost);
+        self.add("fault: lost write", count.lost_writes);
+        self.add("fault: misdirected write", count.misdirected);
+        self.add("disk: completed out of order", count.reordered);
+        self.add("cut: block lost", count.cut_lost);
+        self.add("cut: block kept", count.cut_kept);
+        self.add("cut: block torn", count.cut_torn);
+    }
+
+    /// The name under which a case of recovery is counted.
+    pub fn case_name(case: Case) -> &'static str {
+        match case {
+            Case::HeaderSecond => "case: HeaderSecond",
+            Case::RootOneCopy => "case: RootOneCopy",
+            Case::RootOlder => "case: RootOlder",
+            Case::NoCheckpoint => "case: NoCheckpoint",
+            Case::LogEmpty => "case: LogEmpty",
+            Case::LogEndBlank => "case: LogEndBlank",
+            Case::LogEndTorn => "case: LogEndTorn",
+            Case::LogEndStale => "case: LogEndStale",
+            Case::LogEndAbandoned => "case: LogEndAbandoned",
+            Case::EpochUnfinished => "case: EpochUnfinished",
+            Case::EpochDropped => "case: EpochDropped",
+            Case::EpochVerified => "case: EpochVerified",
+            Case::FoldInterrupted => "case: FoldInterrupted",
+            Case::AskedFor => "case: AskedFor",
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, count) in &self.0 {
+            writeln!(f, "{count:>12}  {name}")?;
+        }
+        Ok(())
+    }
+}
