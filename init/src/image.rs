@@ -13,7 +13,7 @@ use abi::protocol::startup::{STACK_TOP, STARTUP_ADDRESS, WINDOWS_START};
 use abi::{MapFlags, PAGE_SIZE};
 
 /// Pieces of an image, at most: two for a segment, and a few.
-pub const PIECES_MAX: usize = 2 * SEGMENTS_PER_PROGRAM_MAX as usize + 4;
+pub(crate) const PIECES_MAX: usize = 2 * SEGMENTS_PER_PROGRAM_MAX as usize + 4;
 
 /// Where pages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Image {
 }
 
 /// What a segment's rights are as mapping flags.
-pub const fn flags(rights: SegmentRights) -> MapFlags {
+pub(crate) const fn flags(rights: SegmentRights) -> MapFlags {
     let write = if rights.contains(SegmentRights::WRITE) { MapFlags::WRITE } else { MapFlags::empty() };
     let execute = if rights.contains(SegmentRights::EXECUTE) { MapFlags::EXECUTE } else { MapFlags::empty() };
     write.union(execute)

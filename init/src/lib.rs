@@ -9,7 +9,7 @@
 //! processes of the world are made by processes of the world.
 //!
 //! **Key types.** [`Grant`] (one word of the manifest), [`Plan`] (the checked manifest), [`Image`] (what is mapped where in a
-//! new process), [`Windows`] (where its windows lie), [`Watch`] (who lives, who is restarted when), [`genesis`] (the memory of
+//! new process), [`Windows`] (where its windows lie), [`Watch`] (who lives, who is restarted when), [`Search`] (a driver's device, found and silenced), [`genesis`] (the memory of
 //! the world's first processes), [`Obituary`] (who died, why, where).
 //!
 //! **Neighbours.** `abi` only. `main.rs` and `program/` wire this library to `libos`; the tests here bring fakes. The other
@@ -19,6 +19,8 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod accident;
+mod devices;
 pub mod genesis;
 mod grant;
 mod image;
@@ -31,11 +33,13 @@ mod test_bundle;
 mod watch;
 mod windows;
 
-pub use grant::{BellTo, Device, Grant, GrantError, Link};
-pub use image::{Image, ImageError, Piece, Source};
+pub use accident::{ACCIDENTS_MAX, Accident, BadAccident, accidents};
+pub use devices::{Bar, Found, Next, Search};
+pub use grant::{BellTo, Device, Grant, GrantError, Link, port_name};
+pub use image::{Filled, Image, ImageError, NEWS_PAGE, Piece, STARTUP_PAGE, Source};
 pub use list::{Full, List};
 pub use obituary::{Cause, Obituary};
 pub use plan::{Plan, PlanError, Planned, SERVERS_MAX, WORLD_MAX};
 pub use pool::{Pool, PoolEmpty};
-pub use watch::{DEATHS_MAX, Decision, Life, Watch};
+pub use watch::{CALM_NS, DEATHS_MAX, Decision, Life, Watch};
 pub use windows::{Windows, WindowsFull};

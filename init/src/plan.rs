@@ -8,7 +8,7 @@
 
 use crate::grant::{BellTo, Grant, Link};
 use crate::list::List;
-use abi::bundle::{Bundle, GRANTS_MAX, Lifetime, Name, Restart, Service};
+use abi::bundle::{Bundle, GRANTS_MAX, Lifetime, Name, Service};
 use abi::protocol::service::Service as Port;
 
 /// Volatile servers, at most.
@@ -191,11 +191,6 @@ fn understand(service: Service<'_>) -> Result<Planned<'_>, PlanError<'_>> {
         grants.push(grant).map_err(|_| PlanError::TooMany)?;
     }
     Ok(Planned { service, grants })
-}
-
-/// Whether the death of a service with this policy takes the world with it.
-pub const fn takes_world(restart: Restart) -> bool {
-    matches!(restart, Restart::RestoreWorld)
 }
 
 #[cfg(test)]
