@@ -23,6 +23,7 @@
 
 mod cache;
 mod commit;
+pub mod conductor;
 mod disk;
 mod fold;
 mod gather;

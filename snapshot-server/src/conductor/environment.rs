@@ -17,8 +17,6 @@ pub type Refused = (u16, u32);
 pub trait Environment {
     /// Nanoseconds of any clock that never goes back.
     fn now_ns(&mut self) -> u64;
-    /// A number that no other store has.
-    fn random(&mut self) -> u64;
 
     /// `Export`: the next batch of the ended epoch's kernel records; 0 when there is none left.
     fn export(&mut self, to: &mut Batch) -> usize;
@@ -53,8 +51,6 @@ pub trait Environment {
 /// What people should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The disk was blank: a store was made.
-    Formatted,
     /// The store was opened.
     Opened(OpenReport),
     /// There is no store that can be opened.

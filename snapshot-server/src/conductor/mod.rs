@@ -22,12 +22,14 @@ mod environment;
 mod gathering;
 mod page_ins;
 mod policy;
+mod probe;
 mod score;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
-pub use environment::{Environment, Note};
+pub use environment::{Batch, Environment, Note, Refused};
 pub use policy::Policy;
+pub use probe::{Probe, Probed};
 pub use score::Conductor;
