@@ -34,8 +34,10 @@ pub mod handle {
     pub const PORTS: Handle = Handle(7);
     /// The boot bundle, read-only.
     pub const BUNDLE: Handle = Handle(8);
-    /// All physical addresses that are not memory: device registers, firmware tables. Map with `DEVICE`.
+    /// All physical addresses behind the memory below 4 GiB: device registers, ACPI tables. Map registers with `DEVICE`.
     pub const DEVICES: Handle = Handle(9);
+    /// The firmware's area below 1 MiB (from 0xe0000), where the ACPI root pointer may lie; read-only.
+    pub const FIRMWARE: Handle = Handle(10);
     /// Free memory: one capability a range, as many as `ranges` counts.
     pub const MEMORY: u16 = 16;
 }

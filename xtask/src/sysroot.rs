@@ -18,6 +18,8 @@ use crate::{child, packages, project};
 
 /// How long the library may take to build, on a slow machine and with its few crates to fetch.
 const BUILD_MAX: Duration = Duration::from_secs(20 * 60);
+/// Changes whenever the library is built in another way, so that no cache holds one of the old kind.
+const RECIPE: u32 = 2;
 /// The libraries that the kernel can use.
 const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
@@ -33,7 +35,7 @@ pub(crate) fn find_or_build(rustc: &Path) -> Result<PathBuf> {
     let about = child::output(Command::new(rustc).arg("-vV"))?;
     let field = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim();
     let commit = field("commit-hash:");
-    let name = format!("sysroot-{}-{}", field("release:"), commit.get(..9).unwrap_or(commit));
+    let name = format!("library-{}-{}", field("release:"), commit.get(..9).unwrap_or(commit));
     let cache = cache_folder()?;
     let folder = cache.join(&name);
     if !folder.join("bin/rustc").exists() {
@@ -107,8 +109,12 @@ fn compile_library(rustc: &Path, work: &Path, step: &Step) -> Result<PathBuf> {
     let mut command = project::cargo();
     // The compiler may build its own library with its own unstable options: that is how it was built, too.
     command.current_dir(work).env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &target_folder);
+    // The kernel is optimised as one piece with the library, from the intermediate code that cargo would leave out.
+    command.env("RUSTFLAGS", "-Cembed-bitcode=yes");
     command.args(["build", "--release", "--target", TARGET, "-Zbuild-std=core,alloc,compiler_builtins"]);
     command.arg("-Zbuild-std-features=compiler-builtins-mem");
+    // Link-time optimisation of the kernel wants the library as bitcode too.
+    command.env("CARGO_ENCODED_RUSTFLAGS", "-Cembed-bitcode=yes");
     let finished = child::watch(&mut command, BUILD_MAX, |line| step.detail(line))?;
     if !finished.status.success() {
         bail!("the bare-metal core library could not be built:\n{}", finished.text());

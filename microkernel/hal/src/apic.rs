@@ -1,0 +1,268 @@
+//! Local APICs: this CPU's timer, interrupts between CPUs, end of interrupt. And I/O APICs: interrupt lines.
+//!
+//! xAPIC through its page of registers, x2APIC through model-specific registers where the processor has it.
+//!
+//! | vectors | what |
+//! | --- | --- |
+//! | 32 + n | line n (0 … 23) or message n (32 … `INTERRUPTS` − 1) |
+//! | 0xf0 … 0xf3 | timer, reschedule, shootdown, stop |
+//! | 0xff | spurious |
+//!
+//! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
+
+use crate::acpi::{IO_APICS_MAX, IoApicPlace, Topology};
+use crate::instructions::{cpuid, out8, rdmsr, wrmsr};
+
+/// Lines and messages that can be routed; numbers from 24 to 31 are never used.
+pub const INTERRUPTS: u32 = 192;
+/// Lines.
+const LINES: u32 = 24;
+/// Vector of interrupt number 0.
+const FIRST_VECTOR: u32 = 32;
+/// First message.
+const FIRST_MESSAGE: u32 = 32;
+/// One-shot timer of this CPU.
+pub(crate) const TIMER: u8 = 0xf0;
+/// Another CPU asks this one to look at its queues.
+pub(crate) const RESCHEDULE: u8 = 0xf1;
+/// Another CPU waits until this one has dropped translations.
+pub(crate) const SHOOTDOWN: u8 = 0xf2;
+/// Another CPU needs this one out of user mode.
+pub(crate) const STOP: u8 = 0xf3;
+const SPURIOUS: u8 = 0xff;
+
+const _: () = assert!(FIRST_VECTOR + INTERRUPTS <= TIMER as u32);
+
+/// The interrupt number that a vector stands for.
+pub(crate) fn interrupt_number(vector: u8) -> Option<u32> {
+    let number = u32::from(vector).checked_sub(FIRST_VECTOR)?;
+    (number < LINES || (FIRST_MESSAGE..INTERRUPTS).contains(&number)).then_some(number)
+}
+
+const APIC_BASE: u32 = 0x1b;
+const ENABLED: u64 = 1 << 11;
+const X2APIC: u64 = 1 << 10;
+
+const ID: u32 = 0x20;
+const TASK_PRIORITY: u32 = 0x80;
+const END_OF_INTERRUPT: u32 = 0xb0;
+const SPURIOUS_VECTOR: u32 = 0xf0;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
+const TIMER_VECTOR: u32 = 0x320;
+const TIMER_INITIAL: u32 = 0x380;
+const TIMER_CURRENT: u32 = 0x390;
+const TIMER_DIVIDE: u32 = 0x3e0;
+
+/// The timer counts once every 16 ticks of its clock.
+const DIVIDE_BY_16: u32 = 0b0011;
+const COMMAND_PENDING: u32 = 1 << 12;
+const COMMAND_POLLS_MAX: u32 = 1_000_000;
+const INIT: u32 = 0x4500;
+const STARTUP: u32 = 0x4600;
+const NON_MASKABLE: u32 = 0x4400;
+
+/// The local APIC of whichever CPU uses it.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalApic {
+    /// Where the page of registers is mapped; 0: by model-specific registers.
+    registers: u64,
+}
+
+impl LocalApic {
+    /// Physical address of the registers, or `None` if this CPU is to be used by model-specific registers.
+    pub(crate) fn physical() -> Option<u64> {
+        if cpuid(1, 0)[2] & 1 << 21 != 0 {
+            return None;
+        }
+        // SAFETY: every 64-bit processor has it.
+        Some(unsafe { rdmsr(APIC_BASE) } & 0x000f_ffff_ffff_f000)
+    }
+
+    /// Whose registers are mapped at this address, uncached; `None`: by model-specific registers.
+    pub(crate) fn at(registers: Option<u64>) -> Self {
+        Self { registers: registers.unwrap_or(0) }
+    }
+
+    /// Switches this CPU's on: everything masked but the timer, which stands still.
+    pub(crate) fn enable(self) {
+        let mode = if self.registers == 0 { ENABLED | X2APIC } else { ENABLED };
+        // SAFETY: 1. exists; 2. x2APIC only where CPUID says so (`physical`); interrupts are off.
+        unsafe { wrmsr(APIC_BASE, rdmsr(APIC_BASE) | mode) };
+        self.write(TASK_PRIORITY, 0);
+        self.write(TIMER_DIVIDE, DIVIDE_BY_16);
+        self.write(TIMER_VECTOR, u32::from(TIMER));
+        self.write(TIMER_INITIAL, 0);
+        self.write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
+    }
+
+    fn write(self, register: u32, value: u32) {
+        if self.registers == 0 {
+            // SAFETY: x2APIC is on, its registers exist; they touch no memory.
+            unsafe { wrmsr(0x800 + (register >> 4), u64::from(value)) }
+        } else {
+            // SAFETY: mapped, uncached, aligned (`at`).
+            unsafe { ((self.registers + u64::from(register)) as *mut u32).write_volatile(value) }
+        }
+    }
+
+    fn read(self, register: u32) -> u32 {
+        if self.registers == 0 {
+            // SAFETY: x2APIC is on, its registers exist.
+            unsafe { rdmsr(0x800 + (register >> 4)) as u32 }
+        } else {
+            // SAFETY: mapped, uncached, aligned (`at`).
+            unsafe { ((self.registers + u64::from(register)) as *const u32).read_volatile() }
+        }
+    }
+
+    /// This CPU's id.
+    pub(crate) fn id(self) -> u32 {
+        if self.registers == 0 { self.read(ID) } else { self.read(ID) >> 24 }
+    }
+
+    /// The interrupt being handled is done with.
+    pub(crate) fn end_of_interrupt(self) {
+        self.write(END_OF_INTERRUPT, 0);
+    }
+
+    /// Starts the one-shot timer, or stops it with 0.
+    pub(crate) fn start_timer(self, ticks: u32) {
+        self.write(TIMER_INITIAL, ticks);
+    }
+
+    /// Ticks until the timer fires.
+    pub(crate) fn timer_left(self) -> u32 {
+        self.read(TIMER_CURRENT)
+    }
+
+    fn command(self, id: u32, what: u32) {
+        if self.registers == 0 {
+            // SAFETY: x2APIC is on; what arrives there enters by the interrupt table.
+            unsafe { wrmsr(0x800 + (COMMAND >> 4), u64::from(id) << 32 | u64::from(what)) }
+            return;
+        }
+        for _ in 0..COMMAND_POLLS_MAX {
+            if self.read(COMMAND) & COMMAND_PENDING == 0 {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        self.write(COMMAND_HIGH, id << 24);
+        self.write(COMMAND, what);
+    }
+
+    /// Interrupts the CPU with this id.
+    pub(crate) fn send(self, id: u32, vector: u8) {
+        self.command(id, 0x4000 | u32::from(vector));
+    }
+
+    /// Interrupts the CPU with this id even if it has interrupts off.
+    pub(crate) fn send_non_maskable(self, id: u32) {
+        self.command(id, NON_MASKABLE);
+    }
+
+    /// Resets the CPU with this id: it waits for [`Self::send_startup`].
+    pub(crate) fn send_init(self, id: u32) {
+        self.command(id, INIT);
+    }
+
+    /// Makes the CPU with this id start at the physical page `address` (below 1 MiB), in real mode.
+    pub(crate) fn send_startup(self, id: u32, address: u64) {
+        self.command(id, STARTUP | (address >> 12) as u32);
+    }
+}
+
+/// Silences the two old interrupt controllers.
+pub(crate) fn silence_old_controllers() {
+    for port in [0x21, 0xa1] {
+        // SAFETY: a mask register; no access to memory.
+        unsafe { out8(port, 0xff) }
+    }
+}
+
+const LEVEL: u64 = 1 << 15;
+const ACTIVE_LOW: u64 = 1 << 13;
+const MASKED: u64 = 1 << 16;
+
+/// All I/O APICs.
+#[derive(Clone, Copy)]
+pub(crate) struct IoApics {
+    /// Where each is mapped, and its first global number.
+    places: [IoApicPlace; IO_APICS_MAX],
+    count: usize,
+    /// Id of the CPU that all interrupts go to.
+    target: u32,
+}
+
+impl IoApics {
+    /// Those of `topology`, each mapped where `map` says; all lines masked; interrupts go to the CPU with id `target`.
+    pub(crate) fn new(topology: &Topology, target: u32, mut map: impl FnMut(u64) -> u64) -> Self {
+        let mut all = Self { places: topology.io_apics, count: topology.io_apic_count, target };
+        for place in &mut all.places[..topology.io_apic_count] {
+            place.address = map(place.address);
+            for entry in 0..Self::entries(place) {
+                Self::set(place, entry, MASKED);
+            }
+        }
+        all
+    }
+
+    fn read(place: &IoApicPlace, register: u32) -> u32 {
+        // SAFETY: mapped, uncached, aligned (`new`); the window is selected first, by one CPU at a time (kernel lock).
+        unsafe {
+            (place.address as *mut u32).write_volatile(register);
+            ((place.address + 0x10) as *const u32).read_volatile()
+        }
+    }
+
+    fn write(place: &IoApicPlace, register: u32, value: u32) {
+        // SAFETY: as `read`.
+        unsafe {
+            (place.address as *mut u32).write_volatile(register);
+            ((place.address + 0x10) as *mut u32).write_volatile(value);
+        }
+    }
+
+    fn entries(place: &IoApicPlace) -> u32 {
+        (Self::read(place, 1) >> 16 & 0xff) + 1
+    }
+
+    fn set(place: &IoApicPlace, entry: u32, value: u64) {
+        Self::write(place, 0x10 + entry * 2 + 1, (value >> 32) as u32);
+        Self::write(place, 0x10 + entry * 2, value as u32);
+    }
+
+    fn find(&self, number: u32) -> Option<(&IoApicPlace, u32)> {
+        self.places[..self.count].iter().find_map(|place| {
+            let entry = number.checked_sub(place.first)?;
+            (entry < Self::entries(place)).then_some((place, entry))
+        })
+    }
+
+    /// Routes a line to this kernel, masked; for a message the address and data that a device must write.
+    pub(crate) fn route(&self, topology: &Topology, interrupt: u32) -> (u64, u64) {
+        if interrupt >= LINES {
+            let address = 0xfee0_0000 | u64::from(self.target & 0xff) << 12;
+            return (address, u64::from(FIRST_VECTOR + interrupt));
+        }
+        let wiring = topology.wiring(interrupt);
+        if let Some((place, entry)) = self.find(wiring.number) {
+            let mut value = MASKED | u64::from(FIRST_VECTOR + interrupt) | u64::from(self.target) << 56;
+            value |= if wiring.level { LEVEL } else { 0 } | if wiring.active_low { ACTIVE_LOW } else { 0 };
+            Self::set(place, entry, value);
+        }
+        (0, 0)
+    }
+
+    /// Masks or unmasks a line; messages are not affected.
+    pub(crate) fn mask(&self, topology: &Topology, interrupt: u32, masked: bool) {
+        if interrupt >= LINES {
+            return;
+        }
+        if let Some((place, entry)) = self.find(topology.wiring(interrupt).number) {
+            let low = Self::read(place, 0x10 + entry * 2) & !(MASKED as u32);
+            Self::write(place, 0x10 + entry * 2, if masked { low | MASKED as u32 } else { low });
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The steps of a boot, each a method of [`Boot`]; the binary calls them in order.
+
+use crate::acpi::Topology;
+use crate::apic::{IoApics, LocalApic, silence_old_controllers};
+use crate::clock::Clock;
+use crate::firmware::{Firmware, FirmwareError};
+use crate::halt::allow_exit;
+use crate::kernel::{self, State, local_apic};
+use crate::layout::{PAGE, PHYSMAP, StackKind};
+use crate::machine::Hardware;
+use crate::memory::{BootArena, BootMemory};
+use crate::paging::KernelSpace;
+use crate::processor;
+use crate::processors;
+use crate::report::refuse;
+use crate::serial::say;
+use crate::symbols;
+use crate::{dispatch, init, sizes};
+use abi::bundle::Bundle;
+use core::arch::asm;
+use kernel_core::Kernel;
+
+/// A machine on its way up.
+pub struct Boot {
+    pub(crate) firmware: Firmware,
+    pub(crate) memory: BootMemory,
+    topology: Topology,
+    space: Option<KernelSpace>,
+    bundle: Option<Bundle<'static>>,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) cpus: usize,
+}
+
+impl Boot {
+    /// Looks at what the loader told; refuses a machine that cannot work.
+    #[must_use]
+    pub fn survey(firmware: Firmware) -> Self {
+        allow_exit(firmware.option("exit").is_some());
+        say!("kernel: Perennial {}", env!("CARGO_PKG_VERSION"));
+        match firmware.error {
+            Some(FirmwareError::NotPvh) => refuse(format_args!("the loader gave no PVH start information")),
+            Some(FirmwareError::NoMemoryMap) => refuse(format_args!("the loader gave no memory map")),
+            None => {}
+        }
+        processor::require();
+        let memory = BootMemory::survey(&firmware);
+        // SAFETY: the boot tables are loaded.
+        let topology = unsafe { Topology::read(firmware.rsdp) };
+        // SAFETY: the boot tables are loaded; memory below 1 MiB is never given away.
+        unsafe { processors::prepare_ap_page() };
+        Self { firmware, memory, topology, space: None, bundle: None, clock: None, cpus: 1 }
+    }
+
+    fn space(&mut self) -> (&mut KernelSpace, &mut BootMemory) {
+        match &mut self.space {
+            Some(space) => (space, &mut self.memory),
+            None => panic!("the kernel's own tables come first"),
+        }
+    }
+
+    /// Makes and loads the kernel's own page tables; the loader's identity mapping is gone afterwards.
+    pub fn load_tables(&mut self) {
+        let cpus = self.topology.processor_count.max(1);
+        if self.topology.left_out > 0 {
+            say!("kernel: {} more processors than there is room for are left out", self.topology.left_out);
+        }
+        // SAFETY: the boot tables are loaded; `BootMemory` takes from below 4 GiB.
+        let space = unsafe { KernelSpace::new(&mut self.memory, cpus, self.firmware.bundle.as_ref()) };
+        // SAFETY: the firmware's tables have been read; code, stack and physmap keep their addresses.
+        unsafe { space.load() };
+        processors::note_stacks(cpus);
+        self.space = Some(space);
+    }
+
+    /// Goes on with `next` on the first CPU's own stack, below which a page is not mapped.
+    pub fn on_own_stack(mut self, next: fn(&mut Boot) -> !) -> ! {
+        let boot = &raw mut self;
+        // SAFETY: 1. the stack is mapped (`load_tables`); 2. `boot` stays where it is: this function never returns, and
+        // its stack is never used again; 3. `next` does not return.
+        unsafe {
+            asm!(
+                "mov rsp, {stack}",
+                "xor ebp, ebp",
+                "call {go}",
+                "ud2",
+                stack = in(reg) StackKind::Main.top(0),
+                go = sym go,
+                in("rdi") boot,
+                in("rsi") next,
+                options(noreturn)
+            )
+        }
+    }
+
+    /// Checks the boot bundle; refuses to go on without.
+    pub fn open_bundle(&mut self) {
+        let Some(range) = self.firmware.bundle.clone().filter(|range| !range.is_empty()) else {
+            refuse(format_args!("the loader gave no boot bundle (in QEMU: -initrd FILE)"))
+        };
+        let (start, bytes) = ((PHYSMAP + range.start) as *const u8, (range.end - range.start) as usize);
+        // SAFETY: 1. mapped read-only for ever (`KernelSpace::new`); 2. no one else writes to it: it is no free memory.
+        let contents = unsafe { core::slice::from_raw_parts(start, bytes) };
+        match Bundle::open(contents) {
+            // SAFETY: only the first processor runs.
+            Ok(bundle) => unsafe {
+                symbols::remember(bundle);
+                self.bundle = Some(bundle);
+            },
+            Err(error) => refuse(format_args!("the boot bundle is damaged ({error}); build it again")),
+        }
+    }
+
+    /// Switches on this CPU's features, interrupt controllers and the clock.
+    pub fn start_clock(&mut self) {
+        silence_old_controllers();
+        let (space, memory) = self.space();
+        let registers = LocalApic::physical().map(|physical| space.map_device(memory, physical));
+        // SAFETY: only the first processor runs.
+        unsafe { kernel::install_apic(LocalApic::at(registers)) };
+        // SAFETY: stacks are mapped and the kernel's tables loaded (`load_tables`).
+        unsafe { processors::prepare(0) };
+        processor::announce();
+        let Some(clock) = Clock::measure(local_apic()) else {
+            refuse(format_args!("the interval timer stands still, so time cannot be measured"))
+        };
+        self.clock = Some(clock);
+    }
+
+    /// Starts the other processors.
+    pub fn start_processors(&mut self) {
+        let (Some(clock), Some(space)) = (&self.clock, &self.space) else { panic!("clock and tables come first") };
+        let ids = &self.topology.processors[..self.topology.processor_count];
+        // SAFETY: `survey` has prepared the page; `load_tables` has mapped a stack for each.
+        self.cpus = unsafe { processors::start_all(ids, space.root(), clock) };
+        say!(
+            "kernel: {} CPU{}, {} MiB of memory, clock {} MHz",
+            self.cpus,
+            if self.cpus == 1 { "" } else { "s" },
+            self.memory.total() >> 20,
+            clock.tsc_hz() / 1_000_000
+        );
+    }
+
+    /// Makes the core's state from what memory is left, and lets the other processors wait for work.
+    pub fn make_kernel(&mut self) {
+        let scale = sizes::scale(self.firmware.option(sizes::OPTION));
+        let topology = core::mem::replace(&mut self.topology, Topology::none());
+        let target = local_apic().id();
+        let (space, memory) = self.space();
+        let io_apics = IoApics::new(&topology, target, |physical| space.map_device(memory, physical));
+        let root = space.root();
+        let capacities = sizes::choose(self.memory.total(), self.memory.end_below(u64::MAX), self.cpus, scale);
+        let pool_tables = capacities.tables;
+        let Some(clock) = self.clock else { panic!("the clock comes first") };
+        let pool = self.memory.take(u64::from(pool_tables));
+        // SAFETY: the physmap is loaded.
+        let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
+        let kernel = Kernel::new(&mut BootArena(&mut self.memory), &capacities);
+        let hardware = Hardware {
+            apic: local_apic(),
+            io_apics,
+            topology,
+            clock,
+            last_ns: 0,
+            root,
+            pool,
+            pool_tables,
+            ram: *self.memory.all(),
+            cpus: self.cpus,
+            idle: u64::MAX,
+            void,
+        };
+        // SAFETY: only the first processor looks at it; the others wait for `release_all`.
+        unsafe { kernel::install(State { kernel, hardware }) };
+        let states = kernel::with_state().kernel.cpus.as_mut_ptr();
+        // SAFETY: the core keeps its `Cpu`s in boot memory, for ever; ours is the first.
+        unsafe { processors::adopt(0, states) };
+        processors::release_all(states);
+    }
+
+    /// Provokes a failure when the command line asks for one.
+    pub fn provoke(&self) {
+        if let Some(name) = self.firmware.option("fault") {
+            crate::provoke::provoke(name);
+        }
+    }
+
+    /// Makes the first process from the bundle, and runs threads from now on.
+    pub fn start_init(&mut self) -> ! {
+        let Some(bundle) = self.bundle else { panic!("the bundle comes first") };
+        let process = init::make(self, &bundle);
+        say!("kernel: started init");
+        dispatch::begin(process)
+    }
+}
+
+/// Called from assembly, with both arguments in registers.
+#[allow(improper_ctypes_definitions)]
+extern "C" fn go(boot: &mut Boot, next: fn(&mut Boot) -> !) -> ! {
+    next(boot)
+}
+
+const _: () = assert!(PAGE == 4096);

@@ -1,0 +1,138 @@
+//! Time since boot from the time-stamp counter, and how fast the local APIC's timer counts.
+//!
+//! Both are measured against the old interval timer (PIT), unless the hypervisor says what the counter's rate is.
+//! Reference: Intel 8254 datasheet; Intel SDM vol. 3B, 18.7 (time-stamp counter).
+
+use crate::apic::LocalApic;
+use crate::instructions::{cpuid, in8, out8, tsc};
+
+/// Ticks of the interval timer a second.
+const PIT_HZ: u64 = 1_193_182;
+/// Ticks that a measurement takes: 10 ms.
+const MEASURE_TICKS: u16 = 11_932;
+/// Readings of which the quickest counts: a hypervisor may take the CPU away in the middle of one.
+const READINGS: usize = 5;
+/// Readings of the interval timer while a measurement waits; a timer that stands still must not hang the machine.
+const POLLS_MAX: u32 = 10_000_000;
+const FRACTION_BITS: u32 = 32;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Rates and the origin of time.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    origin: u64,
+    /// Nanoseconds a tick of the time-stamp counter, with 32 binary places.
+    ns_per_tick: u64,
+    /// Ticks of the APIC timer a nanosecond, with 32 binary places.
+    timer_per_ns: u64,
+    tsc_hz: u64,
+}
+
+/// The interval timer's counter with the time-stamp counter and the APIC timer at that moment.
+#[derive(Clone, Copy)]
+struct Reading {
+    pit: u16,
+    tsc: u64,
+    timer: u32,
+}
+
+fn pit_count() -> u16 {
+    // SAFETY: the interval timer has no access to memory. Latch counter 2, then read its two bytes.
+    unsafe {
+        out8(0x43, 0x80);
+        u16::from(in8(0x42)) | u16::from(in8(0x42)) << 8
+    }
+}
+
+fn reading(apic: LocalApic) -> Reading {
+    let mut best = (u64::MAX, Reading { pit: 0, tsc: 0, timer: 0 });
+    for _ in 0..READINGS {
+        let before = tsc();
+        let pit = pit_count();
+        let timer = apic.timer_left();
+        let after = tsc();
+        if after - before < best.0 {
+            best = (after - before, Reading { pit, tsc: before + (after - before) / 2, timer });
+        }
+    }
+    best.1
+}
+
+impl Clock {
+    /// Measures for 10 ms. `None` if the interval timer stands still.
+    pub(crate) fn measure(apic: LocalApic) -> Option<Self> {
+        // SAFETY: the interval timer has no access to memory. Gate on, speaker off; counter 2 counts down from 65,536.
+        unsafe {
+            out8(0x61, in8(0x61) & !2 | 1);
+            out8(0x43, 0xb4);
+            out8(0x42, 0);
+            out8(0x42, 0);
+        }
+        apic.start_timer(u32::MAX);
+        let start = reading(apic);
+        let mut polls = 0;
+        while start.pit.wrapping_sub(pit_count()) < MEASURE_TICKS {
+            polls += 1;
+            if polls > POLLS_MAX {
+                return None;
+            }
+        }
+        let end = reading(apic);
+        apic.start_timer(0);
+        let pit = u64::from(start.pit.wrapping_sub(end.pit));
+        let measured_hz = (end.tsc - start.tsc) * PIT_HZ / pit;
+        let timer_hz = u64::from(start.timer - end.timer) * PIT_HZ / pit;
+        let tsc_hz = told_tsc_hz().unwrap_or(measured_hz);
+        if tsc_hz == 0 || timer_hz == 0 {
+            return None;
+        }
+        Some(Self {
+            origin: tsc(),
+            ns_per_tick: ((u128::from(NS_PER_S) << FRACTION_BITS) / u128::from(tsc_hz)) as u64,
+            timer_per_ns: (timer_hz << FRACTION_BITS) / NS_PER_S,
+            tsc_hz,
+        })
+    }
+
+    /// Nanoseconds since [`Self::measure`].
+    pub(crate) fn now_ns(&self) -> u64 {
+        let ticks = tsc().saturating_sub(self.origin);
+        (u128::from(ticks) * u128::from(self.ns_per_tick) >> FRACTION_BITS) as u64
+    }
+
+    /// Ticks of the APIC timer that last at least `ns`, at least one; less if the timer cannot count that far.
+    pub(crate) fn timer_ticks(&self, ns: u64) -> u32 {
+        let ticks = (u128::from(ns) * u128::from(self.timer_per_ns) >> FRACTION_BITS) + 1;
+        ticks.min(u128::from(u32::MAX)) as u32
+    }
+
+    /// Ticks of the time-stamp counter a second.
+    pub(crate) fn tsc_hz(&self) -> u64 {
+        self.tsc_hz
+    }
+
+    /// Waits, doing nothing.
+    pub(crate) fn pause_ns(&self, ns: u64) {
+        let end = self.now_ns() + ns;
+        while self.now_ns() < end {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// What the processor or hypervisor says the counter's rate is (leaf 15h; hypervisors' leaf 4000_0010h, in kHz).
+fn told_tsc_hz() -> Option<u64> {
+    let [most, ..] = cpuid(0, 0);
+    if most >= 0x15 {
+        let [denominator, numerator, crystal_hz, _] = cpuid(0x15, 0);
+        if denominator != 0 && numerator != 0 && crystal_hz != 0 {
+            return Some(u64::from(crystal_hz) * u64::from(numerator) / u64::from(denominator));
+        }
+    }
+    let under_hypervisor = cpuid(1, 0)[2] >> 31 == 1;
+    if under_hypervisor && cpuid(0x4000_0000, 0)[0] >= 0x4000_0010 {
+        let [khz, ..] = cpuid(0x4000_0010, 0);
+        return (khz != 0).then_some(u64::from(khz) * 1000);
+    }
+    None
+}

@@ -1,0 +1,157 @@
+//! Segments, task state and the interrupt table: what makes each exception arrive on a stack that works.
+//!
+//! Each CPU has its own GDT and TSS; the interrupt table is shared. Double faults, NMIs and machine checks switch to
+//! stacks of their own (IST 1, 2, 3), everything else arrives on the CPU's main stack.
+//! Reference: Intel SDM vol. 3A, chapters 3.4.5, 6.14 and 7.7.
+
+use crate::layout::{CPUS_MAX, StackKind};
+use crate::trap;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+
+/// 64-bit code of the kernel.
+pub(crate) const KERNEL_CODE: u16 = 0x08;
+const KERNEL_DATA: u16 = 0x10;
+/// Data and stack of programs, with the privilege level they run at.
+pub(crate) const USER_DATA: u16 = 0x18 | 3;
+/// 64-bit code of programs.
+pub(crate) const USER_CODE: u16 = 0x20 | 3;
+const TASK: u16 = 0x28;
+/// A segment that is never there, for the test of vector 11.
+pub(crate) const ABSENT: u16 = 0x38;
+/// `syscall` takes code and stack from the lower half, `sysret` from the upper half (plus 16 and plus 8).
+pub(crate) const STAR: u64 = (KERNEL_DATA as u64 | 3) << 48 | (KERNEL_CODE as u64) << 32;
+
+const _: () = assert!(USER_CODE == (KERNEL_DATA | 3) + 16 && USER_DATA == (KERNEL_DATA | 3) + 8);
+
+#[derive(Clone, Copy)]
+#[repr(C, packed(4))]
+struct TaskState {
+    reserved0: u32,
+    stacks: [u64; 3],
+    reserved1: u64,
+    interrupt_stacks: [u64; 7],
+    reserved2: u64,
+    reserved3: u16,
+    /// Beyond the segment: no program has any I/O port.
+    port_map: u16,
+}
+
+const _: () = assert!(size_of::<TaskState>() == 104);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct PerCpu {
+    segments: [u64; 8],
+    task: TaskState,
+}
+
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gate([u64; 2]);
+
+struct Tables<T>(UnsafeCell<T>);
+// SAFETY: 1. the interrupt table is written once, before any other processor runs; 2. an entry of the per-CPU tables is
+// written only by its CPU, while it starts.
+unsafe impl<T> Sync for Tables<T> {}
+
+const NO_TASK: TaskState = TaskState {
+    reserved0: 0,
+    stacks: [0; 3],
+    reserved1: 0,
+    interrupt_stacks: [0; 7],
+    reserved2: 0,
+    reserved3: 0,
+    port_map: size_of::<TaskState>() as u16,
+};
+static PER_CPU: Tables<[PerCpu; CPUS_MAX]> =
+    Tables(UnsafeCell::new([PerCpu { segments: [0; 8], task: NO_TASK }; CPUS_MAX]));
+static GATES: Tables<[Gate; 256]> = Tables(UnsafeCell::new([Gate([0; 2]); 256]));
+
+/// Kinds of gates that programs may call with `int`: breakpoint alone.
+const BREAKPOINT: usize = 3;
+
+fn gate(vector: usize) -> Gate {
+    let address = trap::stub_address(vector);
+    let stack: u64 = match vector {
+        8 => 1,
+        2 => 2,
+        18 => 3,
+        _ => 0,
+    };
+    let level: u64 = if vector == BREAKPOINT { 3 } else { 0 };
+    let low = address & 0xffff | u64::from(KERNEL_CODE) << 16 | stack << 32 | (0x8e | level << 5) << 40;
+    Gate([low | (address >> 16 & 0xffff) << 48, address >> 32])
+}
+
+/// Loads tables that report exceptions while the first processor still runs on its boot stack.
+pub(crate) fn load_boot() {
+    for vector in 0..256 {
+        // SAFETY: 1. in bounds; 2. the only processor that runs.
+        unsafe { (*GATES.0.get())[vector] = gate(vector) };
+    }
+    let stack = crate::start::boot_emergency_stack();
+    load_with(0, stack, [stack; 3]);
+}
+
+/// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).
+pub(crate) fn load(cpu: usize) {
+    let emergency = [StackKind::DoubleFault, StackKind::NonMaskable, StackKind::MachineCheck];
+    load_with(cpu, StackKind::Main.top(cpu), emergency.map(|kind| kind.top(cpu)));
+}
+
+fn load_with(cpu: usize, main: u64, emergency: [u64; 3]) {
+    let mut task = NO_TASK;
+    task.stacks = [main, 0, 0];
+    let [double_fault, non_maskable, machine_check] = emergency;
+    task.interrupt_stacks = [double_fault, non_maskable, machine_check, 0, 0, 0, 0];
+    // SAFETY: 1. a CPU's own entry; 2. `cpu` < CPUS_MAX, else this panics.
+    let tables = unsafe { &mut (*PER_CPU.0.get())[cpu] };
+    tables.task = task;
+    let base = &raw const tables.task as u64;
+    let limit = size_of::<TaskState>() as u64 - 1;
+    tables.segments = [
+        0,
+        0x00af_9a00_0000_ffff, // kernel code
+        0x00cf_9200_0000_ffff, // kernel data
+        0x00cf_f200_0000_ffff, // user data
+        0x00af_fa00_0000_ffff, // user code
+        limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56,
+        base >> 32,
+        0x00cf_1200_0000_ffff, // data, not present
+    ];
+    let segments = Pointer { limit: size_of_val(&tables.segments) as u16 - 1, base: tables.segments.as_ptr() as u64 };
+    let gates = Pointer { limit: 256 * 16 - 1, base: GATES.0.get() as u64 };
+    // SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
+    // old one, reloaded by the far return; 3. the task state is there, not busy, with stacks that are mapped (caller).
+    unsafe {
+        asm!(
+            "lgdt [{segments}]",
+            "push {code}",
+            "lea {scratch}, [rip + 2f]",
+            "push {scratch}",
+            "retfq",
+            "2:",
+            "mov ss, {data:e}",
+            "mov ds, {data:e}",
+            "mov es, {data:e}",
+            "xor {scratch:e}, {scratch:e}",
+            "mov fs, {scratch:e}",
+            "mov gs, {scratch:e}",
+            "ltr {task:x}",
+            "lidt [{gates}]",
+            segments = in(reg) &segments,
+            gates = in(reg) &gates,
+            code = const KERNEL_CODE as u64,
+            data = in(reg) u32::from(KERNEL_DATA),
+            task = in(reg) TASK,
+            scratch = out(reg) _,
+        );
+    }
+}

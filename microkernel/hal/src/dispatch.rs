@@ -1,0 +1,125 @@
+//! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
+
+use crate::apic::{RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
+use crate::instructions::cr2;
+use crate::kernel::{State, local_apic, with_state};
+use crate::lock;
+use crate::trap;
+use abi::USER_END;
+use abi::fault::Access;
+use kernel_core::BootProcess;
+
+const PAGE_FAULT: u8 = 14;
+const GENERAL_PROTECTION: u8 = 13;
+const FIRST_INTERRUPT: u8 = 32;
+
+/// Bits of a page fault's error code (Intel SDM vol. 3A, 4.7).
+mod page_error {
+    pub(super) const PRESENT: u64 = 1;
+    pub(super) const WRITE: u64 = 1 << 1;
+    pub(super) const RESERVED: u64 = 1 << 3;
+    pub(super) const EXECUTE: u64 = 1 << 4;
+}
+
+/// Starts the first thread, on the first CPU; the way out of boot.
+pub(crate) fn begin(process: BootProcess) -> ! {
+    lock::acquire(0);
+    let state = with_state();
+    state.hardware.idle &= !1;
+    state.kernel.boot_start(&mut state.hardware, 0, process);
+    finish(state, 0);
+    // SAFETY: 1. GS is based (`Boot::make_kernel`); 2. the core has filled the frame and loaded space and vector
+    // registers; 3. released by `finish`; boot is over, its stack needed no more.
+    unsafe { trap::leave() }
+}
+
+/// A system call; the registers are in the CPU's frame.
+pub(crate) extern "C" fn syscall(cpu: usize) {
+    lock::acquire_for_call(cpu);
+    let state = with_state();
+    state.kernel.syscall(&mut state.hardware, cpu);
+    finish(state, cpu);
+}
+
+/// An exception or interrupt that arrived while a program ran; its registers are in the CPU's frame.
+pub(crate) extern "C" fn from_user(cpu: usize, vector: u64, error: u64) {
+    let vector = vector as u8;
+    if vector >= FIRST_INTERRUPT {
+        return interrupted(cpu, vector);
+    }
+    let address = cr2();
+    lock::acquire(cpu);
+    let state = with_state();
+    if vector == PAGE_FAULT {
+        assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {address:#x}");
+        state.kernel.page_fault(&mut state.hardware, cpu, address, access(error), error);
+    } else {
+        state.kernel.exception(&mut state.hardware, cpu, vector, error);
+    }
+    finish(state, cpu);
+}
+
+/// An interrupt that arrived while this CPU had nothing to run.
+pub(crate) extern "C" fn from_idle(cpu: usize, vector: u64) {
+    let vector = vector as u8;
+    if vector == SHOOTDOWN {
+        shot_down(cpu);
+        // SAFETY: 1. GS is based since this CPU joined; 2. it was idle, so the kernel's space is loaded; 3. the lock is
+        // not held, and `idle` starts its stack anew.
+        unsafe { trap::idle() }
+    }
+    interrupted(cpu, vector);
+}
+
+/// Without the lock: its holder waits for us.
+fn shot_down(cpu: usize) {
+    local_apic().end_of_interrupt();
+    lock::answer_flush(cpu);
+}
+
+fn access(error: u64) -> Access {
+    let mut access = Access::empty();
+    access.set(Access::PRESENT, error & page_error::PRESENT != 0);
+    access.set(Access::WRITE, error & page_error::WRITE != 0);
+    access.set(Access::EXECUTE, error & page_error::EXECUTE != 0);
+    access
+}
+
+fn interrupted(cpu: usize, vector: u8) {
+    if vector == SHOOTDOWN {
+        return shot_down(cpu);
+    }
+    lock::acquire(cpu);
+    let state = with_state();
+    let (kernel, hardware) = (&mut state.kernel, &mut state.hardware);
+    hardware.idle &= !(1 << cpu);
+    match vector {
+        TIMER => kernel.timer(hardware, cpu),
+        RESCHEDULE | STOP => kernel.reschedule(hardware, cpu),
+        _ => match interrupt_number(vector) {
+            Some(number) => kernel.interrupt(hardware, cpu, number),
+            // Spurious: was never there, wants no end.
+            None => return finish(state, cpu),
+        },
+    }
+    state.hardware.apic.end_of_interrupt();
+    finish(state, cpu);
+}
+
+/// Leaves the core: to the thread in the frame, or to wait for an interrupt. Releases the lock.
+fn finish(state: &'static mut State, cpu: usize) {
+    // A program that ran off the end of the lower half: neither way back takes such an address. Each turn takes a
+    // thread off the CPU.
+    while !state.kernel.is_idle(cpu) && state.kernel.cpus[cpu].frame.rip >= USER_END {
+        state.kernel.exception(&mut state.hardware, cpu, GENERAL_PROTECTION, 0);
+    }
+    state.report_orphan_fault();
+    let idle = state.kernel.is_idle(cpu);
+    state.hardware.idle |= u64::from(idle) << cpu;
+    lock::release();
+    if idle {
+        // SAFETY: 1. GS is based since this CPU joined; 2. the core has loaded the kernel's own space when it found
+        // nothing to run; 3. released above, and `idle` starts its stack anew.
+        unsafe { trap::idle() }
+    }
+}

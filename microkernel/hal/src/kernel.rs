@@ -1,0 +1,73 @@
+//! The one kernel of this machine: the core's state beside the hardware it drives, behind the kernel lock.
+
+use crate::apic::LocalApic;
+use crate::machine::Hardware;
+use crate::serial::say;
+use abi::fault::Access;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use kernel_core::Kernel;
+
+/// Core and hardware.
+pub(crate) struct State {
+    pub(crate) kernel: Kernel,
+    pub(crate) hardware: Hardware,
+}
+
+struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
+// SAFETY: written once at boot, before any CPU can enter the core; afterwards reached with the kernel lock held
+// (STATE), or only read (APIC).
+unsafe impl<T> Sync for Shared<T> {}
+
+static STATE: Shared<State> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
+static APIC: Shared<LocalApic> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// The state. Only with the kernel lock held, or before any other CPU can take it.
+pub(crate) fn with_state() -> &'static mut State {
+    // SAFETY: 1. installed before the first entry is possible; 2. callers hold the kernel lock, and give the reference
+    // up before they release it.
+    unsafe { (*STATE.0.get()).assume_init_mut() }
+}
+
+/// Puts the state in place.
+///
+/// # Safety
+/// Only the first processor runs code of ours that could look at it.
+pub(crate) unsafe fn install(state: State) {
+    // SAFETY: caller.
+    unsafe { (*STATE.0.get()).write(state) };
+}
+
+/// Tells how this machine's local APICs are reached.
+///
+/// # Safety
+/// Only the first processor runs.
+pub(crate) unsafe fn install_apic(apic: LocalApic) {
+    // SAFETY: caller.
+    unsafe { (*APIC.0.get()).write(apic) };
+}
+
+/// The local APIC of whichever CPU asks. After [`install_apic`] only.
+pub(crate) fn local_apic() -> LocalApic {
+    // SAFETY: installed before the first interrupt, IPI or processor start is possible; never written again.
+    unsafe { (*APIC.0.get()).assume_init() }
+}
+
+impl State {
+    /// Says which thread was stopped because nobody was there to receive its fault.
+    pub(crate) fn report_orphan_fault(&mut self) {
+        let Some(fault) = self.kernel.take_orphan_fault() else { return };
+        let (thread, process, rip) = (fault.thread, fault.process, fault.rip);
+        match Access::from_bits(fault.access) {
+            Some(access) => say!(
+                "kernel: stopped thread {thread} of process {process} at {rip:#x}: page fault at {:#x} ({access:?}), \
+                 and no server for it",
+                fault.address
+            ),
+            None => say!(
+                "kernel: stopped thread {thread} of process {process} at {rip:#x}: exception {}, and no server for it",
+                fault.address
+            ),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Where things lie in the kernel half of every address space, and nothing lies twice with different rights.
+//!
+//! | addresses | what | rights |
+//! | --- | --- | --- |
+//! | `PHYSMAP` … | all RAM but the kernel's image, at its physical address | read, write |
+//! | `KERNEL_BASE` + 2 MiB … | the kernel's image, 4 KiB pages | text: execute; rodata: read; data: write |
+//! | `STACKS` … | four stacks a CPU, an unmapped page below each | write |
+//! | `DEVICES` … | local APIC, I/O APICs | write, uncached |
+
+/// All RAM, at its physical address.
+pub(crate) const PHYSMAP: u64 = 0xffff_8000_0000_0000;
+/// Physical memory that the physmap has room for (one root entry); what lies above is not used.
+pub(crate) const PHYSMAP_BYTES_MAX: u64 = 512 << 30;
+/// Physical address 0 of the kernel's image.
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+/// Stacks of the processors.
+pub(crate) const STACKS: u64 = 0xffff_ffff_c000_0000;
+/// Registers of the interrupt controllers.
+pub(crate) const DEVICES: u64 = 0xffff_ffff_d000_0000;
+
+/// A page, in bytes.
+pub(crate) const PAGE: u64 = abi::PAGE_SIZE as u64;
+/// Processors at most: a bit each in the masks of kernel-core.
+pub(crate) const CPUS_MAX: usize = 64;
+
+/// Pages of the stack on which a CPU handles calls, faults and interrupts.
+pub(crate) const STACK_PAGES: u64 = 6;
+/// Pages of each stack for double faults, NMIs and machine checks: enough for a report.
+pub(crate) const EMERGENCY_STACK_PAGES: u64 = 2;
+/// Pages of address space a CPU's stacks take, guard pages included.
+const STACK_SLOT_PAGES: u64 = 16;
+
+/// One of a CPU's stacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StackKind {
+    /// Calls, faults, interrupts.
+    Main,
+    /// #DF: the main stack may be the reason.
+    DoubleFault,
+    /// NMI: may arrive before the entry has loaded a stack.
+    NonMaskable,
+    /// #MC: likewise.
+    MachineCheck,
+}
+
+impl StackKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Main, Self::DoubleFault, Self::NonMaskable, Self::MachineCheck];
+
+    /// First address and pages of this stack of `cpu`; the page below is never mapped.
+    pub(crate) const fn place(self, cpu: usize) -> (u64, u64) {
+        let (first, pages) = match self {
+            Self::Main => (1, STACK_PAGES),
+            Self::DoubleFault => (8, EMERGENCY_STACK_PAGES),
+            Self::NonMaskable => (11, EMERGENCY_STACK_PAGES),
+            Self::MachineCheck => (14, EMERGENCY_STACK_PAGES),
+        };
+        (STACKS + (cpu as u64 * STACK_SLOT_PAGES + first) * PAGE, pages)
+    }
+
+    /// One past the last address of this stack of `cpu`.
+    pub(crate) const fn top(self, cpu: usize) -> u64 {
+        let (first, pages) = self.place(cpu);
+        first + pages * PAGE
+    }
+}
+
+/// The CPU whose stack `address` lies in, its guard pages included.
+pub(crate) fn cpu_of_stack(address: u64) -> Option<usize> {
+    let slot = address.checked_sub(STACKS)? / (STACK_SLOT_PAGES * PAGE);
+    (slot < CPUS_MAX as u64).then_some(slot as usize)
+}
+
+const _: () = {
+    assert!(StackKind::Main.top(0) < StackKind::DoubleFault.place(0).0);
+    assert!(StackKind::MachineCheck.top(0) == STACKS + STACK_SLOT_PAGES * PAGE);
+    assert!(StackKind::Main.place(1).0 == StackKind::MachineCheck.top(0) + PAGE);
+    assert!(STACKS + CPUS_MAX as u64 * STACK_SLOT_PAGES * PAGE <= DEVICES);
+};
+
+unsafe extern "C" {
+    static __image_start: u8;
+    static __text_start: u8;
+    static __text_end: u8;
+    static __rodata_end: u8;
+    static __image_end: u8;
+}
+
+/// The kernel's image: physical start, text, rodata and end, all at page boundaries and the last four as addresses.
+pub(crate) struct Image {
+    pub(crate) physical_start: u64,
+    pub(crate) text: u64,
+    pub(crate) rodata: u64,
+    pub(crate) data: u64,
+    pub(crate) end: u64,
+}
+
+impl Image {
+    /// As the linker laid it out.
+    pub(crate) fn linked() -> Self {
+        Self {
+            physical_start: &raw const __image_start as u64,
+            text: &raw const __text_start as u64,
+            rodata: &raw const __text_end as u64,
+            data: &raw const __rodata_end as u64,
+            end: &raw const __image_end as u64,
+        }
+    }
+
+    /// Whether `address` is in the kernel's text.
+    pub(crate) fn is_text(&self, address: u64) -> bool {
+        (self.text..self.rodata).contains(&address)
+    }
+
+    /// The frames it occupies, what ran before paging included.
+    pub(crate) fn physical(&self) -> core::ops::Range<u64> {
+        self.physical_start..self.end - KERNEL_BASE
+    }
+}

@@ -1,0 +1,158 @@
+//! The one lock around the core, and what CPUs do for its holder while they wait for it.
+//!
+//! A CPU takes the lock with its thread's registers already in its frame, so a CPU that waits is *parked*: it holds
+//! nothing that the holder could miss. While it spins it drops translations and shows its vector registers when the
+//! holder asks. So the holder can wait for all others without ever waiting for the lock itself.
+//!
+//! Invariants:
+//! 1. Only the holder sets bits of `FLUSH_PENDING` and `STOP_PENDING`, and it waits until they are clear again.
+//! 2. A CPU clears its own bit only after it has done what the bit asks.
+//! 3. A CPU whose bit in `STOP_PENDING` has been cleared runs no user instruction until the lock has been released.
+
+use crate::instructions::{cr3, invalidate_page, save_vectors, set_cr3};
+use crate::layout::CPUS_MAX;
+use crate::trap::edge;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use kernel_core::{Cpu, VectorState};
+
+/// Length of `syscall`, by which a call that has not been made is set back.
+const SYSCALL_BYTES: u64 = 2;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+static SERVING: AtomicU32 = AtomicU32::new(0);
+
+/// CPUs that have yet to drop `FLUSH_PAGE`.
+static FLUSH_PENDING: AtomicU64 = AtomicU64::new(0);
+/// What to drop: the address of a page, or `ALL`.
+static FLUSH_PAGE: AtomicU64 = AtomicU64::new(ALL);
+const ALL: u64 = u64::MAX;
+/// CPUs that have yet to stop.
+static STOP_PENDING: AtomicU64 = AtomicU64::new(0);
+
+struct Parked(UnsafeCell<[VectorState; CPUS_MAX]>);
+// SAFETY: an entry is written by its CPU before it clears its bit of STOP_PENDING, and read by the lock's holder after.
+unsafe impl Sync for Parked {}
+static PARKED: Parked = Parked(UnsafeCell::new([VectorState([0; 104]); CPUS_MAX]));
+
+/// What a call that waits is marked with in its CPU's `edge`.
+mod mark {
+    pub(super) const NONE: u64 = 0;
+    /// It waits; the frame's rip is behind the `syscall`.
+    pub(super) const WAITS: u64 = 1;
+    /// It was set back: the frame's rip is at the `syscall`.
+    pub(super) const SET_BACK: u64 = 2;
+}
+
+fn this_cpu() -> *mut Cpu {
+    let address: u64;
+    // SAFETY: in the kernel GS is based at this CPU's `Cpu`, whose edge word SELF holds its own address.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{}]", out(reg) address,
+            const core::mem::offset_of!(Cpu, edge) + edge::SELF * 8, options(nostack, preserves_flags, readonly));
+    }
+    address as *mut Cpu
+}
+
+/// Drops translations if the holder waits for this CPU to do so.
+pub(crate) fn answer_flush(cpu: usize) {
+    let bit = 1 << cpu;
+    if FLUSH_PENDING.load(Ordering::Acquire) & bit != 0 {
+        drop_translations(FLUSH_PAGE.load(Ordering::Acquire));
+        FLUSH_PENDING.fetch_and(!bit, Ordering::Release);
+    }
+}
+
+fn drop_translations(page: u64) {
+    if page == ALL {
+        // SAFETY: the same space again.
+        unsafe { set_cr3(cr3()) }
+    } else {
+        invalidate_page(page);
+    }
+}
+
+/// Shows this CPU's registers if the holder waits for that. Only while it waits for the lock (invariant 3).
+fn answer_stop(cpu: usize) {
+    let bit = 1 << cpu;
+    if STOP_PENDING.load(Ordering::Acquire) & bit == 0 {
+        return;
+    }
+    // SAFETY: 1. this CPU's own entry, which the holder reads only after the bit is clear; 2. `cpu` < CPUS_MAX.
+    save_vectors(unsafe { &mut (*PARKED.0.get())[cpu] });
+    let state = this_cpu();
+    // SAFETY: this CPU's own state; the holder touches it only after the bit is clear.
+    unsafe {
+        if (*state).edge[edge::IN_SYSCALL] == mark::WAITS {
+            (*state).edge[edge::IN_SYSCALL] = mark::SET_BACK;
+            (*state).frame.rip = (*state).frame.rip.wrapping_sub(SYSCALL_BYTES);
+        }
+    }
+    STOP_PENDING.fetch_and(!bit, Ordering::Release);
+}
+
+/// Takes the lock. Interrupts are off; the registers of this CPU's thread are in its frame.
+pub(crate) fn acquire(cpu: usize) {
+    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
+    while SERVING.load(Ordering::Acquire) != ticket {
+        answer_flush(cpu);
+        answer_stop(cpu);
+        core::hint::spin_loop();
+    }
+}
+
+/// Takes the lock to make a system call, which a cut may set back as long as it waits.
+pub(crate) fn acquire_for_call(cpu: usize) {
+    let state = this_cpu();
+    // SAFETY: this CPU's own state, which no one else touches before `answer_stop`.
+    unsafe { (*state).edge[edge::IN_SYSCALL] = mark::WAITS };
+    acquire(cpu);
+    // SAFETY: as above; now we hold the lock.
+    unsafe {
+        if (*state).edge[edge::IN_SYSCALL] == mark::SET_BACK {
+            (*state).frame.rip = (*state).frame.rip.wrapping_add(SYSCALL_BYTES);
+        }
+        (*state).edge[edge::IN_SYSCALL] = mark::NONE;
+    }
+}
+
+/// Releases the lock.
+pub(crate) fn release() {
+    SERVING.fetch_add(1, Ordering::Release);
+}
+
+/// For the holder: makes the CPUs of `mask` drop translations; `interrupt` makes one look. Returns when all have.
+pub(crate) fn flush_others(mask: u64, page: Option<u64>, interrupt: impl Fn(usize)) {
+    if mask == 0 {
+        return;
+    }
+    FLUSH_PAGE.store(page.unwrap_or(ALL), Ordering::Release);
+    FLUSH_PENDING.store(mask, Ordering::SeqCst);
+    (0..CPUS_MAX).filter(|&cpu| mask >> cpu & 1 == 1).for_each(interrupt);
+    while FLUSH_PENDING.load(Ordering::Acquire) != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// For the holder: makes the CPUs of `mask` wait for the lock; `interrupt` makes one look. Returns when all do.
+pub(crate) fn stop_others(mask: u64, interrupt: impl Fn(usize)) {
+    if mask == 0 {
+        return;
+    }
+    STOP_PENDING.store(mask, Ordering::SeqCst);
+    (0..CPUS_MAX).filter(|&cpu| mask >> cpu & 1 == 1).for_each(interrupt);
+    while STOP_PENDING.load(Ordering::Acquire) != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// For the holder: the vector registers of a CPU that has stopped.
+pub(crate) fn parked_vectors(cpu: usize) -> VectorState {
+    // SAFETY: 1. `cpu` < CPUS_MAX, else this panics; 2. it has cleared its bit, and waits for the lock (invariant 3).
+    unsafe { (*PARKED.0.get())[cpu] }
+}
+
+/// For the holder: drops this CPU's own translations.
+pub(crate) fn flush_own(page: Option<u64>) {
+    drop_translations(page.unwrap_or(ALL));
+}

@@ -1,0 +1,220 @@
+//! What the core asks of the machine, answered by this one.
+
+use crate::acpi::Topology;
+use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
+use crate::clock::Clock;
+use crate::firmware::{MAP_MAX, Span};
+use crate::instructions::{in8, in16, in32, load_vectors, out8, out16, out32, save_vectors, set_cr3};
+use crate::layout::{PAGE, PHYSMAP};
+use crate::{lock, processors, serial};
+use abi::{PAGE_SIZE, Registers, USER_END};
+use core::arch::asm;
+use kernel_core::{Machine, TableId, VectorState};
+
+const ENTRIES: usize = 512;
+const KERNEL_HALF: usize = ENTRIES / 2;
+
+/// Flags that are a program's own: carry, parity, adjust, zero, sign, trap, direction, overflow, alignment check, id.
+const USER_FLAGS: u64 = 0x24_0dd5;
+/// Always there: bit 1, and interrupts on.
+const FIXED_FLAGS: u64 = 0x202;
+
+/// The hardware as the core sees it.
+pub(crate) struct Hardware {
+    pub(crate) apic: LocalApic,
+    pub(crate) io_apics: IoApics,
+    pub(crate) topology: Topology,
+    pub(crate) clock: Clock,
+    /// Latest time given out.
+    pub(crate) last_ns: u64,
+    /// Root of the kernel's own address space.
+    pub(crate) root: u64,
+    /// Physical address of the first page-table page, and how many there are.
+    pub(crate) pool: u64,
+    pub(crate) pool_tables: u32,
+    /// RAM that the physmap maps.
+    pub(crate) ram: [Span; MAP_MAX],
+    /// CPUs that run.
+    pub(crate) cpus: usize,
+    /// CPUs that wait for an interrupt without a thread, a bit each; they run no program before they get the lock.
+    pub(crate) idle: u64,
+    /// Stands in for frames that are no RAM, so that no capability makes the kernel touch an address it has not mapped.
+    pub(crate) void: &'static mut [u8; PAGE_SIZE],
+}
+
+impl Hardware {
+    fn entry(&self, table: TableId, index: usize) -> *mut u64 {
+        assert!(table < self.pool_tables && index < ENTRIES);
+        (PHYSMAP + self.table_address(table) + index as u64 * 8) as *mut u64
+    }
+
+    fn page(&mut self, frame: u32) -> *mut u8 {
+        let start = u64::from(frame) * PAGE;
+        if self.ram.iter().any(|span| span.start <= start && start < span.end) {
+            (PHYSMAP + start) as *mut u8
+        } else {
+            self.void.as_mut_ptr()
+        }
+    }
+
+    /// All CPUs that run but `cpu`, a bit each.
+    fn others(&self, cpu: usize) -> u64 {
+        u64::MAX >> (64 - self.cpus) & !(1 << cpu)
+    }
+}
+
+impl Machine for Hardware {
+    #[inline]
+    fn now_ns(&mut self) -> u64 {
+        // The counters of two CPUs may differ a little; time does not go back between them.
+        self.last_ns = self.last_ns.max(self.clock.now_ns());
+        self.last_ns
+    }
+
+    fn set_timer(&mut self, _cpu: usize, at_ns: Option<u64>) {
+        let now = self.now_ns();
+        let ticks = at_ns.map_or(0, |at| self.clock.timer_ticks(at.saturating_sub(now)));
+        self.apic.start_timer(ticks);
+    }
+
+    fn kick(&mut self, cpu: usize) {
+        self.apic.send(processors::apic_id(cpu), RESCHEDULE);
+    }
+
+    fn stop_others(&mut self, cpu: usize) {
+        let apic = self.apic;
+        lock::stop_others(self.others(cpu) & !self.idle, |other| apic.send(processors::apic_id(other), STOP));
+    }
+
+    #[inline]
+    fn table_entry(&self, table: TableId, index: usize) -> u64 {
+        // SAFETY: 1. in bounds and a table of the pool (`entry`), which the physmap maps; 2. volatile, as the CPUs set
+        // accessed and dirty bits behind our back.
+        unsafe { self.entry(table, index).read_volatile() }
+    }
+
+    #[inline]
+    fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64) {
+        // SAFETY: as `table_entry`; what the entry maps is a program's half of an address space, which the kernel
+        // never touches.
+        unsafe { self.entry(table, index).write_volatile(entry) }
+    }
+
+    fn clear_table(&mut self, table: TableId, root: bool) {
+        let first = self.entry(table, 0);
+        if !root {
+            // SAFETY: a whole page of the pool, mapped by the physmap; in use by no CPU, as it was free.
+            unsafe { first.write_bytes(0, ENTRIES) };
+            return;
+        }
+        let kernel = (PHYSMAP + self.root) as *const u64;
+        // SAFETY: 1. as above; 2. the kernel's root table is mapped, and another page.
+        unsafe {
+            first.write_bytes(0, KERNEL_HALF);
+            first.add(KERNEL_HALF).copy_from_nonoverlapping(kernel.add(KERNEL_HALF), KERNEL_HALF);
+        }
+    }
+
+    #[inline]
+    fn table_address(&self, table: TableId) -> u64 {
+        self.pool + u64::from(table) * PAGE
+    }
+
+    #[inline]
+    fn table_at(&self, address: u64) -> TableId {
+        ((address - self.pool) / PAGE) as TableId
+    }
+
+    #[inline]
+    fn load_space(&mut self, _cpu: usize, root: Option<TableId>) {
+        let root = root.map_or(self.root, |table| self.table_address(table));
+        // SAFETY: the kernel's own root, or one of the pool whose upper half is the same (`clear_table`).
+        unsafe { set_cr3(root) }
+    }
+
+    fn flush(&mut self, cpus: u64, page: Option<u64>) {
+        let own = processors::current();
+        if cpus >> own & 1 == 1 {
+            lock::flush_own(page);
+        }
+        let apic = self.apic;
+        lock::flush_others(cpus & self.others(own), page, |other| apic.send(processors::apic_id(other), SHOOTDOWN));
+    }
+
+    fn copy_frame(&mut self, from: u32, to: u32) {
+        let (from, to) = (self.page(from), self.page(to));
+        // SAFETY: 1. both are mapped whole pages (`page`); 2. copying a page onto itself does no harm either.
+        unsafe {
+            asm!("rep movsq", inout("rcx") PAGE_SIZE / 8 => _, inout("rsi") from => _, inout("rdi") to => _,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    fn frame(&mut self, frame: u32) -> &mut [u8; PAGE_SIZE] {
+        let page = self.page(frame);
+        // SAFETY: 1. a mapped page; 2. any bytes will do; 3. borrowed from `self`, so the kernel has it once. Programs
+        // may write to it at the same time: what is read from it is checked as any foreign bytes are.
+        unsafe { &mut *page.cast() }
+    }
+
+    #[inline]
+    fn save_vector(&mut self, to: &mut VectorState) {
+        save_vectors(to);
+    }
+
+    #[inline]
+    fn load_vector(&mut self, from: &VectorState) {
+        // SAFETY: the core loads what the CPU has saved or `VectorState::is_valid` has accepted.
+        unsafe { load_vectors(from) }
+    }
+
+    fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState) {
+        *to = lock::parked_vectors(cpu);
+    }
+
+    fn sanitize(&self, registers: &mut Registers) {
+        registers.rflags = registers.rflags & USER_FLAGS | FIXED_FLAGS;
+        if registers.rip >= USER_END {
+            // Faults at once, as the thread's own fault.
+            registers.rip = 0;
+        }
+        if registers.fs_base >= USER_END {
+            registers.fs_base = 0;
+        }
+    }
+
+    fn route_interrupt(&mut self, line: u32) -> (u64, u64) {
+        self.io_apics.route(&self.topology, line)
+    }
+
+    fn mask_interrupt(&mut self, line: u32, masked: bool) {
+        self.io_apics.mask(&self.topology, line, masked);
+    }
+
+    fn port_read(&mut self, port: u16, width: u8) -> u32 {
+        // SAFETY: what a device does with memory when told is up to whoever holds the capability for its ports: init
+        // gives these to drivers, whose devices are part of what the machine trusts.
+        unsafe {
+            match width {
+                1 => u32::from(in8(port)),
+                2 => u32::from(in16(port)),
+                _ => in32(port),
+            }
+        }
+    }
+
+    fn port_write(&mut self, port: u16, width: u8, value: u32) {
+        // SAFETY: as `port_read`.
+        unsafe {
+            match width {
+                1 => out8(port, value as u8),
+                2 => out16(port, value as u16),
+                _ => out32(port, value),
+            }
+        }
+    }
+
+    fn debug_write(&mut self, bytes: &[u8]) {
+        serial::write_bytes(bytes);
+    }
+}

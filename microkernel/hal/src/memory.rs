@@ -1,0 +1,174 @@
+//! Who gets which physical memory at boot: page tables, stacks and tables of the kernel first, the rest is init's.
+//!
+//! Invariants of [`BootMemory`], checked by `check`:
+//! 1. Spans are page-aligned, ascending, disjoint, at or above 1 MiB, and below what the physmap has room for.
+//! 2. None overlaps the kernel's image or the boot bundle.
+//! 3. What has been taken is in no span any more.
+
+use crate::firmware::{Firmware, MAP_MAX, Span};
+use crate::layout::{Image, PAGE, PHYSMAP, PHYSMAP_BYTES_MAX};
+use abi::boot_info::{FrameRange, RANGES_MAX};
+use core::ops::Range;
+use records::Arena;
+
+/// Below this lie real-mode tables, firmware data and the page on which processors start.
+const LOW_END: u64 = 1 << 20;
+
+/// The boot tables map this much: what is taken while they are loaded must lie below.
+pub(crate) const BOOT_REACH: u64 = 4 << 30;
+
+/// Memory that nobody owns yet.
+pub(crate) struct BootMemory {
+    spans: [Span; MAP_MAX],
+    count: usize,
+    /// The span that the kernel takes from: the largest that the boot tables reach.
+    source: usize,
+    /// The spans before anything was taken: what the physmap maps.
+    all: [Span; MAP_MAX],
+    total: u64,
+}
+
+impl BootMemory {
+    /// All RAM that the loader reports, without the kernel's image and the bundle.
+    pub(crate) fn survey(firmware: &Firmware) -> Self {
+        let mut memory =
+            Self { spans: [Span::default(); MAP_MAX], count: 0, source: 0, all: [Span::default(); MAP_MAX], total: 0 };
+        for span in firmware.ram() {
+            memory.total += span.end - span.start;
+            memory.add(span.start.max(LOW_END), span.end.min(BOOT_REACH));
+            memory.add(span.start.max(BOOT_REACH), span.end.min(PHYSMAP_BYTES_MAX));
+        }
+        memory.remove(Image::linked().physical());
+        if let Some(bundle) = firmware.bundle.clone() {
+            memory.remove(bundle);
+        }
+        memory.spans[..memory.count].sort_unstable_by_key(|span| span.start);
+        let reachable = (0..memory.count).filter(|&index| memory.spans[index].end <= BOOT_REACH);
+        memory.source = reachable.max_by_key(|&index| memory.bytes(index)).unwrap_or(0);
+        memory.all = memory.spans;
+        memory.all[memory.count..].fill(Span::default());
+        memory.check();
+        memory
+    }
+
+    fn bytes(&self, index: usize) -> u64 {
+        self.spans[index].end - self.spans[index].start
+    }
+
+    fn add(&mut self, start: u64, end: u64) {
+        let (start, end) = (start.next_multiple_of(PAGE), end & !(PAGE - 1));
+        if start < end && self.count < MAP_MAX {
+            self.spans[self.count] = Span { start, end };
+            self.count += 1;
+        }
+    }
+
+    fn remove(&mut self, hole: Range<u64>) {
+        let (start, end) = (hole.start & !(PAGE - 1), hole.end.next_multiple_of(PAGE));
+        let before = core::mem::take(&mut self.count);
+        let spans = self.spans;
+        for span in &spans[..before] {
+            if span.end <= start || span.start >= end {
+                self.add(span.start, span.end);
+            } else {
+                self.add(span.start, span.end.min(start));
+                self.add(span.start.max(end), span.end);
+            }
+        }
+    }
+
+    /// Invariants 1 and 2.
+    fn check(&self) {
+        let spans = &self.spans[..self.count];
+        assert!(spans.iter().all(|span| span.start < span.end && span.start % PAGE == 0 && span.end % PAGE == 0));
+        assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "overlapping RAM in the loader's map");
+        let image = Image::linked().physical();
+        assert!(spans.iter().all(|span| span.end <= image.start || span.start >= image.end));
+    }
+
+    /// All RAM of the machine, in bytes.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// What is left of the largest span.
+    pub(crate) fn left(&self) -> u64 {
+        if self.count == 0 { 0 } else { self.bytes(self.source) }
+    }
+
+    /// End of the highest RAM below `limit`, as the loader reports it and the physmap has room for.
+    pub(crate) fn end_below(&self, limit: u64) -> u64 {
+        self.all.iter().map(|span| span.end).filter(|&end| end <= limit).max().unwrap_or(0)
+    }
+
+    /// Bytes that are still free.
+    pub(crate) fn free(&self) -> u64 {
+        (0..self.count).map(|index| self.bytes(index)).sum()
+    }
+
+    /// Bytes that have been taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.all.iter().map(|span| span.end - span.start).sum::<u64>() - self.free()
+    }
+
+    /// Everything that was free at the start; unused entries are empty.
+    pub(crate) fn all(&self) -> &[Span; MAP_MAX] {
+        &self.all
+    }
+
+    /// Takes whole pages from the largest span, for ever; their physical address. Refuses the machine when they are not
+    /// there, which the sizes computed before make impossible but on machines that are too small.
+    pub(crate) fn take(&mut self, pages: u64) -> u64 {
+        let bytes = pages * PAGE;
+        if self.left() < bytes {
+            crate::report::refuse(format_args!(
+                "not enough memory: {} MiB in all, {}",
+                self.total >> 20,
+                "128 MiB are needed"
+            ));
+        }
+        let span = &mut self.spans[self.source];
+        span.start += bytes;
+        span.start - bytes
+    }
+
+    /// As [`Self::take`], zeroed, as memory.
+    ///
+    /// # Safety
+    /// The physmap is loaded.
+    pub(crate) unsafe fn take_zeroed(&mut self, pages: u64) -> *mut u8 {
+        let memory = (PHYSMAP + self.take(pages)) as *mut u8;
+        // SAFETY: mapped by the physmap (caller), and no one else's since it has just been taken.
+        unsafe { memory.write_bytes(0, (pages * PAGE) as usize) };
+        memory
+    }
+
+    /// What is left, largest first, at most as many ranges as boot information has room for.
+    pub(crate) fn rest(&self) -> ([FrameRange; RANGES_MAX], usize) {
+        let mut sorted = self.spans;
+        sorted[..self.count].sort_unstable_by_key(|span| core::cmp::Reverse(span.end - span.start));
+        let mut ranges = [FrameRange::default(); RANGES_MAX];
+        let count = self.count.min(RANGES_MAX);
+        for (range, span) in ranges.iter_mut().zip(&sorted[..count]) {
+            *range = FrameRange { first: span.start / PAGE, count: (span.end - span.start) / PAGE };
+        }
+        (ranges, count)
+    }
+}
+
+/// Slabs for kernel-core's tables, taken from boot memory for ever.
+pub(crate) struct BootArena<'a>(pub(crate) &'a mut BootMemory);
+
+impl Arena for BootArena<'_> {
+    fn slab<T: Copy + 'static>(&mut self, count: usize, value: T) -> &'static mut [T] {
+        assert!(align_of::<T>() as u64 <= PAGE);
+        let pages = (count * size_of::<T>()).div_ceil(PAGE as usize) as u64;
+        let memory = (PHYSMAP + self.0.take(pages)) as *mut T;
+        for index in 0..count {
+            // SAFETY: 1. within the pages just taken; 2. page-aligned, so aligned for T; 3. the physmap maps them.
+            unsafe { memory.add(index).write(value) };
+        }
+        // SAFETY: 1. `count` elements initialised above; 2. no one else's, for ever.
+        unsafe { core::slice::from_raw_parts_mut(memory, count) }
+    }
+}

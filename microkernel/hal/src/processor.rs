@@ -1,0 +1,136 @@
+//! One processor: which features it must have, which are switched on, where `syscall` goes.
+//!
+//! Reference: Intel SDM vol. 3A, chapter 2.5 (control registers); vol. 1, chapter 13 (XSAVE).
+
+use crate::descriptors::STAR;
+use crate::instructions::{cpuid, cr0, cr4, rdmsr, set_cr0, set_cr4, set_xcr0, wrmsr};
+use crate::trap;
+use core::fmt;
+use kernel_core::VectorState;
+
+/// Vector components that every thread has: x87, SSE, AVX.
+const COMPONENTS: u64 = 7;
+/// Flags that `syscall` clears: all that a program can set; only bit 1 is always there.
+const FLAG_MASK: u64 = 0x003f_ffff & !2;
+
+const SYSENTER_CODE: u32 = 0x174;
+const EFER: u32 = 0xc000_0080;
+const STAR_REGISTER: u32 = 0xc000_0081;
+const SYSCALL_TARGET: u32 = 0xc000_0082;
+const SYSCALL_MASK: u32 = 0xc000_0084;
+const GS_BASE: u32 = 0xc000_0101;
+const GS_BASE_SWAPPED: u32 = 0xc000_0102;
+
+const CR0_WRITE_PROTECT: u64 = 1 << 16;
+const CR0_TASK_SWITCHED: u64 = 1 << 3;
+const CR4_MACHINE_CHECK: u64 = 1 << 6;
+const CR4_UMIP: u64 = 1 << 11;
+const CR4_FSGSBASE: u64 = 1 << 16;
+const CR4_XSAVE: u64 = 1 << 18;
+const CR4_SMEP: u64 = 1 << 20;
+const CR4_SMAP: u64 = 1 << 21;
+const EFER_NO_EXECUTE: u64 = 1 << 11;
+
+/// A feature: its name, where CPUID tells (leaf, register, bit), and what it is switched on by in CR4.
+struct Feature {
+    name: &'static str,
+    leaf: u32,
+    register: usize,
+    bit: u32,
+    cr4: u64,
+    required: bool,
+}
+
+const EBX: usize = 1;
+const ECX: usize = 2;
+const EDX: usize = 3;
+
+const fn feature(name: &'static str, leaf: u32, register: usize, bit: u32, cr4: u64, required: bool) -> Feature {
+    Feature { name, leaf, register, bit, cr4, required }
+}
+
+const FEATURES: [Feature; 10] = [
+    feature("NX", 0x8000_0001, EDX, 20, 0, true),
+    feature("SYSCALL", 0x8000_0001, EDX, 11, 0, true),
+    feature("XSAVE", 1, ECX, 26, CR4_XSAVE, true),
+    feature("AVX", 1, ECX, 28, 0, true),
+    feature("FSGSBASE", 7, EBX, 0, CR4_FSGSBASE, true),
+    feature("SMEP", 7, EBX, 7, CR4_SMEP, false),
+    feature("SMAP", 7, EBX, 20, CR4_SMAP, false),
+    feature("UMIP", 7, ECX, 2, CR4_UMIP, false),
+    feature("MCE", 1, EDX, 7, CR4_MACHINE_CHECK, false),
+    feature("x2APIC", 1, ECX, 21, 0, false),
+];
+
+impl Feature {
+    fn is_there(&self) -> bool {
+        let [most, ..] = cpuid(self.leaf & 0x8000_0000, 0);
+        self.leaf <= most && cpuid(self.leaf, 0)[self.register] >> self.bit & 1 == 1
+    }
+}
+
+/// Names of features, with spaces between.
+struct Names(fn(&Feature) -> bool);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for feature in FEATURES.iter().filter(|feature| self.0(feature)) {
+            write!(f, "{separator}{}", feature.name)?;
+            separator = " ";
+        }
+        if separator.is_empty() { f.write_str("none") } else { Ok(()) }
+    }
+}
+
+/// Refuses a processor that lacks what the kernel stands on, by name.
+pub(crate) fn require() {
+    if FEATURES.iter().any(|feature| feature.required && !feature.is_there()) {
+        crate::report::refuse(format_args!(
+            "this processor lacks {}, which Perennial needs (in QEMU use -cpu max)",
+            Names(|feature| feature.required && !feature.is_there())
+        ));
+    }
+}
+
+/// The line at boot that says what protects this machine.
+pub(crate) fn announce() {
+    crate::serial::say!(
+        "kernel: processor has {} and WP, lacks {}",
+        Names(Feature::is_there),
+        Names(|feature| !feature.is_there())
+    );
+}
+
+/// Switches on everything this processor has, and tells it where `syscall` goes.
+pub(crate) fn configure() {
+    let wanted = FEATURES.iter().filter(|feature| feature.is_there()).fold(0, |bits, feature| bits | feature.cr4);
+    // SAFETY: 1. each bit only where CPUID tells of it; 2. the kernel touches no user page and keeps W^X, so SMEP and
+    // SMAP change nothing for it; 3. XCR0 after OSXSAVE, its components were required; 4. these MSRs exist with
+    // long mode and SYSCALL, both required; `syscall` enters at our own entry with interrupts off.
+    unsafe {
+        set_cr4(cr4() | wanted);
+        set_cr0((cr0() | CR0_WRITE_PROTECT) & !CR0_TASK_SWITCHED);
+        set_xcr0(COMPONENTS);
+        wrmsr(EFER, rdmsr(EFER) | EFER_NO_EXECUTE);
+        wrmsr(SYSENTER_CODE, 0);
+        wrmsr(STAR_REGISTER, STAR);
+        wrmsr(SYSCALL_TARGET, trap::syscall_address());
+        wrmsr(SYSCALL_MASK, FLAG_MASK);
+    }
+    // With the components of XCR0 enabled, leaf 0Dh tells what XSAVE writes.
+    let [_, bytes, ..] = cpuid(0xd, 0);
+    assert_eq!(bytes as usize, size_of::<VectorState>(), "XSAVE area of x87, SSE and AVX");
+}
+
+/// Bases GS at what belongs to this CPU; a program's GS base is 0.
+///
+/// # Safety
+/// `address` is that of this CPU's `Cpu`, for ever.
+pub(crate) unsafe fn set_gs_base(address: u64) {
+    // SAFETY: 1. both exist in long mode; 2. only the assembly edge uses GS, and expects just this.
+    unsafe {
+        wrmsr(GS_BASE, address);
+        wrmsr(GS_BASE_SWAPPED, 0);
+    }
+}

@@ -1,0 +1,164 @@
+//! All processors: starting them one after the other, their numbers, and stopping them for good.
+//!
+//! `start_all` on the first ── INIT, SIPI ──▶ [`crate::start`]'s `ap_entry` ──▶ [`join`] on the new one, which counts
+//! itself in `JOINED`, waits until `release_all` has told where the core keeps its state, and goes idle.
+
+use crate::clock::Clock;
+use crate::instructions::stop_forever;
+use crate::kernel::local_apic;
+use crate::layout::{CPUS_MAX, PHYSMAP, StackKind};
+use crate::serial::say;
+use crate::start::{AP_PAGE, MAILBOX, Mailbox, ap_code};
+use crate::trap::{self, edge};
+use crate::{descriptors, processor};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use kernel_core::Cpu;
+
+/// Pause after INIT, and the time a processor has to join (Intel SDM vol. 3A, 9.4.4.1).
+const INIT_PAUSE_NS: u64 = 10_000_000;
+const STARTUP_PAUSE_NS: u64 = 200_000;
+const JOIN_NS_MAX: u64 = 1_000_000_000;
+
+/// CPUs that have joined.
+static JOINED: AtomicUsize = AtomicUsize::new(0);
+/// CPUs whose stacks are mapped.
+static WITH_STACKS: AtomicUsize = AtomicUsize::new(0);
+/// APIC id of each CPU.
+static IDS: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
+/// The `Cpu`s of all CPUs, once there are any.
+static CPU_STATES: AtomicPtr<Cpu> = AtomicPtr::new(core::ptr::null_mut());
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// APIC id of a CPU.
+pub(crate) fn apic_id(cpu: usize) -> u32 {
+    IDS[cpu].load(Ordering::Relaxed)
+}
+
+/// Whether the stacks of `cpu` are mapped.
+pub(crate) fn has_stacks(cpu: usize) -> bool {
+    cpu < WITH_STACKS.load(Ordering::Relaxed)
+}
+
+/// Number of this CPU, which has its own `Cpu` already.
+pub(crate) fn current() -> usize {
+    let number: usize;
+    // SAFETY: in the kernel GS is based at this CPU's `Cpu`, whose edge word CPU holds its number.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{}]", out(reg) number,
+            const core::mem::offset_of!(Cpu, edge) + edge::CPU * 8, options(nostack, preserves_flags, readonly));
+    }
+    number
+}
+
+/// Whether some CPU is stopping the machine.
+pub(crate) fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
+/// Stops all other CPUs, whatever they do. They never run again.
+pub(crate) fn stop_all() {
+    if STOPPING.swap(true, Ordering::SeqCst) {
+        stop_forever();
+    }
+    let joined = JOINED.load(Ordering::SeqCst);
+    if joined > 1 {
+        let (apic, own) = (local_apic(), local_apic().id());
+        (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| apic.send_non_maskable(id));
+    }
+}
+
+/// Takes note that the stacks of so many CPUs are mapped.
+pub(crate) fn note_stacks(cpus: usize) {
+    WITH_STACKS.store(cpus, Ordering::Relaxed);
+}
+
+/// Loads what every CPU needs before it can take threads, and counts it.
+///
+/// # Safety
+/// Its stacks are mapped and the kernel's own tables are loaded.
+pub(crate) unsafe fn prepare(cpu: usize) {
+    descriptors::load(cpu);
+    processor::configure();
+    local_apic().enable();
+    IDS[cpu].store(local_apic().id(), Ordering::Relaxed);
+    JOINED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Bases GS of this CPU at its `Cpu`.
+///
+/// # Safety
+/// `state` is that for ever, and no one else's before.
+pub(crate) unsafe fn adopt(cpu: usize, state: *mut Cpu) {
+    // SAFETY: caller.
+    unsafe {
+        (*state).edge[edge::STACK] = StackKind::Main.top(cpu);
+        (*state).edge[edge::CPU] = cpu as u64;
+        (*state).edge[edge::SELF] = state as u64;
+        processor::set_gs_base(state as u64);
+    }
+}
+
+/// Lets all CPUs that have joined wait for work; `cpus` is the first of as many `Cpu`s.
+pub(crate) fn release_all(cpus: *mut Cpu) {
+    CPU_STATES.store(cpus, Ordering::Release);
+}
+
+/// Copies the code that processors start with to where they start.
+///
+/// # Safety
+/// The boot tables are loaded, and nothing of ours lies on that page.
+pub(crate) unsafe fn prepare_ap_page() {
+    let (code, bytes) = ap_code();
+    // SAFETY: 1. both mapped by the boot tables; 2. the code is shorter than a page (assembled so), and elsewhere.
+    unsafe { core::ptr::copy_nonoverlapping((PHYSMAP + code) as *const u8, (PHYSMAP + AP_PAGE) as *mut u8, bytes) };
+}
+
+/// Starts the processors with these APIC ids but the one that runs; returns how many CPUs there are then. One that does
+/// not join within a second is left out, with a sentence.
+///
+/// # Safety
+/// [`prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
+pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
+    let (apic, own) = (local_apic(), local_apic().id());
+    for &id in ids.iter().filter(|&&id| id != own) {
+        let cpu = JOINED.load(Ordering::SeqCst);
+        // SAFETY: no other processor is on its way in.
+        unsafe { *MAILBOX.0.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
+        apic.send_init(id);
+        clock.pause_ns(INIT_PAUSE_NS);
+        let end = clock.now_ns() + JOIN_NS_MAX;
+        for _ in 0..2 {
+            apic.send_startup(id, AP_PAGE);
+            clock.pause_ns(STARTUP_PAUSE_NS);
+            if JOINED.load(Ordering::SeqCst) > cpu {
+                break;
+            }
+        }
+        while JOINED.load(Ordering::SeqCst) == cpu {
+            if clock.now_ns() > end {
+                say!("kernel: the processor with APIC id {id} does not start; going on without it and those after it");
+                // It may still come in late: never again touch what it would use.
+                return cpu;
+            }
+            core::hint::spin_loop();
+        }
+    }
+    JOINED.load(Ordering::SeqCst)
+}
+
+/// First Rust function of every processor but the first, on its own stack and the kernel's tables.
+pub(crate) extern "C" fn join(cpu: usize) -> ! {
+    // SAFETY: `start_all`'s caller has mapped our stacks; `high_ap64` has loaded the kernel's tables.
+    unsafe { prepare(cpu) };
+    let mut states = CPU_STATES.load(Ordering::Acquire);
+    while states.is_null() {
+        core::hint::spin_loop();
+        states = CPU_STATES.load(Ordering::Acquire);
+    }
+    // SAFETY: 1. there is a `Cpu` for each that joined (`release_all`); 2. to idle: GS is based, the kernel's own space
+    // is loaded, we hold no lock, and keep nothing.
+    unsafe {
+        adopt(cpu, states.add(cpu));
+        trap::idle()
+    }
+}

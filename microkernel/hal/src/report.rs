@@ -1,0 +1,278 @@
+//! The last words of a kernel that cannot go on: what happened, with which registers, called from where.
+//!
+//! Both ways here, a panic of ours and an exception in the kernel, fill [`PanicRecord`] first, which a debugger or a
+//! host tool finds by its symbol or its magic number, then print it. A second failure while reporting stops at once.
+
+use crate::halt::{Halt, halt};
+use crate::instructions::{cr2, stop_forever};
+use crate::layout::{Image, cpu_of_stack};
+use crate::serial::say;
+use crate::symbols;
+use crate::trap::KernelTrap;
+use core::cell::UnsafeCell;
+use core::fmt::Write;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Frames of a backtrace at most.
+const FRAMES_MAX: usize = 24;
+/// Bytes of a message at most.
+const MESSAGE_MAX: usize = 256;
+/// "PerPanic".
+pub const PANIC_MAGIC: u64 = u64::from_le_bytes(*b"PerPanic");
+
+/// What is known of a failure; layout version 1, little-endian, at the symbol `PERENNIAL_PANIC_RECORD`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PanicRecord {
+    /// [`PANIC_MAGIC`] once the record is filled, 0 before.
+    pub magic: u64,
+    /// 1.
+    pub version: u32,
+    /// CPU that failed.
+    pub cpu: u32,
+    /// Vector of the exception; `u64::MAX` for a panic.
+    pub vector: u64,
+    /// Error code of the exception.
+    pub error: u64,
+    /// CR2: the address of the last page fault.
+    pub fault_address: u64,
+    /// rip, rsp, rflags; then rax rbx rcx rdx rsi rdi rbp r8 … r15. Zeros for a panic.
+    pub registers: [u64; 18],
+    /// Return addresses, innermost first; zero after the last.
+    pub frames: [u64; FRAMES_MAX],
+    /// Bytes used of `message`.
+    pub message_bytes: u64,
+    /// The message of a panic, UTF-8.
+    pub message: [u8; MESSAGE_MAX],
+}
+
+#[repr(transparent)]
+struct SharedRecord(UnsafeCell<PanicRecord>);
+// SAFETY: written by one processor only: the one that wins `FAILURES`.
+unsafe impl Sync for SharedRecord {}
+
+#[unsafe(no_mangle)]
+static PERENNIAL_PANIC_RECORD: SharedRecord = SharedRecord(UnsafeCell::new(PanicRecord {
+    magic: 0,
+    version: 1,
+    cpu: 0,
+    vector: u64::MAX,
+    error: 0,
+    fault_address: 0,
+    registers: [0; 18],
+    frames: [0; FRAMES_MAX],
+    message_bytes: 0,
+    message: [0; MESSAGE_MAX],
+}));
+
+/// How many processors have come here; the first one reports.
+static FAILURES: AtomicU32 = AtomicU32::new(0);
+
+impl Write for PanicRecord {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let used = self.message_bytes as usize;
+        let room = &mut self.message[used..];
+        let take = text.len().min(room.len());
+        room[..take].copy_from_slice(&text.as_bytes()[..take]);
+        self.message_bytes += take as u64;
+        Ok(())
+    }
+}
+
+/// The record, for the first processor that fails; any later one stops here.
+fn claim(cpu: usize) -> &'static mut PanicRecord {
+    if FAILURES.fetch_add(1, Ordering::SeqCst) > 0 {
+        stop_forever();
+    }
+    // SAFETY: 1. static memory; 2. only the first failure gets here, once.
+    let record = unsafe { &mut *PERENNIAL_PANIC_RECORD.0.get() };
+    record.cpu = cpu as u32;
+    record.fault_address = cr2();
+    record
+}
+
+fn stack_pointer() -> u64 {
+    let rsp;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rsp", out(reg) rsp, options(nomem, nostack, preserves_flags)) }
+    rsp
+}
+
+fn frame_pointer() -> u64 {
+    let rbp;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) }
+    rbp
+}
+
+/// Whether the word at `address` lies in memory that is always mapped: a stack of ours, or the kernel's image.
+fn is_readable(address: u64) -> bool {
+    let image = Image::linked();
+    let on_stack = crate::layout::StackKind::ALL.iter().any(|kind| {
+        cpu_of_stack(address).is_some_and(|cpu| {
+            let (first, pages) = kind.place(cpu);
+            crate::processors::has_stacks(cpu) && address >= first && address + 8 <= first + pages * crate::layout::PAGE
+        })
+    });
+    address.is_multiple_of(8) && (on_stack || (address >= image.data && address + 16 <= image.end))
+}
+
+/// Follows the chain of frame pointers; stops at the first that leaves our stacks, does not ascend, or returns to no
+/// text.
+fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
+    let image = Image::linked();
+    let mut count = 0;
+    if let Some(rip) = first {
+        frames[0] = rip;
+        count = 1;
+    }
+    while count < FRAMES_MAX && is_readable(frame) && is_readable(frame + 8) {
+        // SAFETY: both words are mapped (`is_readable`) and aligned.
+        let [next, back] = unsafe { *(frame as *const [u64; 2]) };
+        if !image.is_text(back) {
+            break;
+        }
+        // A return address points behind its call, which may be the last instruction of a function.
+        frames[count] = back - 1;
+        count += 1;
+        if next <= frame {
+            break;
+        }
+        frame = next;
+    }
+}
+
+fn print_frames(frames: &[u64; FRAMES_MAX]) {
+    let symbols = symbols::kernel();
+    for (depth, &address) in frames.iter().take_while(|&&address| address != 0).enumerate() {
+        match symbols.and_then(|symbols| symbols.find(address)) {
+            Some((symbol, offset)) => say!("  #{depth} {address:#018x} {} +{offset:#x}", symbol.name),
+            None => say!("  #{depth} {address:#018x}"),
+        }
+    }
+}
+
+const NAMES: [&str; 32] = [
+    "divide error",
+    "debug exception",
+    "non-maskable interrupt",
+    "breakpoint",
+    "overflow",
+    "bound range exceeded",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor segment overrun",
+    "invalid task state",
+    "segment not present",
+    "stack fault",
+    "general protection fault",
+    "page fault",
+    "reserved exception 15",
+    "x87 floating-point error",
+    "alignment check",
+    "machine check",
+    "vector floating-point error",
+    "virtualization exception",
+    "control protection exception",
+    "reserved exception 22",
+    "reserved exception 23",
+    "reserved exception 24",
+    "reserved exception 25",
+    "reserved exception 26",
+    "reserved exception 27",
+    "hypervisor injection",
+    "communication exception",
+    "security exception",
+    "reserved exception 31",
+];
+
+const REGISTER_NAMES: [&str; 18] = [
+    "rip", "rsp", "rfl", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8 ", "r9 ", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
+
+const PAGE_FAULT: u64 = 14;
+const DOUBLE_FAULT: u64 = 8;
+
+/// Says in words what a page fault tried.
+fn explain_page_fault(address: u64, error: u64) {
+    let access = match (error & 2 != 0, error & 16 != 0) {
+        (_, true) => "execute",
+        (true, _) => "write",
+        _ => "read",
+    };
+    let reason = if error & 1 != 0 { "which its rights forbid" } else { "where nothing is mapped" };
+    let place = if address < 0x1000 {
+        ", a null pointer"
+    } else if cpu_of_stack(address).is_some() {
+        ", a guard page or stack: the kernel's stack has overflowed"
+    } else if Image::linked().is_text(address) {
+        ", the kernel's text"
+    } else {
+        ""
+    };
+    say!("  tried to {access} {address:#018x}, {reason}{place}");
+}
+
+/// An exception of the kernel itself, or one that no program may cause: reports it and stops.
+pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
+    if crate::processors::is_stopping() {
+        stop_forever();
+    }
+    let cpu = cpu_of_stack(stack_pointer()).unwrap_or(0);
+    let record = claim(cpu);
+    record.vector = trap.vector;
+    record.error = trap.error;
+    record.registers[..3].copy_from_slice(&[trap.rip, trap.rsp, trap.rflags]);
+    record.registers[3..].copy_from_slice(&trap.general);
+    // A jump to nowhere: the frame pointer is still the caller's, so its return address is what matters.
+    let lost = !Image::linked().is_text(trap.rip);
+    walk(trap.general[6], Some(trap.rip), &mut record.frames);
+    record.magic = PANIC_MAGIC;
+
+    let name = NAMES[(trap.vector % 32) as usize];
+    say!();
+    say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
+    if trap.vector == PAGE_FAULT {
+        explain_page_fault(record.fault_address, trap.error);
+    }
+    if trap.vector == DOUBLE_FAULT && cpu_of_stack(record.fault_address).is_some() {
+        explain_page_fault(record.fault_address, 2);
+    }
+    for (index, chunk) in record.registers.chunks(3).enumerate() {
+        let names = &REGISTER_NAMES[index * 3..];
+        say!("  {} {:#018x}  {} {:#018x}  {} {:#018x}", names[0], chunk[0], names[1], chunk[1], names[2], chunk[2]);
+    }
+    if lost {
+        say!("  (rip is not in the kernel's text)");
+    }
+    print_frames(&record.frames);
+    say!("kernel: stopped");
+    halt(Halt::Exception)
+}
+
+/// A panic of ours: reports it and stops.
+pub fn panicked(info: &PanicInfo<'_>) -> ! {
+    let cpu = cpu_of_stack(stack_pointer()).unwrap_or(0);
+    let record = claim(cpu);
+    walk(frame_pointer(), None, &mut record.frames);
+    // Cut off when too long; writing never fails.
+    let _ = write!(record, "{}", info.message());
+    record.magic = PANIC_MAGIC;
+    say!();
+    match info.location() {
+        Some(place) => say!("kernel: PANIC on CPU {cpu} at {}:{}: {}", place.file(), place.line(), info.message()),
+        None => say!("kernel: PANIC on CPU {cpu}: {}", info.message()),
+    }
+    print_frames(&record.frames);
+    say!("kernel: stopped");
+    halt(Halt::Panic)
+}
+
+/// Says in one sentence why this machine, or what was loaded, cannot be used, and stops.
+pub(crate) fn refuse(sentence: core::fmt::Arguments<'_>) -> ! {
+    say!("kernel: cannot start: {sentence}");
+    halt(Halt::Refused)
+}

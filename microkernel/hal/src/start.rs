@@ -1,0 +1,240 @@
+//! From the loader's first instruction to Rust: PVH entry and the way in of the other processors.
+//!
+//! `pvh_entry` (32-bit, paging off) ── `low_long` ──▶ [`first_rust`] ──▶ the start function of the binary
+//! `ap_entry` (16-bit, copied to [`AP_PAGE`]) ── `low_long` ──▶ [`crate::processors::join`]
+//!
+//! What runs here is linked low, beside page tables made by the assembler: 4 GiB of identity, the same again as a
+//! physmap, the last 2 GiB of addresses as the kernel. All of it is gone from the address space once
+//! [`crate::paging`] has loaded the kernel's own tables; only joining processors still pass through it.
+//! Reference: Xen PVH boot ABI (docs/misc/pvh.pandoc), Intel SDM vol. 3A section 9.8.5.
+
+use crate::firmware::Firmware;
+use crate::layout::{KERNEL_BASE, PHYSMAP};
+use core::arch::global_asm;
+use core::cell::UnsafeCell;
+
+/// Physical page on which the other processors start, in real mode; below 1 MiB nothing is ever given away.
+pub(crate) const AP_PAGE: u64 = 0x8000;
+/// Stack of the first processor until it has its own.
+const BOOT_STACK_BYTES: usize = 32 << 10;
+
+const _: () = assert!(KERNEL_BASE == 0xffff_ffff_8000_0000 && PHYSMAP == 0xffff_8000_0000_0000);
+
+#[repr(C, align(16))]
+struct Stack(UnsafeCell<[u8; BOOT_STACK_BYTES]>);
+// SAFETY: only the first processor uses it, as its stack.
+unsafe impl Sync for Stack {}
+static BOOT_STACK: Stack = Stack(UnsafeCell::new([0; BOOT_STACK_BYTES]));
+
+/// Top of the stack on which double faults, NMIs and machine checks are reported before each CPU has stacks of its own:
+/// the lower part of the boot stack.
+pub(crate) fn boot_emergency_stack() -> u64 {
+    BOOT_STACK.0.get() as u64 + BOOT_STACK_BYTES as u64 / 4
+}
+
+/// What a joining processor needs before it can run Rust; filled by [`crate::processors`], one processor at a time.
+#[repr(C)]
+pub(crate) struct Mailbox {
+    pub(crate) root: u64,
+    pub(crate) stack_top: u64,
+    pub(crate) cpu: u64,
+}
+
+#[repr(transparent)]
+pub(crate) struct SharedMailbox(pub(crate) UnsafeCell<Mailbox>);
+// SAFETY: written by the first processor only while no other one is on its way in.
+unsafe impl Sync for SharedMailbox {}
+pub(crate) static MAILBOX: SharedMailbox = SharedMailbox(UnsafeCell::new(Mailbox { root: 0, stack_top: 0, cpu: 0 }));
+
+unsafe extern "C" {
+    static ap_entry: u8;
+    static ap_entry_end: u8;
+}
+
+/// The code to copy to [`AP_PAGE`], by its physical address and length.
+pub(crate) fn ap_code() -> (u64, usize) {
+    let (start, end) = (&raw const ap_entry as u64, &raw const ap_entry_end as u64);
+    (start, (end - start) as usize)
+}
+
+unsafe extern "Rust" {
+    /// Defined by [`crate::entry`] in the binary.
+    fn perennial_start(firmware: Firmware) -> !;
+}
+
+/// First Rust function, on the first processor's boot stack and the assembler's page tables.
+extern "C" fn first_rust(start_info: u32) -> ! {
+    crate::serial::initialise();
+    crate::descriptors::load_boot();
+    // SAFETY: 1. the address comes from the loader in ebx, as PVH says; 2. the boot tables map the first 4 GiB.
+    let firmware = unsafe { Firmware::from_pvh(u64::from(start_info)) };
+    // SAFETY: the `entry` macro defines it with this signature.
+    unsafe { perennial_start(firmware) }
+}
+
+/// Names the function that the kernel's binary starts with, and makes panics of ours readable.
+#[macro_export]
+macro_rules! entry {
+    ($start:path) => {
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        fn perennial_start(firmware: $crate::Firmware) -> ! {
+            $start(firmware)
+        }
+
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::panicked(info)
+        }
+    };
+}
+
+global_asm!(
+    r#"
+    .section .note.pvh,"a",@note
+    .balign 4
+    .long 4, 4, 18              # a name and a word; XEN_ELFNOTE_PHYS32_ENTRY
+    .asciz "Xen"
+    .long pvh_entry
+
+    .section .low.text,"ax",@progbits
+    .code32
+    .global pvh_entry
+pvh_entry:
+    cli
+    cld
+    movl $low_stack_top, %esp
+    movl %ebx, %esi
+    call low_long
+    ljmp $0x08, $low_first
+
+low_long:                       # long mode with NX, WP and global pages; changes eax, ecx, edx
+    movl $low_pml4, %eax
+    movl %eax, %cr3
+    movl %cr4, %eax
+    orl $0x6a0, %eax            # PAE, PGE, OSFXSR, OSXMMEXCPT
+    movl %eax, %cr4
+    movl $0xc0000080, %ecx      # EFER: NXE, LME, SCE
+    rdmsr
+    orl $0x901, %eax
+    wrmsr
+    movl %cr0, %eax
+    andl $0x9fffffff, %eax      # caches on
+    andl $~0xc, %eax            # EM, TS off
+    orl $0x80010023, %eax       # PG, WP, NE, MP, PE
+    movl %eax, %cr0
+    lgdt low_gdtr
+    ret
+
+    .code64
+low_first:
+    xorl %eax, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    movl %eax, %fs
+    movl %eax, %gs
+    movabsq $__bss_start, %rdi
+    movabsq $__image_end, %rcx
+    subq %rdi, %rcx
+    rep stosb
+    movabsq ${boot_stack} + {boot_stack_bytes}, %rsp
+    movl %esi, %edi
+    xorl %ebp, %ebp
+    movabsq ${first_rust}, %rax
+    callq *%rax
+    ud2
+
+    .code16
+    .global ap_entry, ap_entry_end
+ap_entry:                       # runs at AP_PAGE, cs = AP_PAGE / 16
+    cli
+    cld
+    xorw %ax, %ax
+    movw %ax, %ds
+    lgdtl {ap_page} + low_ap_gdtr - ap_entry
+    movl %cr0, %eax
+    orl $1, %eax
+    movl %eax, %cr0
+    ljmpl $0x18, $low_ap32
+    .balign 8
+low_ap_gdtr:
+    .word 4 * 8 - 1
+    .long low_gdt
+ap_entry_end:
+    .code32
+low_ap32:
+    movw $0x10, %ax
+    movw %ax, %ds
+    movw %ax, %ss
+    movl $low_stack_top, %esp
+    call low_long
+    ljmp $0x08, $low_ap64
+    .code64
+low_ap64:
+    xorl %eax, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    movl %eax, %fs
+    movl %eax, %gs
+    movabsq $high_ap64, %rax    # the kernel's own tables do not know this page
+    jmp *%rax
+
+    .section .text.high_ap64,"ax",@progbits
+high_ap64:
+    movabsq ${mailbox}, %rbx
+    movq {mailbox_root}(%rbx), %rax
+    movq %rax, %cr3
+    movq {mailbox_stack}(%rbx), %rsp
+    movq {mailbox_cpu}(%rbx), %rdi
+    xorl %ebp, %ebp
+    call {join}
+    ud2
+
+    .section .low.data,"aw",@progbits
+    .balign 4096
+low_pml4:
+    .quad low_pdpt + 3
+    .fill 255, 8, 0
+    .quad low_pdpt + 3          # 256: the physmap
+    .fill 254, 8, 0
+    .quad low_pdpt_kernel + 3   # 511
+low_pdpt:
+    .quad low_pd + 0x0003, low_pd + 0x1003, low_pd + 0x2003, low_pd + 0x3003
+    .fill 508, 8, 0
+low_pdpt_kernel:
+    .fill 510, 8, 0
+    .quad low_pd + 0x0003, low_pd + 0x1003
+low_pd:
+    .set page, 0
+    .rept 2048
+    .quad page * 0x200000 + 0x83
+    .set page, page + 1
+    .endr
+low_gdt:
+    .quad 0
+    .quad 0x00af9a000000ffff    # 08: 64-bit code
+    .quad 0x00cf92000000ffff    # 10: data
+    .quad 0x00cf9a000000ffff    # 18: 32-bit code
+low_gdtr:
+    .word 4 * 8 - 1
+    .quad low_gdt
+    .balign 16
+    .skip 64
+low_stack_top:
+    .quad 0
+    .section .text,"ax",@progbits
+    .code64
+    "#,
+    boot_stack = sym BOOT_STACK,
+    boot_stack_bytes = const BOOT_STACK_BYTES,
+    first_rust = sym first_rust,
+    join = sym crate::processors::join,
+    ap_page = const AP_PAGE,
+    mailbox = sym MAILBOX,
+    mailbox_root = const core::mem::offset_of!(Mailbox, root),
+    mailbox_stack = const core::mem::offset_of!(Mailbox, stack_top),
+    mailbox_cpu = const core::mem::offset_of!(Mailbox, cpu),
+    options(att_syntax)
+);

@@ -1,0 +1,322 @@
+//! The ways into and out of the kernel, in assembly: as short as can be, all decisions in Rust.
+//!
+//! In the kernel GS is based at this CPU's [`kernel_core::Cpu`]; in user mode at 0. Its `frame` takes the registers of
+//! the thread, its `edge` words are ours:
+//!
+//! ```text
+//! syscall ─▶ syscall_entry ─────────┬─▶ dispatch::syscall ───┐
+//! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::from_user ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
+//!                        │          └─▶ dispatch::from_idle ─┘          └─▶ iret
+//!                        └─▶ report::fatal (an exception of the kernel itself)
+//! ```
+//!
+//! Invariants:
+//! 1. Interrupts are off in the kernel but for `idle`, which keeps nothing on its stack: whatever arrives starts anew.
+//! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out.
+//! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
+//!    program survives the entry.
+//! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
+//! 5. `dispatch` never returns with a rip that is no user address, so neither `sysret` nor `iret` can fault.
+
+use crate::descriptors::{USER_CODE, USER_DATA};
+use crate::{dispatch, report};
+use abi::Registers;
+use core::arch::global_asm;
+use core::mem::offset_of;
+use kernel_core::Cpu;
+
+/// What the words of [`Cpu::edge`] hold.
+pub(crate) mod edge {
+    /// Top of this CPU's main stack.
+    pub(crate) const STACK: usize = 0;
+    /// Number of this CPU.
+    pub(crate) const CPU: usize = 1;
+    /// Address of its `Cpu`.
+    pub(crate) const SELF: usize = 2;
+    /// 1 while a system call waits for the kernel lock: not made yet, to be made again if a cut comes between.
+    pub(crate) const IN_SYSCALL: usize = 3;
+}
+
+const fn edge_offset(word: usize) -> usize {
+    offset_of!(Cpu, edge) + word * 8
+}
+
+const fn word_offset(word: usize) -> usize {
+    offset_of!(Registers, words) + word * 8
+}
+
+const _: () = assert!(offset_of!(Cpu, frame) == 0);
+
+unsafe extern "C" {
+    static vector_stubs: u8;
+    /// Where `syscall` goes.
+    fn syscall_entry();
+    fn leave_kernel() -> !;
+    fn idle_loop() -> !;
+}
+
+/// Bytes of a stub.
+const STUB_BYTES: usize = 16;
+
+/// Where the interrupt table sends `vector`.
+pub(crate) fn stub_address(vector: usize) -> u64 {
+    &raw const vector_stubs as u64 + (vector * STUB_BYTES) as u64
+}
+
+/// Where `syscall` goes.
+pub(crate) fn syscall_address() -> u64 {
+    syscall_entry as *const () as u64
+}
+
+/// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct KernelTrap {
+    /// rax rbx rcx rdx rsi rdi rbp r8 … r15.
+    pub(crate) general: [u64; 15],
+    pub(crate) vector: u64,
+    pub(crate) error: u64,
+    pub(crate) rip: u64,
+    pub(crate) cs: u64,
+    pub(crate) rflags: u64,
+    pub(crate) rsp: u64,
+    pub(crate) ss: u64,
+}
+
+/// Goes to the thread in this CPU's frame.
+///
+/// # Safety
+/// 1. GS is based at this CPU's `Cpu`. 2. The frame, address space and vector registers are those of one thread.
+/// 3. The kernel lock is released and nothing on the stack is needed any more.
+pub(crate) unsafe fn leave() -> ! {
+    // SAFETY: 1, 2, 3: caller.
+    unsafe { leave_kernel() }
+}
+
+/// Waits for an interrupt; whatever arrives enters by `dispatch::from_idle`.
+///
+/// # Safety
+/// 1. GS is based at this CPU's `Cpu`. 2. The kernel's own address space is loaded. 3. The kernel lock is released and
+/// nothing on the stack is needed any more.
+pub(crate) unsafe fn idle() -> ! {
+    // SAFETY: 1, 2, 3: caller.
+    unsafe { idle_loop() }
+}
+
+global_asm!(
+    r#"
+    .section .text.entry,"ax",@progbits
+
+    # One stub a vector. The processor pushes an error code for some exceptions; for the others we push 0.
+    .balign {stub_bytes}
+    .global vector_stubs
+vector_stubs:
+    .set vector, 0
+    .rept 256
+    .balign {stub_bytes}
+    .ifeq (vector - 8) * (vector - 10) * (vector - 11) * (vector - 12) * (vector - 13) * (vector - 14) * (vector - 17) * (vector - 21) * (vector - 29) * (vector - 30)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp trap_entry
+    .set vector, vector + 1
+    .endr
+
+    # Saves what neither the processor nor `syscall` has put aside.
+    .macro save_general
+    mov gs:[{rax}], rax
+    mov gs:[{rdi}], rdi
+    mov gs:[{rsi}], rsi
+    mov gs:[{rdx}], rdx
+    mov gs:[{r8}], r8
+    mov gs:[{r9}], r9
+    mov gs:[{r10}], r10
+    mov gs:[{r12}], r12
+    mov gs:[{r13}], r13
+    mov gs:[{r14}], r14
+    mov gs:[{r15}], r15
+    mov gs:[{rcx}], rcx
+    mov gs:[{r11}], r11
+    rdfsbase rax
+    mov gs:[{fs_base}], rax
+    .endm
+
+    # Loads all but rax, rcx, r11 and rsp from the frame at [rsp].
+    .macro load_general
+    mov rax, [rsp + {fs_base}]
+    wrfsbase rax
+    mov rdi, [rsp + {rdi}]
+    mov rsi, [rsp + {rsi}]
+    mov rdx, [rsp + {rdx}]
+    mov r8, [rsp + {r8}]
+    mov r9, [rsp + {r9}]
+    mov r10, [rsp + {r10}]
+    mov r12, [rsp + {r12}]
+    mov r13, [rsp + {r13}]
+    mov r14, [rsp + {r14}]
+    mov r15, [rsp + {r15}]
+    mov rbx, [rsp + {rbx}]
+    mov rbp, [rsp + {rbp}]
+    .endm
+
+    .global syscall_entry
+syscall_entry:
+    swapgs
+    mov gs:[{rsp}], rsp
+    mov rsp, gs:[{stack}]
+    mov gs:[{rip}], rcx
+    mov gs:[{rflags}], r11
+    mov gs:[{rbx}], rbx
+    mov gs:[{rbp}], rbp
+    # A fast path goes here: the message is still in its registers.
+    save_general
+    mov rdi, gs:[{cpu}]
+    xor ebp, ebp
+    call {syscall}
+
+    .global leave_kernel
+leave_kernel:
+    mov rsp, gs:[{own}]
+    mov rcx, [rsp + {rip}]
+    mov r11, [rsp + {rflags}]
+    cmp rcx, [rsp + {rcx}]
+    jne leave_by_iret
+    cmp r11, [rsp + {r11}]
+    jne leave_by_iret
+    load_general
+    swapgs
+    xor eax, eax
+    wrgsbase rax
+    mov rax, [rsp + {rax}]
+    mov rsp, [rsp + {rsp}]
+    sysretq
+
+leave_by_iret:
+    mov rax, rsp
+    mov rsp, [rax + {stack}]
+    push {user_data}
+    push qword ptr [rax + {rsp}]
+    push r11
+    push {user_code}
+    push rcx
+    push qword ptr [rax + {rax}]
+    mov rcx, rsp
+    mov rsp, rax
+    load_general
+    mov rax, [rsp + {rcx}]
+    mov r11, [rsp + {r11}]
+    mov rsp, rcx
+    mov rcx, rax
+    swapgs
+    xor eax, eax
+    wrgsbase rax
+    pop rax
+    iretq
+
+    # [rsp]: vector, error code, rip, cs, rflags, rsp, ss
+trap_entry:
+    test byte ptr [rsp + 24], 3
+    jz trap_of_kernel
+    cmp dword ptr [rsp], {nmi}
+    je trap_fatal
+    cmp dword ptr [rsp], {double_fault}
+    je trap_fatal
+    cmp dword ptr [rsp], {machine_check}
+    je trap_fatal
+    swapgs
+    mov gs:[{rbx}], rbx
+    mov gs:[{rbp}], rbp
+    save_general
+    mov rax, [rsp + 16]
+    mov gs:[{rip}], rax
+    mov rax, [rsp + 32]
+    mov gs:[{rflags}], rax
+    mov rax, [rsp + 40]
+    mov gs:[{rsp}], rax
+    mov rsi, [rsp]
+    mov rdx, [rsp + 8]
+    mov rsp, gs:[{stack}]
+    push 2
+    popfq
+    mov rdi, gs:[{cpu}]
+    xor ebp, ebp
+    call {from_user}
+    jmp leave_kernel
+
+    # Interrupts of the kernel arrive in `idle` only, exceptions never should.
+trap_of_kernel:
+    cmp dword ptr [rsp], 32
+    jb trap_fatal
+    mov rsi, [rsp]
+    mov rsp, gs:[{stack}]
+    push 2
+    popfq
+    mov rdi, gs:[{cpu}]
+    xor ebp, ebp
+    call {from_idle}
+    jmp leave_kernel
+
+trap_fatal:
+    push r15
+    push r14
+    push r13
+    push r12
+    push r11
+    push r10
+    push r9
+    push r8
+    push rbp
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rbx
+    push rax
+    cld
+    mov rdi, rsp
+    and rsp, -16
+    call {fatal}
+    ud2
+
+    .global idle_loop
+idle_loop:
+    mov rsp, gs:[{stack}]
+    sti
+1:  hlt
+    jmp 1b
+    .section .text,"ax",@progbits
+    "#,
+    stub_bytes = const STUB_BYTES,
+    nmi = const 2,
+    double_fault = const 8,
+    machine_check = const 18,
+    rax = const offset_of!(Registers, rax),
+    rdi = const offset_of!(Registers, rdi),
+    rsi = const word_offset(0),
+    rdx = const word_offset(1),
+    r8 = const word_offset(2),
+    r9 = const word_offset(3),
+    r10 = const word_offset(4),
+    r12 = const word_offset(5),
+    r13 = const word_offset(6),
+    r14 = const word_offset(7),
+    r15 = const offset_of!(Registers, caps),
+    rbx = const offset_of!(Registers, rbx),
+    rbp = const offset_of!(Registers, rbp),
+    rsp = const offset_of!(Registers, rsp),
+    rip = const offset_of!(Registers, rip),
+    rflags = const offset_of!(Registers, rflags),
+    rcx = const offset_of!(Registers, rcx),
+    r11 = const offset_of!(Registers, r11),
+    fs_base = const offset_of!(Registers, fs_base),
+    stack = const edge_offset(edge::STACK),
+    cpu = const edge_offset(edge::CPU),
+    own = const edge_offset(edge::SELF),
+    user_data = const USER_DATA,
+    user_code = const USER_CODE,
+    syscall = sym dispatch::syscall,
+    from_user = sym dispatch::from_user,
+    from_idle = sym dispatch::from_idle,
+    fatal = sym report::fatal,
+);

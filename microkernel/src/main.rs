@@ -1,0 +1,25 @@
+//! Perennial's kernel: the order in which a machine comes up, and nothing else.
+//!
+//! Each step is a method of [`Boot`] in `kernel-hal` and refuses, with one sentence, a machine it cannot work with.
+//! After the last one this CPU runs threads as `kernel-core` decides.
+#![no_std]
+#![no_main]
+
+use kernel_hal::{Boot, Firmware};
+
+kernel_hal::entry!(start);
+
+fn start(firmware: Firmware) -> ! {
+    let mut boot = Boot::survey(firmware);
+    boot.load_tables();
+    boot.on_own_stack(go_on)
+}
+
+fn go_on(boot: &mut Boot) -> ! {
+    boot.open_bundle();
+    boot.start_clock();
+    boot.start_processors();
+    boot.make_kernel();
+    boot.provoke();
+    boot.start_init()
+}
