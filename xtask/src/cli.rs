@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
-use crate::{packages, run, suite, tidy};
+use crate::{bench, packages, run, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -27,6 +27,8 @@ enum Command {
     Run(run::Options),
     /// Run the tests: checks, host tests, simulations, the machine in QEMU; the last line counts them
     Test(suite::Options),
+    /// Let the machine measure itself, and set the figures beside those of other systems
+    Bench(bench::Options),
     /// Check the rules of the house alone
     Tidy,
 }
@@ -58,6 +60,7 @@ pub(crate) fn execute() -> Result<()> {
         }
         Command::Run(options) => run::run(&options),
         Command::Test(options) => suite::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Tidy => {
             let findings = tidy::check()?;
             for finding in &findings {

@@ -15,6 +15,7 @@
 
 mod artifacts;
 mod bare_metal;
+mod bench;
 mod bundle;
 mod child;
 mod cli;

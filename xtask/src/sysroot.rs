@@ -18,8 +18,6 @@ use crate::{child, packages, project};
 
 /// How long the library may take to build, on a slow machine and with its few crates to fetch.
 const BUILD_MAX: Duration = Duration::from_secs(20 * 60);
-/// Changes whenever the library is built in another way, so that no cache holds one of the old kind.
-const RECIPE: u32 = 2;
 /// The libraries that the kernel can use.
 const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
@@ -113,8 +111,6 @@ fn compile_library(rustc: &Path, work: &Path, step: &Step) -> Result<PathBuf> {
     command.env("RUSTFLAGS", "-Cembed-bitcode=yes");
     command.args(["build", "--release", "--target", TARGET, "-Zbuild-std=core,alloc,compiler_builtins"]);
     command.arg("-Zbuild-std-features=compiler-builtins-mem");
-    // Link-time optimisation of the kernel wants the library as bitcode too.
-    command.env("CARGO_ENCODED_RUSTFLAGS", "-Cembed-bitcode=yes");
     let finished = child::watch(&mut command, BUILD_MAX, |line| step.detail(line))?;
     if !finished.status.success() {
         bail!("the bare-metal core library could not be built:\n{}", finished.text());

@@ -40,6 +40,7 @@ pub struct Guest {
     input: Option<ChildStdin>,
     output: Receiver<Vec<u8>>,
     complaints: Option<JoinHandle<String>>,
+    complained: String,
     monitor: Option<Monitor>,
     socket: PathBuf,
     transcript: Transcript,
@@ -77,6 +78,7 @@ impl Guest {
             input,
             output,
             complaints: Some(complaints),
+            complained: String::new(),
             monitor,
             socket,
             transcript: Transcript::default(),
@@ -153,6 +155,12 @@ impl Guest {
         &self.transcript
     }
 
+    /// What QEMU wrote to its standard error; empty until the machine has ended.
+    #[must_use]
+    pub fn complaints(&self) -> &str {
+        &self.complained
+    }
+
     fn next_piece(&mut self, deadline: Instant) -> Result<(), RecvTimeoutError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let piece = self.output.recv_timeout(left)?;
@@ -169,11 +177,11 @@ impl Guest {
         while let Ok(piece) = self.output.recv_timeout(Duration::from_secs(1)) {
             self.transcript.push(&piece);
         }
-        let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        self.complained = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let needs_reason = status.as_ref().is_ok_and(|status| status.code() == Some(0));
         let reason = self.monitor.as_ref().filter(|_| needs_reason).and_then(Monitor::last_reason);
         let ending = match status {
-            Ok(status) => Ending::read(status, &complaints, reason.as_deref()),
+            Ok(status) => Ending::read(status, &self.complained, reason.as_deref()),
             Err(_) => Ending::Stopped,
         };
         self.ending = Some(ending.clone());
