@@ -60,7 +60,7 @@ pub use notification::{BindError, Notification, SignalError, WaitError};
 pub use print::{print_bytes, print_line, set_print};
 pub use process::{GrantError, MapError, Mapping, Process, ProcessName, SetMemoryPortError, Space, UnmapError};
 pub use program::exit;
-pub use raw::{Pages, ReadWords, ViewError, Window, null_call};
+pub use raw::{LentPages, Pages, ReadWords, ViewError, Window, WindowArena, null_call};
 pub use serve::{Answer, Service, serve};
 pub use startup::{Missing, Startup};
 pub use thread::{PriorityError, Thread, ThreadError, yield_now};

@@ -1,14 +1,18 @@
 //! The only unsafe code of a program: a file for each reason.
 
+mod arena;
 mod bytes;
 #[cfg(not(test))]
 mod entry;
+mod lent;
 mod pages;
 mod syscall;
 #[cfg(not(test))]
 mod unwind;
 mod window;
 
+pub use arena::WindowArena;
+pub use lent::LentPages;
 pub use pages::Pages;
 pub use syscall::null_call;
 pub(crate) use syscall::{Frame, syscall, syscall_short};
