@@ -12,9 +12,9 @@ use abi::bundle::{Bundle, GRANTS_MAX, Lifetime, Name, Service};
 use abi::protocol::service::Service as Port;
 
 /// Volatile servers, at most.
-pub const SERVERS_MAX: usize = 16;
+pub const SERVERS_MAX: usize = 8;
 /// First processes of a world, at most.
-pub const WORLD_MAX: usize = 16;
+pub const WORLD_MAX: usize = 8;
 
 /// A service with its grants understood.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ use super::Pages;
 use abi::protocol::startup::{RawNamedWindow, WINDOWS_END, WINDOWS_START, WindowFlags};
 use abi::{Handle, PAGE_SIZE};
 use core::ptr::with_exposed_provenance;
+use core::sync::atomic::AtomicU64;
 use mmio::{DmaError, DmaWindow, RegisterWindow, SharedWords, WindowError};
 
 /// A range of memory mapped for the program. Views of it may be made as often as wanted: none of them is a reference
@@ -127,6 +128,15 @@ impl Window {
         // SAFETY: (1) mapped: invariant 2; (2) no Rust object but atomics: invariant 1, and this is the only view that
         // makes references; (3) writable: just checked.
         unsafe { SharedWords::new(self.address, self.bytes) }.map_err(|_: WindowError| ViewError::Size)
+    }
+
+    /// As atomic words that may be kept for ever: the window stays mapped while the program lives.
+    pub fn atomics(&self) -> Result<&'static [AtomicU64], ViewError> {
+        self.must_be_writable()?;
+        // SAFETY: (1) non-null, aligned, readable for all the words, in one mapping, for the life of the program:
+        // invariants 1 and 2; (2) initialised: any bit pattern is a value; (3) changed only as atomics: invariant 1;
+        // (4) at most `isize::MAX` bytes: below `WINDOWS_END`.
+        Ok(unsafe { core::slice::from_raw_parts(with_exposed_provenance(self.address), self.bytes / 8) })
     }
 
     /// As words that others write.

@@ -1,0 +1,205 @@
+//! The system: built once at the boot, then run for ever.
+
+use super::chain::{BootError, BuildError};
+use super::device::DeviceLink;
+use super::memory::{OwnMemory, map_bundle};
+use super::server::Server;
+use super::spawn::{bell_of, range_of, ring};
+use init::{ACCIDENTS_MAX, Accident, Grant, Image, Life, Link, List, Plan, Planned, SERVERS_MAX, Watch, accidents};
+use libos::abi::boot_info::{BootInfo, handle};
+use libos::abi::bundle::Bundle;
+use libos::abi::protocol::wiring::Phase;
+use libos::abi::protocol::{block, devices, genesis, paging};
+use libos::abi::PAGE_SIZE;
+use libos::{Budget, Endpoint, Memory, Notification, clock, println};
+
+/// The memory of a link, in the pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Area {
+    pub(crate) first: u64,
+    pub(crate) pages: u64,
+}
+
+/// All of init.
+pub(crate) struct System {
+    pub(crate) info: BootInfo<'static>,
+    pub(crate) bundle: Bundle<'static>,
+    pub(crate) plan: Plan<'static>,
+    pub(crate) memory: OwnMemory,
+    /// In the order of the plan.
+    pub(crate) servers: List<Server, SERVERS_MAX>,
+    /// Where all servers' faults arrive; the badge is the place plus one.
+    pub(crate) faults: Endpoint,
+    /// Init's own notification, bound to its thread.
+    pub(crate) bell: Notification,
+    /// In the order of [`Link::ALL`].
+    areas: [Area; Link::ALL.len()],
+    /// Page of the pool that the snapshot server writes.
+    pub(crate) epochs_page: u64,
+    /// First frame of what is not memory.
+    pub(crate) devices_first: u64,
+    pub(crate) device: DeviceLink,
+    pub(crate) accidents: List<Accident<'static>, ACCIDENTS_MAX>,
+    /// Bits of the bell that came while something else was waited for.
+    pub(crate) rung: u64,
+    /// How far the world was when init last looked.
+    pub(crate) phase: Phase,
+    /// The incarnation whose ports have been bound; 0: none.
+    pub(crate) incarnation: u32,
+}
+
+impl System {
+    /// Builds everything and starts the servers that wait for nothing.
+    pub(crate) fn boot(info: BootInfo<'static>) -> Result<Self, BootError> {
+        let mut memory = OwnMemory::divide(&info).map_err(BootError::Memory)?;
+        let bundle = Bundle::open(map_bundle(&info).map_err(BootError::Memory)?).map_err(BootError::Bundle)?;
+        let plan = Plan::of(&bundle).map_err(BootError::Plan)?;
+        let kill = info.option("kill").unwrap_or_default();
+        let accidents = accidents(kill).map_err(|_| BootError::CommandLine("kill"))?;
+        let budget = Budget(handle::BUDGET);
+        let faults = budget.endpoint(None).map_err(BuildError::from)?;
+        let bell = budget.notification().map_err(BuildError::from)?;
+        bell.bind().map_err(BuildError::from)?;
+        let mut areas = [Area::default(); Link::ALL.len()];
+        for (area, link) in areas.iter_mut().zip(Link::ALL) {
+            let pages = (area_bytes(link) / PAGE_SIZE) as u64;
+            *area = Area { first: memory.take(pages).map_err(BuildError::from)?, pages };
+        }
+        let epochs_page = memory.take(1).map_err(BuildError::from)?;
+        let devices_first = range_of(Memory(handle::DEVICES)).map_or(0, |range| range.first);
+        let device_area = areas[Link::Devices as usize];
+        let device = DeviceLink::new(memory.words(device_area.first, device_area.pages));
+        let mut system = Self {
+            info,
+            bundle,
+            plan,
+            memory,
+            servers: List::new(),
+            faults,
+            bell,
+            areas,
+            epochs_page,
+            devices_first,
+            device,
+            accidents,
+            rung: 0,
+            phase: Phase::Opening,
+            incarnation: 0,
+        };
+        system.prepare()?;
+        system.start_all();
+        Ok(system)
+    }
+
+    /// Lays the servers out. Their notifications come first: links need both ends.
+    fn prepare(&mut self) -> Result<(), BuildError> {
+        let mut messages = 0;
+        for planned in self.plan.servers.iter() {
+            let service = planned.service;
+            let own_pages = self.image(&planned)?.own_pages;
+            let message = planned.has(Grant::MessageInterrupt).then(|| {
+                messages += 1;
+                messages - 1
+            });
+            let server = Server {
+                planned,
+                watch: Watch::new(service.restart()),
+                own: self.memory.take(own_pages)?,
+                own_pages,
+                wake: Budget(handle::BUDGET).notification()?,
+                message,
+                process: None,
+                lazy: List::new(),
+                news: 0,
+            };
+            self.servers.push(server).map_err(|_| BuildError::NoProgram)?;
+        }
+        Ok(())
+    }
+
+    /// What is mapped where in this server. Not kept: it is large, and servers are seldom started.
+    pub(crate) fn image(&self, planned: &Planned<'_>) -> Result<Image, BuildError> {
+        let program = self.bundle.program(planned.service.program()).ok_or(BuildError::NoProgram)?;
+        let buffers = planned.grants.iter().map(|grant| match grant {
+            Grant::Buffers { pages } => u64::from(pages),
+            _ => 0,
+        });
+        Ok(Image::of(&program, planned.service.stack_pages().into(), buffers.sum())?)
+    }
+
+    /// Starts every server that needs no device; those wait for the platform driver.
+    fn start_all(&mut self) {
+        for place in 0..self.servers.len() {
+            if !self.wants_device(place) {
+                self.start(place);
+            }
+        }
+        if self.plan.holder(Grant::Devices).is_none() {
+            println!("init: no platform driver, so no devices");
+        }
+    }
+
+    pub(crate) fn wants_device(&self, place: usize) -> bool {
+        self.servers.get(place).is_some_and(|server| {
+            server.planned.grants.iter().any(|grant| matches!(grant, Grant::Device(_)))
+        })
+    }
+
+    /// Starts a server that needs no device, and the questions that only it can answer.
+    pub(crate) fn start(&mut self, place: usize) {
+        let platform = self.plan.holder(Grant::Devices) == Some(place);
+        if platform {
+            self.device.reset();
+        }
+        self.start_with(place, None);
+        if platform {
+            self.device.ask_again();
+            self.ring_platform();
+        }
+    }
+
+    /// Starts the server at `place`; a failure is a death like any other.
+    pub(crate) fn start_with(&mut self, place: usize, found: Option<init::Found>) {
+        let made = self.spawn(place, found);
+        let now_ns = clock().world_ns;
+        let Some(mut server) = self.servers.get(place) else { return };
+        match made {
+            Ok(()) => {
+                server.watch.started(now_ns);
+                self.servers.set(place, server);
+            }
+            Err(why) => {
+                println!("init: {} was not started: {why:?}", server.name());
+                self.bury(place);
+            }
+        }
+    }
+
+    /// Rings the platform driver.
+    pub(crate) fn ring_platform(&self) {
+        if let Some(server) = self.plan.holder(Grant::Devices).and_then(|place| self.servers.get(place)) {
+            ring(server.wake, bell_of(Link::Devices));
+        }
+    }
+
+    /// The memory of a link.
+    pub(crate) fn area(&self, link: Link) -> Area {
+        self.areas[link as usize]
+    }
+
+    /// Whether the server at `place` runs.
+    pub(crate) fn runs(&self, place: usize) -> bool {
+        self.servers.get(place).is_some_and(|server| matches!(server.watch.life(), Life::Running { .. }))
+    }
+}
+
+/// Shared memory that a link takes, in bytes.
+fn area_bytes(link: Link) -> usize {
+    match link {
+        Link::Paging => paging::AREA_BYTES,
+        Link::Block => block::AREA_BYTES,
+        Link::Genesis => genesis::AREA_BYTES,
+        Link::Devices => devices::AREA_BYTES,
+    }
+}
+

@@ -1,0 +1,13 @@
+//! The running init: one thread that waits for faults of its servers and for its own notification.
+
+mod boot;
+mod chain;
+mod device;
+mod event;
+mod genesis;
+mod memory;
+mod server;
+mod spawn;
+mod world;
+
+pub(crate) use boot::System;
