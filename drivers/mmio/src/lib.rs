@@ -12,7 +12,7 @@
 //! | [`DmaWindow`] | ordinary frames that the device reaches | [`DmaMemory`]: the same, and device addresses |
 //! | [`SharedWords`] | memory shared with another process | a slice of atomics, for rings |
 //!
-//! [`Ports`] is the same idea for x86 port space.
+//! [`Ports`] is the same idea for x86 port space; [`SteadyClock`] is what deadlines of devices are counted by.
 //!
 //! **What it refuses.** References into memory that a device or another process may change: there is no
 //! `&T` or `&mut T` to it, only copies in and out (or atomics). Accesses outside the window or misaligned
@@ -28,12 +28,14 @@
 #![cfg_attr(not(test), no_std)]
 #![allow(unsafe_code)] // rule `three-unsafe-homes`
 
+mod clock;
 mod dma;
 mod ports;
 mod registers;
 mod shared;
 mod window;
 
+pub use clock::SteadyClock;
 pub use dma::{DmaError, DmaMemory, DmaWindow, FRAME_BYTES};
 pub use ports::Ports;
 pub use registers::{Registers, SubWindow};

@@ -38,10 +38,16 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Of a machine without devices.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { functions: [None; DEVICES_MAX], count: 0, left_out: 0 }
+    }
+
     /// Looks through the buses of `region`. Takes bus mastering away from every device but bridges: none of them has a
     /// driver yet, and what firmware or a driver before left running must not write to memory.
     pub fn scan(config: &impl ConfigSpace, region: ConfigRegion) -> Self {
-        let mut found = Self { functions: [None; DEVICES_MAX], count: 0, left_out: 0 };
+        let mut found = Self::empty();
         let mut buses = Buses::new(region);
         while let Some(bus) = buses.next() {
             for device in 0..32 {
