@@ -176,10 +176,15 @@ impl Pager {
         let mapping = Mapping { process, address, frame, flags, epoch };
         let mut refused = env.map(&mapping);
         for _ in 0..SPACES_DROPPED_MAX {
-            match refused {
-                Err(Status::PoolExhausted) if self.drop_tables(env, target.space) => refused = env.map(&mapping),
-                _ => break,
+            if refused != Err(Status::PoolExhausted) {
+                break;
             }
+            self.drop_tables(env, target.space);
+            refused = env.map(&mapping);
+        }
+        if refused == Err(Status::PoolExhausted) {
+            self.unmap_space(env, target.space);
+            refused = env.map(&mapping);
         }
         if refused == Err(Status::Busy) {
             // No donated frame, or no room in the log.
@@ -201,15 +206,15 @@ impl Pager {
         }
     }
 
-    /// Unmaps all of another space, so that its page tables can be used again; false when there is none.
-    fn drop_tables(&mut self, env: &mut impl Environment, except: u32) -> bool {
+    /// Unmaps all of another space, or when nobody else has anything mapped, of this one: its page tables can be used
+    /// again.
+    fn drop_tables(&mut self, env: &mut impl Environment, wanted_by: u32) {
         let count = self.spaces.table.len();
-        let victim = (1..count).map(|step| (self.spaces.turn + step) % count);
-        let victim = { victim }.find(|&space| space != except && self.spaces.state(space).process.is_some());
-        let Some(space) = victim else { return false };
-        self.spaces.turn = space;
-        self.unmap_space(env, space);
-        true
+        let turn = self.spaces.turn;
+        let in_use = |space: u32| space != wanted_by && self.spaces.state(space).process.is_some();
+        let victim = (1..=count).map(|step| (turn + step) % count).find(|&space| in_use(space));
+        self.spaces.turn = victim.unwrap_or(turn);
+        self.unmap_space(env, victim.unwrap_or(wanted_by));
     }
 
     /// Asks the store for a page.

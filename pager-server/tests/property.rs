@@ -1,0 +1,96 @@
+//! The heart: whatever programs, the store, other CPUs and power cuts do, in whatever order, every read sees what the
+//! flat model says, every committed epoch comes back as it was at its cut, and nothing waits for ever.
+//!
+//! `PAGER_SEED=n` replays; `PAGER_CASES=n` runs more.
+
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use world::{Shape, World};
+
+fn seed() -> u64 {
+    let given = std::env::var("PAGER_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        now.as_nanos() as u64 % 1_000_000_007
+    })
+}
+
+fn cases(default: u32) -> u32 {
+    std::env::var("PAGER_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Action(u8),
+    Crash(Option<usize>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        800 => any::<u8>().prop_map(Step::Action),
+        1 => proptest::option::of(0_usize..3).prop_map(Step::Crash),
+    ];
+    prop::collection::vec(step, 0..3000)
+}
+
+fn run(seed: u64, shape: Shape, steps: &[Step]) -> World {
+    let mut world = World::new(seed, shape);
+    for _ in 0..2 {
+        world.create_space();
+    }
+    world.check();
+    for step in steps {
+        match *step {
+            Step::Action(action) => world.step(action),
+            Step::Crash(after) => world.crash(after),
+        }
+        world.check();
+    }
+    world.settle();
+    world.check();
+    world.read_all();
+    world.check();
+    // Once more from what is durable by now.
+    world.crash(None);
+    world.read_all();
+    world.check();
+    if std::env::var_os("PAGER_FIGURES").is_some() {
+        let (kernel, store) = (&world.outside.kernel, &world.outside.store);
+        println!("{shape:?} steps {} done {:?} page-ins {} epoch {}", steps.len(), kernel.figures, store.page_ins, kernel.epoch);
+    }
+    world
+}
+
+fn search(name: &str, default_cases: u32, shape: impl Strategy<Value = Shape>) {
+    let seed = seed();
+    let config = Config {
+        cases: cases(default_cases),
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let result = TestRunner::new(config).run(&(any::<u64>(), shape, steps()), |(inner, shape, steps)| {
+        run(inner, shape, &steps);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("replay: PAGER_SEED={seed} cargo test -p pager-server --test property {name}\n{failure}");
+    }
+}
+
+#[test]
+fn memory_is_what_was_written() {
+    let shape = (40_u64..120, 1_u32..5, 1_u32..5, 0_usize..5, 6_usize..90)
+        .prop_map(|(frames, donated, reserve, interleave, pool)| Shape { frames, donated, reserve, interleave, pool });
+    search("memory_is_what_was_written", 150, shape);
+}
+
+#[test]
+fn memory_is_what_was_written_when_it_is_short() {
+    let shape = (16_u64..28, 1_u32..4, 1_u32..3, 0_usize..4, 3_usize..40)
+        .prop_map(|(frames, donated, reserve, interleave, pool)| Shape { frames, donated, reserve, interleave, pool });
+    search("memory_is_what_was_written_when_it_is_short", 150, shape);
+}
