@@ -1,7 +1,8 @@
 //! Frames of others whose contents may be looked at in place: lent by protocol, not by the compiler.
 
-use super::window::Window;
+use super::window::{ViewError, Window};
 use abi::PAGE_SIZE;
+use core::sync::atomic::AtomicU64;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 /// Pages of a window, as byte arrays, named by frame number.
@@ -18,6 +19,18 @@ pub struct LentPages {
 }
 
 impl Window {
+    /// As atomic words for as long as the program lives: for the two ends of a ring, which keep what they borrow.
+    pub fn shared(&self) -> Result<&'static [AtomicU64], ViewError> {
+        if !self.is_writable() {
+            return Err(ViewError::ReadOnly);
+        }
+        let first = with_exposed_provenance::<AtomicU64>(self.address());
+        // SAFETY: (1) non-null, aligned, in one mapping that stays while the program lives: invariants of `Window`; (2)
+        // initialised: any bytes are a value; (3) no mutation outside an `UnsafeCell`: atomics are that, and no other
+        // Rust object lies in a window; (4) at most `isize::MAX` bytes: below `WINDOWS_END`.
+        Ok(unsafe { core::slice::from_raw_parts(first, self.bytes() / size_of::<AtomicU64>()) })
+    }
+
     /// As pages that are lent to this program; `None` when the window does not say which frames it shows.
     pub fn lent(&self) -> Option<LentPages> {
         let count = (self.bytes() / PAGE_SIZE) as u64;

@@ -52,8 +52,11 @@ impl Arrival {
         let Ok(reader) = BatchReader::new(&self.batch) else { return Put::Broken };
         for entry in reader.skip(self.put) {
             let Ok((table, index, bytes)) = entry else { return Put::Broken };
-            let result =
-                if bytes.is_empty() { store.remove_record(table, index) } else { store.put_record(table, index, bytes) };
+            let result = if bytes.is_empty() {
+                store.remove_record(table, index)
+            } else {
+                store.put_record(table, index, bytes)
+            };
             match put_result(result) {
                 Put::Done => self.put += 1,
                 other => return other,

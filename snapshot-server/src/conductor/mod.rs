@@ -18,6 +18,7 @@
 //! 4. Whoever asked for `sync` in epoch e is answered when e is committed, not before.
 
 mod arrival;
+mod block_disk;
 mod environment;
 mod gathering;
 mod page_ins;
@@ -29,6 +30,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+pub use block_disk::BlockDisk;
 pub use environment::{Batch, Environment, Note, Refused};
 pub use policy::Policy;
 pub use probe::{Probe, Probed};

@@ -13,7 +13,9 @@ use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
 use super::policy::{Pace, Policy};
 use super::waiters::Waiters;
-use crate::{Answer, Config, Event, FormatOptions, Host, Memory, PageRef, PageSource, RecordStep, Refusal, SealError, Store};
+use crate::{
+    Answer, Config, Event, FormatOptions, Host, Memory, PageRef, PageSource, RecordStep, Refusal, SealError, Store,
+};
 
 /// Messages to the pager for which room is kept: answers that cannot wait elsewhere.
 const ROOM_KEPT: usize = 4;
@@ -224,7 +226,9 @@ impl<'m, H: Host> Conductor<'m, H> {
     fn refused(&mut self, env: &mut impl Environment, refusal: Refusal) {
         let why = match refusal {
             Refusal::Header(HeaderError::Blank) => Why::NoDisk,
-            Refusal::Header(HeaderError::Foreign | HeaderError::Geometry(_) | HeaderError::Truncated(_)) => Why::Foreign,
+            Refusal::Header(HeaderError::Foreign | HeaderError::Geometry(_) | HeaderError::Truncated(_)) => {
+                Why::Foreign
+            }
             Refusal::Header(HeaderError::Version(_)) => Why::Version,
             Refusal::Header(HeaderError::Damaged) | Refusal::Damaged { .. } | Refusal::NotKept(_) => Why::Damaged,
             Refusal::Unreadable(_) => Why::DiskDead,

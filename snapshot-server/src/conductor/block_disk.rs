@@ -1,0 +1,170 @@
+//! The store's disk over the link to a driver ([`abi::protocol::block`]): commands out, completions in, and a driver
+//! that may die at any time. What it had not answered then is `Lost`, and the store asks again.
+
+use abi::protocol::block::{BlockError, Client, Link, Op as BlockOp, Request};
+use core::sync::atomic::AtomicU64;
+use format::BlockBytes;
+
+use crate::{COMMAND_PAGES_MAX, Command, Completion, Disk, DiskError, Full, Op, PageMemory, PageRef};
+
+/// Commands under way at once.
+const UNDER_WAY_MAX: usize = 64;
+
+/// A disk behind a driver, and the pages that it reads and writes.
+pub struct BlockDisk<'m, P> {
+    area: &'m [AtomicU64],
+    client: Option<Client<'m>>,
+    blocks: u64,
+    under_way: [Option<u32>; UNDER_WAY_MAX],
+    rung: bool,
+    pages: P,
+}
+
+impl<'m, P: PageMemory> BlockDisk<'m, P> {
+    /// Over the link's shared area. It has no blocks until [`Self::is_up`].
+    pub fn new(area: &'m [AtomicU64], pages: P) -> Self {
+        Self { area, client: None, blocks: 0, under_way: [None; UNDER_WAY_MAX], rung: false, pages }
+    }
+
+    /// Whether a driver has accepted the link and said what the disk is; opens it if need be.
+    pub fn is_up(&mut self) -> bool {
+        if self.client.is_none() {
+            self.client = Client::open(self.area).ok();
+            self.rung = self.client.is_some();
+        }
+        let Some(client) = &mut self.client else { return false };
+        match client.link() {
+            Link::Up(info) => {
+                self.blocks = info.blocks;
+                true
+            }
+            Link::Opening => false,
+            // Completions that came before the end are still there; when they are taken the session is given up.
+            Link::Lost | Link::DriverBroken => {
+                if self.under_way.iter().all(Option::is_none) {
+                    self.client = None;
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether the driver is to be rung since the last time this was asked.
+    pub fn take_ring(&mut self) -> bool {
+        core::mem::take(&mut self.rung)
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.client.as_mut().is_none_or(|client| matches!(client.link(), Link::Lost | Link::DriverBroken))
+    }
+}
+
+impl<P: PageMemory> Disk for BlockDisk<'_, P> {
+    fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    fn submit(&mut self, command: &Command<'_>) -> Result<(), Full> {
+        if !self.is_up() {
+            return Err(Full);
+        }
+        let (Some(client), Some(place)) = (&mut self.client, self.under_way.iter_mut().find(|place| place.is_none()))
+        else {
+            return Err(Full);
+        };
+        let mut frames = [0; COMMAND_PAGES_MAX];
+        for (frame, page) in frames.iter_mut().zip(command.pages) {
+            *frame = page.0 & u64::from(u32::MAX);
+        }
+        let frames = frames.get(..command.pages.len()).ok_or(Full)?;
+        let request = match command.op {
+            Op::Read => Request::transfer(u64::from(command.tag), BlockOp::Read, command.block, frames),
+            Op::Write => Request::transfer(u64::from(command.tag), BlockOp::Write, command.block, frames),
+            Op::Flush => Some(Request::plain(u64::from(command.tag), BlockOp::Flush, 0, 0)),
+        };
+        let request = request.ok_or(Full)?;
+        client.submit(&request).map_err(|_| Full)?;
+        *place = Some(command.tag);
+        self.rung = true;
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        if let Some(client) = &mut self.client {
+            while let Ok(Some(done)) = client.poll() {
+                let place = self.under_way.iter_mut().find(|place| place.map(u64::from) == Some(done.tag));
+                // A tag that is not under way was reported lost before: the store has asked again.
+                let Some(tag) = place.and_then(Option::take) else { continue };
+                return Some(Completion { tag, result: done.result.map_err(disk_error) });
+            }
+        }
+        if self.is_lost()
+            && let Some(tag) = self.under_way.iter_mut().find_map(Option::take)
+        {
+            return Some(Completion { tag, result: Err(DiskError::Lost) });
+        }
+        None
+    }
+}
+
+fn disk_error(error: BlockError) -> DiskError {
+    match error {
+        BlockError::Caller(_) => DiskError::Refused,
+        BlockError::Medium(_) | BlockError::Controller { again: false } => DiskError::Medium,
+        BlockError::Controller { again: true } | BlockError::Transport | BlockError::Unknown => DiskError::Lost,
+    }
+}
+
+impl<P: PageMemory> PageMemory for BlockDisk<'_, P> {
+    fn bytes(&self, page: PageRef) -> &BlockBytes {
+        self.pages.bytes(page)
+    }
+
+    fn bytes_mut(&mut self, page: PageRef) -> &mut BlockBytes {
+        self.pages.bytes_mut(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::protocol::block::{AREA_BYTES, DiskInfo, Driver};
+
+    #[derive(Default)]
+    struct NoPages(Vec<Box<BlockBytes>>);
+
+    impl PageMemory for NoPages {
+        fn bytes(&self, page: PageRef) -> &BlockBytes {
+            &self.0[page.0 as usize]
+        }
+        fn bytes_mut(&mut self, page: PageRef) -> &mut BlockBytes {
+            &mut self.0[page.0 as usize]
+        }
+    }
+
+    const INFO: DiskInfo =
+        DiskInfo { blocks: 100, request_blocks_max: 128, volatile_cache: true, can_zero: false, can_deallocate: false };
+
+    #[test]
+    fn a_driver_that_dies_loses_what_it_had_and_the_next_one_serves() {
+        let area: Vec<AtomicU64> = (0..AREA_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
+        let mut disk = BlockDisk::new(&area, NoPages::default());
+        assert!(!disk.is_up());
+        let flush = Command { tag: 7, op: Op::Flush, block: 0, pages: &[] };
+        assert_eq!(disk.submit(&flush), Err(Full));
+        let mut driver = Driver::new(&area).expect("large enough");
+        driver.accept(INFO);
+        assert!(disk.is_up() && disk.take_ring());
+        assert_eq!(disk.blocks(), 100);
+        disk.submit(&flush).expect("room");
+        assert!(disk.take_ring());
+        assert_eq!(disk.poll(), None);
+        // Another driver starts in its place.
+        let mut driver = Driver::new(&area).expect("large enough");
+        assert_eq!(disk.poll(), Some(Completion { tag: 7, result: Err(DiskError::Lost) }));
+        assert!(!disk.is_up());
+        assert!(!disk.is_up(), "opens a new session");
+        driver.accept(INFO);
+        assert!(disk.is_up());
+    }
+}
