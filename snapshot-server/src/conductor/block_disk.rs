@@ -150,9 +150,11 @@ mod tests {
         let area: Vec<AtomicU64> = (0..AREA_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
         let mut disk = BlockDisk::new(&area, NoPages::default());
         assert!(!disk.is_up());
+        // A session that a driver finds when it starts was its predecessor's: refused, and opened anew.
         let flush = Command { tag: 7, op: Op::Flush, block: 0, pages: &[] };
         assert_eq!(disk.submit(&flush), Err(Full));
         let mut driver = Driver::new(&area).expect("large enough");
+        assert!(!disk.is_up() && !disk.is_up());
         driver.accept(INFO);
         assert!(disk.is_up() && disk.take_ring());
         assert_eq!(disk.blocks(), 100);
