@@ -12,7 +12,7 @@ use crate::bare_metal::{self, Compiler};
 use crate::bundle::Packer;
 use crate::manifest::Manifest;
 use crate::progress::Step;
-use crate::project::PROGRAM_FEATURE;
+use crate::project::{PROGRAM_FEATURE, Package};
 use crate::{child, project};
 
 /// How long one build may take on a slow machine with nothing cached.
@@ -75,7 +75,7 @@ fn build_kernel(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {
 }
 
 /// The packages that hold the programs of `manifest`, by program name.
-pub(crate) fn packages_of_programs(manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+pub(crate) fn packages_of_programs(manifest: &Manifest) -> Result<BTreeMap<String, Package>> {
     let packages = project::packages()?;
     let mut wanted = BTreeMap::new();
     for program in manifest.programs() {
@@ -86,7 +86,7 @@ pub(crate) fn packages_of_programs(manifest: &Manifest) -> Result<BTreeMap<Strin
                  required-features = [\"{PROGRAM_FEATURE}\"]"
             );
         };
-        wanted.insert(program.to_owned(), owner.name.clone());
+        wanted.insert(program.to_owned(), owner.clone());
     }
     Ok(wanted)
 }
@@ -101,7 +101,8 @@ fn build_programs(manifest: &Manifest, profile: Profile) -> Result<BTreeMap<Stri
     command.env("CARGO_TARGET_DIR", &target).args(["build", "--target", PROGRAM_TARGET]);
     profile.apply(&mut command);
     for (program, package) in &packages {
-        command.args(["-p", package, "--bin", program, "--features", &format!("{package}/{PROGRAM_FEATURE}")]);
+        command.args(["-p", &package.spec, "--bin", program]);
+        command.args(["--features", &format!("{}/{PROGRAM_FEATURE}", package.name)]);
     }
     run_build("Building the programs", command)?;
     let folder = target.join(PROGRAM_TARGET).join(profile.folder());

@@ -45,10 +45,12 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// A crate of the workspace, as cargo describes it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Package {
     /// Its name.
     pub(crate) name: String,
+    /// Its name and version, as cargo wants it where a crate of somebody else has the same name.
+    pub(crate) spec: String,
     /// Its folder, relative to the root.
     pub(crate) folder: String,
     /// What its `[package.metadata.perennial] ring` says, if it says anything.
@@ -60,7 +62,7 @@ pub(crate) struct Package {
 }
 
 /// An arrow from a crate to another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dependency {
     /// The other's name.
     pub(crate) name: String,
@@ -107,6 +109,7 @@ fn read_package(package: &Value) -> Package {
     };
     Package {
         name: text(&package["name"]),
+        spec: format!("{}@{}", text(&package["name"]), text(&package["version"])),
         folder,
         ring: package["metadata"]["perennial"]["ring"].as_str().map(str::to_owned),
         programs: list(&package["targets"]).filter(is_program).map(|target| text(&target["name"])).collect(),

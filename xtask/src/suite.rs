@@ -122,10 +122,10 @@ fn packages_by_ring() -> Result<BTreeMap<Ring, Vec<String>>> {
             (None, "tests/spec" | "tests/explore") => Ring::Explore,
             (None, _) => Ring::Unit,
         };
-        rings.entry(ring).or_default().push(package.name.clone());
+        rings.entry(ring).or_default().push(package.spec.clone());
         if package.folder == "tests/qemu" && ring != Ring::Qemu {
             // Its own unit tests run on the host, what it ignores there needs the machine.
-            rings.entry(Ring::Qemu).or_default().push(package.name);
+            rings.entry(Ring::Qemu).or_default().push(package.spec);
         }
     }
     Ok(rings)

@@ -85,7 +85,14 @@ mod tests {
     use super::*;
 
     fn package(name: &str, folder: &str) -> Package {
-        Package { name: name.into(), folder: folder.into(), ring: None, programs: Vec::new(), dependencies: Vec::new() }
+        Package {
+            name: name.into(),
+            spec: name.into(),
+            folder: folder.into(),
+            ring: None,
+            programs: Vec::new(),
+            dependencies: Vec::new(),
+        }
     }
 
     fn objects(user: &str, folder: &str, used: &str, is_optional: bool, is_for_tests: bool) -> bool {
