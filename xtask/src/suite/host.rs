@@ -48,7 +48,9 @@ pub(crate) fn run(name: &str, selection: &Selection, limit: Duration) -> Result<
         drop(step);
         let is_noise = |line: &&String| {
             let line = line.trim_start();
-            ["Compiling ", "PASS ", "Running ", "Finished ", "Downloaded "].iter().any(|word| line.starts_with(word))
+            ["Compiling ", "PASS ", "SKIP ", "Running ", "Finished ", "Downloaded "]
+                .iter()
+                .any(|word| line.starts_with(word))
                 || (line.starts_with("test ") && line.ends_with(" ok"))
         };
         let shown: Vec<_> = finished.lines.iter().filter(|line| !is_noise(line)).map(String::as_str).collect();

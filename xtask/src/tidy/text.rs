@@ -7,13 +7,8 @@ use super::Finding;
 /// Beginnings of absolute paths that are somebody's own. Put together here so that this file does not hold them.
 const OWN_PATHS: [&str; 3] = [concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 /// What stands where something is missing.
-const UNFINISHED: [&str; 5] = [
-    concat!("to", "do!("),
-    concat!("unimple", "mented!("),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("dbg", "!("),
-];
+const UNFINISHED: [&str; 4] =
+    [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("dbg", "!(")];
 
 /// Checks the text of the file at `path`, relative to the root.
 pub(crate) fn check(path: &str, text: &str, findings: &mut Vec<Finding>) {
