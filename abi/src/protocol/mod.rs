@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod counter;
+pub mod console;
 pub mod devices;
 pub mod genesis;
 pub mod memory;
