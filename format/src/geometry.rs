@@ -10,8 +10,8 @@
 
 use crate::block::Block;
 
-/// Most blocks of a disk: 16 TiB.
-pub const DISK_BLOCKS_MAX: u64 = u32::MAX as u64;
+/// Most blocks of a disk that a store uses, as many as two levels of index over its table reach: 225 GiB.
+pub const DISK_BLOCKS_MAX: u64 = 4096 * 120 * 120;
 /// Fewest slots of each root ring: the newest root is never where the next is being written.
 pub const ROOT_SLOTS_MIN: u32 = 2;
 /// Most slots of each root ring.
@@ -130,6 +130,6 @@ mod tests {
         assert_eq!(Geometry::new(1000, 1, 8), Err(GeometryError::RootSlots(1)));
         assert_eq!(Geometry::new(1000, 8, 12), Err(GeometryError::SegmentBlocks(12)));
         assert_eq!(Geometry::new(49, 8, 8), Err(GeometryError::DiskTooSmall(49, 50)));
-        assert_eq!(Geometry::new(1 << 32, 8, 8), Err(GeometryError::DiskTooLarge(1 << 32)));
+        assert_eq!(Geometry::new(1 << 26, 8, 8), Err(GeometryError::DiskTooLarge(1 << 26)));
     }
 }

@@ -284,6 +284,14 @@ impl NodeWriter {
         self.used += bytes;
     }
 
+    /// The child of an inner node that has just one.
+    pub fn only_child(&self, bytes: &BlockBytes) -> Option<Pointer> {
+        if self.level == 0 || self.count != 1 {
+            return None;
+        }
+        Node { level: self.level, count: 1, body: &bytes[HEAD..HEAD + self.used] }.child(0).map(|(_, pointer)| pointer)
+    }
+
     /// Writes the head for `at` and returns the pointer that its parent keeps.
     pub fn seal(&self, bytes: &mut BlockBytes, world: World, at: Block, epoch: Epoch) -> Pointer {
         let raw = RawNode {

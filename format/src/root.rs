@@ -39,7 +39,11 @@ pub struct RawCheckpoint {
     /// [`Checkpoint::map_level`].
     pub map_level: u8,
     /// Zero.
-    pub reserved: [u8; 26],
+    pub reserved: [u8; 2],
+    /// [`Checkpoint::map_nodes`].
+    pub map_nodes: U32,
+    /// Zero.
+    pub rest: [u8; 20],
 }
 
 const _: () = assert!(size_of::<RawCheckpoint>() == 128);
@@ -68,6 +72,8 @@ pub struct Checkpoint {
     pub records: u64,
     /// Blocks used when it was made.
     pub used_blocks: u32,
+    /// Nodes of its map.
+    pub map_nodes: u32,
 }
 
 /// Where the log goes on behind a checkpoint, or where it was resumed by an incarnation.
@@ -344,12 +350,14 @@ fn raw_checkpoint(checkpoint: &Checkpoint) -> RawCheckpoint {
         used_blocks: U32::new(checkpoint.used_blocks),
         slot: checkpoint.slot,
         map_level: checkpoint.map_level,
-        reserved: [0; 26],
+        reserved: [0; 2],
+        map_nodes: U32::new(checkpoint.map_nodes),
+        rest: [0; 20],
     }
 }
 
 fn checked_checkpoint(raw: &RawCheckpoint, blocks: u32) -> Option<Checkpoint> {
-    if raw.reserved != [0; 26] {
+    if raw.reserved != [0; 2] || raw.rest != [0; 20] {
         return None;
     }
     Some(Checkpoint {
@@ -362,5 +370,6 @@ fn checked_checkpoint(raw: &RawCheckpoint, blocks: u32) -> Option<Checkpoint> {
         pages: raw.pages.get(),
         records: raw.records.get(),
         used_blocks: raw.used_blocks.get(),
+        map_nodes: raw.map_nodes.get(),
     })
 }

@@ -115,7 +115,7 @@ impl<'a> SpaceIndex<'a> {
     }
 
     /// Number and epoch of each checkpoint kept then, oldest first.
-    pub fn kept(&self) -> impl Iterator<Item = (u8, Epoch)> + 'a {
+    pub fn kept(&self) -> impl DoubleEndedIterator<Item = (u8, Epoch)> + 'a {
         let raw = self.raw;
         raw.kept[..usize::from(raw.kept_count)]
             .iter()

@@ -24,8 +24,6 @@ pub(crate) struct Sealed {
     pub(crate) floor: Epoch,
     /// Whether anything was written for it.
     pub(crate) written: bool,
-    pub(crate) interval_end: bool,
-    pub(crate) time_ns: u64,
 }
 
 /// Sealed epochs, oldest first.
@@ -82,6 +80,8 @@ pub(crate) enum RootWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RootFor {
     Incarnation,
+    Checkpoint,
+    Retire,
 }
 
 /// Why no new incarnation begins.
@@ -91,6 +91,17 @@ pub enum IncarnationError {
     Order,
     /// All 2^24 − 1 were used.
     Exhausted,
+}
+
+/// Why no checkpoint was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetireError {
+    /// The caller's fault: no incarnation is running.
+    Order,
+    /// Not now: an interval is being folded or a root written. Poll and try again.
+    Busy,
+    /// There is none before that epoch, beside the newest.
+    Nothing,
 }
 
 impl<'m, H: Host> Store<'m, H> {
@@ -110,6 +121,26 @@ impl<'m, H: Host> Store<'m, H> {
         let number = root.incarnation;
         self.write_root(root, RootFor::Incarnation);
         Ok(number)
+    }
+
+    /// Gives up the checkpoints before `epoch`, but never the newest; [`Event::Retired`] follows, and their space is
+    /// found by the sweep behind it.
+    pub fn retire_before(&mut self, epoch: Epoch) -> Result<(), RetireError> {
+        if !matches!(self.phase, Phase::Running) {
+            return Err(RetireError::Order);
+        }
+        if self.is_folding() || !matches!(self.root_write, RootWrite::Idle) {
+            return Err(RetireError::Busy);
+        }
+        let mut root = self.next_root();
+        while root.checkpoints().len() > 1 && root.checkpoints()[0].epoch < epoch {
+            root.remove(0);
+        }
+        if root.checkpoints().len() == self.root.checkpoints().len() {
+            return Err(RetireError::Nothing);
+        }
+        self.write_root(root, RootFor::Retire);
+        Ok(())
     }
 
     /// The root after this one, equal to it in all but its place in the order of roots.
@@ -132,6 +163,7 @@ impl<'m, H: Host> Store<'m, H> {
         match core::mem::replace(&mut self.root_write, RootWrite::Idle) {
             RootWrite::Idle => false,
             RootWrite::Data { position, root, why } => {
+                // What is pushed behind a descriptor that is being filled would wait for it.
                 let held = self.gather.is_filling();
                 if self.queue.flushed < position || self.buffers.free() < 1 || self.queue.room() < 2 || held {
                     self.root_write = RootWrite::Data { position, root, why };
@@ -145,6 +177,7 @@ impl<'m, H: Host> Store<'m, H> {
                 let [a, b] = geometry.root(root.sequence);
                 self.queue.push(a, page, Owner::Shared);
                 self.queue.push(b, page, Owner::Buffer);
+                self.status.blocks_written += 2;
                 let position = self.queue.head();
                 self.queue.want_flush(position);
                 self.root_write = RootWrite::Written { position, root, sum, why };
@@ -155,12 +188,17 @@ impl<'m, H: Host> Store<'m, H> {
                     self.root_write = RootWrite::Written { position, root, sum, why };
                     return false;
                 }
-                self.root = root;
+                let old = core::mem::replace(&mut self.root, root);
                 self.root_sum = sum;
                 match why {
                     RootFor::Incarnation => {
                         self.phase = Phase::Running;
                         self.events.push(Event::IncarnationDurable(self.root.incarnation));
+                    }
+                    RootFor::Checkpoint => self.checkpoint_durable(&old),
+                    RootFor::Retire => {
+                        self.fold.stage = crate::fold::Stage::Sweep(self.sweep_after(&old));
+                        self.events.push(Event::Retired);
                     }
                 }
                 true

@@ -18,8 +18,13 @@ use crate::memory::PageRef;
 use crate::queue::Owner;
 use crate::store::{Phase, Store};
 
+/// Polls in which nothing goes on until a half-filled descriptor is let go.
+const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
 const EMERGENCY_BLOCKS: u32 = 12;
+
+/// Blocks by which one put, and the seal behind it, can bring the free ones nearer to what is kept back.
+const PUT_BLOCKS_MAX: u32 = 16;
 
 /// Why nothing was put. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub(crate) struct Gather {
     pages: u32,
     records: u32,
     begun_ns: u64,
+    /// Polls since the last put in which nothing went on.
+    quiet: u8,
     /// Sealed, but the commit descriptor waits until all before it is durable.
     pub(crate) barrier: Option<Barrier>,
 }
@@ -114,6 +121,7 @@ impl<'m, H: Host> Store<'m, H> {
         self.replace(Held { key, value: Value::Page(place, sum) });
         self.log_item(&Item::Page { key, place, sum });
         self.queue.push(block, page, Owner::Caller);
+        self.status.blocks_written += 1;
         self.gather.pages += 1;
         self.status.pages_written += 1;
         Ok(())
@@ -191,7 +199,7 @@ impl<'m, H: Host> Store<'m, H> {
         }
         let frees_only = !page && cells == 0;
         let needed = self.reserve() + if frees_only { 0 } else { EMERGENCY_BLOCKS };
-        if self.space.free() < needed + 3 {
+        if self.space.free() < needed + PUT_BLOCKS_MAX {
             return Err(if self.is_folding() { PutError::Busy } else { PutError::Full });
         }
         Ok(())
@@ -199,13 +207,13 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// Blocks kept back: what folding everything gathered may take at most, and the table that goes with it.
     pub(crate) fn reserve(&self) -> u32 {
-        4
+        self.fold_blocks_max()
     }
 
     /// Pages that can be put for sure, if nothing else is.
     pub(crate) fn room_pages(&self) -> u32 {
         let entries = self.pool.entries_free.saturating_sub(8);
-        let blocks = self.space.free().saturating_sub(self.reserve() + EMERGENCY_BLOCKS + 3);
+        let blocks = self.space.free().saturating_sub(self.reserve() + EMERGENCY_BLOCKS + PUT_BLOCKS_MAX);
         entries.min(blocks / 2)
     }
 
@@ -231,6 +239,7 @@ impl<'m, H: Host> Store<'m, H> {
     /// Appends an item to the open descriptor, closing a full one first and opening one when none is.
     fn log_item(&mut self, item: &Item<'_>) {
         self.gather.items += 1;
+        self.gather.quiet = 0;
         if self.gather.descriptor.as_ref().is_some_and(|open| !open.writer.fits(item.stored_bytes())) {
             let head = self.descriptor_head(DescriptorFlags::default(), 0);
             self.close_descriptor(head);
@@ -251,7 +260,7 @@ impl<'m, H: Host> Store<'m, H> {
         };
         let writer = DescriptorWriter::start(self.host.bytes_mut(page));
         self.queue.hold(Some(self.queue.head()));
-        self.queue.push(self.log.block, page, Owner::Buffer);
+        self.push_block(self.log.block, page);
         self.gather.descriptor = Some(OpenDescriptor { page, writer });
     }
 
@@ -274,10 +283,9 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// The oldest epoch that stays bootable beside the one that gathers.
     fn floor(&self) -> Epoch {
-        let tight = self.space.free() < self.space.geometry().data_blocks() / 8;
         match self.config.recent_epochs {
             0 => self.gather.epoch,
-            _ if tight => self.gather.epoch,
+            _ if self.is_tight() => self.gather.epoch,
             kept => self.recent[usize::from(kept) - 1],
         }
     }
@@ -329,6 +337,22 @@ impl<'m, H: Host> Store<'m, H> {
         Ok(())
     }
 
+    /// Lets a descriptor that is being filled go when nothing else goes on: somebody waits for a page behind it, or a
+    /// fold for its place in the ring. A small epoch that is put and sealed without pauses never comes here.
+    pub(crate) fn step_quiet(&mut self) -> bool {
+        if !self.gather.is_filling() {
+            return false;
+        }
+        self.gather.quiet += 1;
+        if self.gather.quiet < QUIET_POLLS {
+            return false;
+        }
+        self.gather.quiet = 0;
+        let head = self.descriptor_head(DescriptorFlags::default(), 0);
+        self.close_descriptor(head);
+        true
+    }
+
     fn write_commit(&mut self, head: DescriptorHead) {
         if self.gather.descriptor.is_none() {
             self.open_descriptor();
@@ -338,16 +362,9 @@ impl<'m, H: Host> Store<'m, H> {
         self.queue.want_flush(end);
         self.recent.copy_within(..crate::store::RECENT_MAX - 1, 1);
         self.recent[0] = head.epoch;
-        self.sealed.push(Sealed {
-            epoch: head.epoch,
-            end,
-            floor: head.floor,
-            written: true,
-            interval_end: head.flags.interval_end,
-            time_ns: head.time_ns,
-        });
+        self.sealed.push(Sealed { epoch: head.epoch, end, floor: head.floor, written: true });
         if head.flags.interval_end {
-            self.end_interval(head.epoch, head.time_ns);
+            self.end_interval(head.epoch, head.time_ns, self.log);
         }
     }
 

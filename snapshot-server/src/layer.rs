@@ -182,6 +182,16 @@ impl<'m> Pool<'m> {
         self.entries_free += 1;
     }
 
+    /// Entries in all.
+    pub(crate) fn entries_total(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// Cells in all.
+    pub(crate) fn cells_total(&self) -> u32 {
+        self.cells.len() as u32
+    }
+
     /// Cells that a record of `length` bytes takes.
     pub(crate) fn cells_for(length: usize) -> u32 {
         length.div_ceil(CELL_BYTES) as u32

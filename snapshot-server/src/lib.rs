@@ -26,21 +26,27 @@ mod commit;
 pub mod conductor;
 mod disk;
 mod fold;
+mod formatting;
 mod gather;
 mod layer;
 mod map;
 mod memory;
+mod merge;
 mod queue;
 mod read;
+mod recover_log;
+mod recover_root;
 mod recovery;
 mod space;
 mod store;
 
-pub use commit::IncarnationError;
+pub use commit::{IncarnationError, RetireError};
 pub use disk::{COMMAND_PAGES_MAX, Command, Completion, Disk, DiskError, Full, Host, Op};
 pub use gather::{PutError, SealError};
 pub use layer::{Cell, Entry};
-pub use memory::{CACHE_FRAMES_MIN, Frame, Memory, PENDING_MIN, PageMemory, PageRef, TableBlock, WRITE_BUFFERS_MIN};
+pub use memory::{
+    CACHE_FRAMES_MIN, Frame, Memory, PENDING_MIN, PageMemory, PageRef, TableBlock, WRITE_BUFFERS_MAX, WRITE_BUFFERS_MIN,
+};
 pub use queue::Pending;
 pub use read::{Answer, PageSource, ReadError, ReadOp, RecordStep};
 pub use recovery::{Case, Damage, Dropped, LogEnd, OpenReport, Refusal};

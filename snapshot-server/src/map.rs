@@ -1,21 +1,107 @@
-//! Looking things up in the map on disk.
+//! Looking things up in the map on disk: the tree under the newest checkpoint, through the cache.
 
-use format::{Key, RECORD_BYTES_MAX};
+use format::{Item, Key, Node, Pointer, RECORD_BYTES_MAX};
 
+use crate::cache::Fetch;
 use crate::disk::Host;
+use crate::memory::PageRef;
 use crate::read::{Known, Lookup};
 use crate::store::Store;
 
+/// What a leaf says of a record.
+type RecordFound = Option<(Key, usize)>;
+
 impl<'m, H: Host> Store<'m, H> {
-    pub(crate) fn map_find(&mut self, _key: Key) -> Lookup<Known> {
-        Lookup::Found(Known::Absent)
+    /// The node that `pointer` leads to, verified.
+    pub(crate) fn node(&mut self, pointer: &Pointer, level: u8) -> Lookup<PageRef> {
+        match self.cache.fetch(&mut self.queue, &mut self.host, pointer) {
+            Fetch::Pending => Lookup::Pending,
+            Fetch::Unreadable => Lookup::Failed(pointer.block),
+            Fetch::Ready(page, _, true) => Lookup::Found(page),
+            Fetch::Ready(page, frame, false) => {
+                let geometry = *self.space.geometry();
+                let valid = Node::parse(self.world, &geometry, pointer, level, self.host.bytes(page)).is_ok();
+                self.cache.verified(frame, valid);
+                if valid { Lookup::Found(page) } else { Lookup::Failed(pointer.block) }
+            }
+        }
     }
 
+    /// Root of the map and its level; `None` when nothing was ever folded or the world was empty then.
+    fn map_root(&self) -> Option<(Pointer, u8)> {
+        let newest = self.root.newest()?;
+        newest.map.block.is_some().then_some((newest.map, newest.map_level))
+    }
+
+    pub(crate) fn map_find(&mut self, key: Key) -> Lookup<Known> {
+        let Some((mut pointer, mut level)) = self.map_root() else {
+            return Lookup::Found(Known::Absent);
+        };
+        loop {
+            let page = match self.node(&pointer, level) {
+                Lookup::Found(page) => page,
+                Lookup::Pending => return Lookup::Pending,
+                Lookup::Failed(block) => return Lookup::Failed(block),
+            };
+            let Some(node) = Node::view(self.host.bytes(page)) else {
+                return Lookup::Failed(pointer.block);
+            };
+            if level == 0 {
+                return Lookup::Found(match node.find_item(key) {
+                    Some(Item::Page { place, sum, .. }) => Known::Page(place, sum),
+                    Some(Item::Zero { .. }) => Known::Zero,
+                    _ => Known::Absent,
+                });
+            }
+            match node.find_child(key).and_then(|position| node.child(position)) {
+                Some((_, child)) => (pointer, level) = (child, level - 1),
+                None => return Lookup::Found(Known::Absent),
+            }
+        }
+    }
+
+    /// The first record at or after `from`: its key and length, its bytes at the front of `out`.
     pub(crate) fn map_record_at_or_after(
         &mut self,
-        _from: Key,
-        _out: &mut [u8; RECORD_BYTES_MAX],
-    ) -> Lookup<Option<(Key, usize)>> {
-        Lookup::Found(None)
+        from: Key,
+        out: &mut [u8; RECORD_BYTES_MAX],
+    ) -> Lookup<RecordFound> {
+        let mut from = from;
+        let Some(root) = self.map_root() else {
+            return Lookup::Found(None);
+        };
+        // Each turn looks into one leaf; when what is wanted lies behind it, the next turn starts at its bound.
+        loop {
+            let (mut pointer, mut level) = root;
+            let mut bound = None;
+            loop {
+                let page = match self.node(&pointer, level) {
+                    Lookup::Found(page) => page,
+                    Lookup::Pending => return Lookup::Pending,
+                    Lookup::Failed(block) => return Lookup::Failed(block),
+                };
+                let Some(node) = Node::view(self.host.bytes(page)) else {
+                    return Lookup::Failed(pointer.block);
+                };
+                if level > 0 {
+                    let position = node.find_child(from).unwrap_or(0);
+                    bound = node.child(position + 1).map(|(key, _)| key).or(bound);
+                    let Some((_, child)) = node.child(position) else {
+                        return Lookup::Failed(pointer.block);
+                    };
+                    (pointer, level) = (child, level - 1);
+                    continue;
+                }
+                if let Some(Item::Record { key, bytes }) = node.items().find(|item| item.key() >= from) {
+                    out[..bytes.len()].copy_from_slice(bytes);
+                    return Lookup::Found(Some((key, bytes.len())));
+                }
+                break;
+            }
+            match bound {
+                Some(bound) if bound > from => from = bound,
+                _ => return Lookup::Found(None),
+            }
+        }
     }
 }

@@ -125,11 +125,6 @@ impl<'m> Queue<'m> {
         self.head
     }
 
-    /// Whether nothing is waiting to be written or handed back.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.released == self.head
-    }
-
     /// Appends a block to be written.
     pub(crate) fn push(&mut self, block: Block, page: PageRef, owner: Owner) {
         assert!(self.room() > 0, "Q1: the caller looks for room first");

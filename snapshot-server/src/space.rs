@@ -73,6 +73,25 @@ impl Sweep {
         Self { rename, log_kept: [false; 15], gathering: 0, position: 0 }
     }
 
+    /// Renames the numbers of checkpoints that are kept no more, given all in order from the oldest, each to that of
+    /// the next newer one; `newest` is newer than all of them.
+    pub(crate) fn rename_retired(
+        &mut self,
+        slots: impl DoubleEndedIterator<Item = (u8, Epoch)>,
+        is_kept: impl Fn(u8, Epoch) -> bool,
+        newest: u8,
+    ) {
+        let mut newer = newest;
+        for (slot, epoch) in slots.rev() {
+            if is_kept(slot, epoch) { newer = slot } else { self.rename[usize::from(slot)] = newer }
+        }
+    }
+
+    /// A sweep for a table that was loaded: numbers that are not named again mean nothing.
+    pub(crate) fn forgetting() -> Self {
+        Self { rename: [0; 15], ..Self::new() }
+    }
+
     fn apply(&self, byte: u8) -> u8 {
         let (born, died) = (byte >> 4, byte & 15);
         match (born, died) {
@@ -263,9 +282,25 @@ impl<'m> Space<'m> {
         Some(block)
     }
 
-    /// Marks a block as born in `interval`, whatever it was: the log says so.
+    /// Marks a block as born in `interval`, for the log says so.
+    ///
+    /// A block that the table gives to a checkpoint stays what it is: the log's page there had died, and the block had
+    /// been released, before the fold took it; the log is replayed from the checkpoint's epoch, which is older than
+    /// the fold's end.
     pub(crate) fn replay_birth(&mut self, block: Block, interval: u8) {
-        self.write(block, interval << 4);
+        if !self.belongs_to_checkpoint(block, interval) {
+            self.write(block, interval << 4);
+        }
+    }
+
+    /// As [`Self::die`], while the log is replayed.
+    pub(crate) fn replay_death(&mut self, block: Block, interval: u8) -> bool {
+        !self.belongs_to_checkpoint(block, interval) && self.die(block, interval)
+    }
+
+    fn belongs_to_checkpoint(&self, block: Block, interval: u8) -> bool {
+        let born = self.bytes[block.index()] >> 4;
+        (1..=14).contains(&born) && born != interval
     }
 
     /// Marks a block as a log descriptor of `interval`: the log is being read from it.
@@ -275,8 +310,9 @@ impl<'m> Space<'m> {
 
     /// The contents of `block` are replaced in `interval`. Returns true when nothing but recent epochs need it.
     pub(crate) fn die(&mut self, block: Block, interval: u8) -> bool {
-        let born = self.bytes[block.index()] >> 4;
-        assert!((1..=14).contains(&born), "only a living block can die: {block}");
+        let byte = self.bytes[block.index()];
+        let born = byte >> 4;
+        assert!((1..=14).contains(&born) && byte & 15 == 0, "only a living block can die: {block} is {byte:#04x}");
         self.write(block, born << 4 | interval);
         born == interval
     }
@@ -341,11 +377,6 @@ impl<'m> Space<'m> {
         }
         sweep.position = stop;
         stop == end
-    }
-
-    /// The byte of `block`, for checks.
-    pub(crate) fn byte(&self, block: Block) -> u8 {
-        self.bytes[block.index()]
     }
 }
 

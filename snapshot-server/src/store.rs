@@ -6,12 +6,14 @@ use format::{Block, Checksum, Geometry, LogStart, Root, World};
 use crate::cache::Cache;
 use crate::commit::{RootWrite, SealedQueue};
 use crate::disk::{DiskError, Host, Op};
+use crate::fold::Fold;
+use crate::formatting::Formatting;
 use crate::gather::Gather;
 use crate::layer::{Layer, Pool};
 use crate::memory::{CACHE_FRAMES_MIN, Memory, PENDING_MIN, PageRef, WRITE_BUFFERS_MAX, WRITE_BUFFERS_MIN};
 use crate::queue::{Owner, Queue, ReadDone};
 use crate::read::{ReadError, ReadOp};
-use crate::recovery::{Formatting, OpenReport, Recovery, Refusal};
+use crate::recovery::{OpenReport, Recovery, Refusal};
 use crate::space::Space;
 
 /// Recent epochs of the log that can be kept bootable.
@@ -131,6 +133,7 @@ pub struct Status {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one, and no heap to put the large variant on")]
 pub(crate) enum Phase {
     Formatting(Formatting),
     Opening(Recovery),
@@ -163,6 +166,9 @@ pub struct Store<'m, H> {
     pub(crate) log: LogStart,
     pub(crate) descriptors: u32,
     pub(crate) gather: Gather,
+    pub(crate) fold: Fold,
+    /// The next epoch to be sealed should end its interval.
+    pub(crate) fold_wanted: bool,
     pub(crate) sealed: SealedQueue,
     pub(crate) recent: [Epoch; RECENT_MAX],
     /// The newest durable epoch.
@@ -286,6 +292,8 @@ impl<'m, H: Host> Store<'m, H> {
             log: LogStart::default(),
             descriptors: 0,
             gather: Gather::default(),
+            fold: Fold::new(),
+            fold_wanted: false,
             sealed: SealedQueue::default(),
             recent: [Epoch::NONE; RECENT_MAX],
             head: Epoch::NONE,
@@ -365,7 +373,8 @@ impl<'m, H: Host> Store<'m, H> {
         progress |= self.step_barrier();
         progress |= self.step_commit();
         progress |= self.step_root();
-        progress
+        progress |= self.step_fold();
+        progress || self.step_quiet()
     }
 
     /// Stops for good.

@@ -76,6 +76,9 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
     let mut history = History::default();
     for number in 0..lives {
         let formatting = number == 0;
+        if std::env::var("STORE_TRACE").is_ok() {
+            println!("seed {seed} life {number}");
+        }
         let mut life = if formatting {
             Life::format(&mut arena, disk, plan.config, plan.options)
         } else {

@@ -1,0 +1,326 @@
+//! The merge: the old map and a frozen layer, both in order of key, become the new map.
+//!
+//! A cursor goes through the old map from its root. A subtree in which the layer changes nothing is linked as it is;
+//! into others it descends, and every node that it enters dies. What comes out is packed into nodes level by level.
+//! One step handles one item or one child.
+
+use abi::Epoch;
+use format::{Checkpoint, Item, Key, NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeWriter, Pointer, RECORD_BYTES_MAX};
+
+use crate::disk::Host;
+use crate::layer::Held;
+use crate::memory::PageRef;
+use crate::read::Lookup;
+use crate::store::Store;
+
+const LEVELS: usize = NODE_LEVEL_MAX as usize + 1;
+/// Steps of the merge in one poll.
+const STEPS: u32 = 64;
+
+/// A node of the old map on the way to where the merge stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    pointer: Pointer,
+    level: u8,
+    /// Next child, or byte offset of the next item.
+    position: u32,
+    /// First key behind it; `None`: nothing is.
+    bound: Option<Key>,
+    /// Of the next item, when its front is done: where the rest starts.
+    rest: Option<u64>,
+}
+
+/// State of a merge.
+#[derive(Debug, Default)]
+pub(crate) struct Merge {
+    epoch: Epoch,
+    interval: u8,
+    path: [Cursor; LEVELS],
+    depth: usize,
+    writers: [Option<(NodeWriter, PageRef)>; LEVELS],
+    /// The layer is done below this key.
+    from: Key,
+    done: Option<(Pointer, u8)>,
+    /// Pages with contents in the new map.
+    pub(crate) pages: u64,
+    /// Records in it.
+    pub(crate) records: u64,
+    /// Its nodes.
+    pub(crate) nodes: u32,
+}
+
+impl Merge {
+    /// Starts at the map of `old`, for a checkpoint of `epoch` that ends `interval`.
+    pub(crate) fn new(old: &Checkpoint, epoch: Epoch, interval: u8) -> Self {
+        let mut merge =
+            Self { epoch, interval, pages: old.pages, records: old.records, nodes: old.map_nodes, ..Self::default() };
+        if old.map.block.is_some() {
+            merge.path[0] = Cursor { pointer: old.map, level: old.map_level, ..Cursor::default() };
+            merge.depth = 1;
+        }
+        merge
+    }
+
+    /// Root of the new map and its level.
+    pub(crate) fn result(&self) -> (Pointer, u8) {
+        self.done.unwrap_or_default()
+    }
+
+    fn levels(&self) -> usize {
+        self.writers.iter().rposition(|writer| writer.is_some()).map_or(1, |level| level + 1)
+    }
+}
+
+impl<'m, H: Host> Store<'m, H> {
+    /// Merges on: `Ok(None)` when it waits for the disk, `Ok(Some(true))` when it is done, `Err` with the block of the
+    /// old map that cannot be used.
+    pub(crate) fn merge_some(&mut self) -> Result<Option<bool>, format::Block> {
+        for step in 0..STEPS {
+            // One step may fill a node of each level and begin another of each.
+            let levels = self.fold.merge.levels();
+            if self.buffers.free() < levels + 3 || self.queue.room() < levels + 6 {
+                return Ok((step > 0).then_some(false));
+            }
+            if self.fold.merge.done.is_some() {
+                return Ok(Some(true));
+            }
+            match self.merge_step() {
+                Lookup::Found(()) => {}
+                Lookup::Pending => return Ok((step > 0).then_some(false)),
+                Lookup::Failed(block) => return Err(block),
+            }
+        }
+        Ok(Some(false))
+    }
+
+    fn merge_step(&mut self) -> Lookup<()> {
+        let new = self.pool.at_or_after(&self.frozen, self.fold.merge.from);
+        let Some(top) = self.fold.merge.depth.checked_sub(1) else {
+            match new {
+                Some(held) => self.merge_new(&held),
+                None => self.merge_finish(),
+            }
+            return Lookup::Found(());
+        };
+        let cursor = self.fold.merge.path[top];
+        let page = match self.node(&cursor.pointer, cursor.level) {
+            Lookup::Found(page) => page,
+            Lookup::Pending => return Lookup::Pending,
+            Lookup::Failed(block) => return Lookup::Failed(block),
+        };
+        let Some(node) = Node::view(self.host.bytes(page)) else {
+            return Lookup::Failed(cursor.pointer.block);
+        };
+        if cursor.level > 0 {
+            let child = node.child(cursor.position);
+            let bound = node.child(cursor.position + 1).map(|(key, _)| key).or(cursor.bound);
+            match child {
+                Some((key, pointer)) => self.merge_child(top, new, (key, pointer, bound)),
+                None => self.merge_leave(cursor.pointer),
+            }
+            return Lookup::Found(());
+        }
+        // The node's page may be needed for another while this item is written: work on a copy.
+        let mut copy = [0; RECORD_BYTES_MAX];
+        let item = match node.items_from(cursor.position as usize).next() {
+            None => {
+                self.merge_leave(cursor.pointer);
+                return Lookup::Found(());
+            }
+            Some(Item::Record { key, bytes }) => {
+                copy[..bytes.len()].copy_from_slice(bytes);
+                Item::Record { key, bytes: &copy[..bytes.len()] }
+            }
+            Some(Item::Page { key, place, sum }) => Item::Page { key, place, sum },
+            Some(Item::Zero { key, count }) => Item::Zero { key, count },
+            Some(Item::Absent { key, count }) => Item::Absent { key, count },
+        };
+        self.merge_item(top, new, item);
+        Lookup::Found(())
+    }
+
+    /// A node of the old map was gone through: it dies.
+    fn merge_leave(&mut self, pointer: Pointer) {
+        let interval = self.fold.merge.interval;
+        self.space.die(pointer.block, interval);
+        self.fold.merge.nodes = self.fold.merge.nodes.saturating_sub(1);
+        self.fold.merge.depth -= 1;
+    }
+
+    fn merge_child(&mut self, top: usize, new: Option<Held>, child: (Key, Pointer, Option<Key>)) {
+        let (key, pointer, bound) = child;
+        if let Some(held) = new
+            && held.end() <= key
+        {
+            return self.merge_new(&held);
+        }
+        let level = self.fold.merge.path[top].level;
+        let untouched = match (new, bound) {
+            (None, _) => true,
+            (Some(held), Some(bound)) => held.key >= bound,
+            (Some(_), None) => false,
+        };
+        // A leaf that is mostly empty takes in its neighbour rather than stay so.
+        let starved = level == 1
+            && self.fold.merge.writers[0].as_ref().is_some_and(|(writer, _)| writer.used() < NODE_BODY_BYTES / 4);
+        self.fold.merge.path[top].position += 1;
+        if untouched && !starved {
+            for below in 0..usize::from(level) {
+                self.merge_flush(below);
+            }
+            self.merge_link(usize::from(level), key, &pointer);
+        } else {
+            let merge = &mut self.fold.merge;
+            merge.path[top + 1] = Cursor { pointer, level: level - 1, bound, ..Cursor::default() };
+            merge.depth += 1;
+        }
+    }
+
+    /// The next old item against the next new one.
+    fn merge_item(&mut self, top: usize, new: Option<Held>, item: Item<'_>) {
+        let stored = item.stored_bytes() as u32;
+        let rest = self.fold.merge.path[top].rest;
+        let key = Key { object: item.key().object, index: rest.unwrap_or(item.key().index) };
+        let end = Key { object: key.object, index: item.key().index + item.count() };
+        let part = |from: u64, to: u64| match item {
+            Item::Zero { key, .. } => Item::Zero { key: Key { index: from, ..key }, count: to - from },
+            whole => whole,
+        };
+        let cursor = &mut self.fold.merge.path[top];
+        match new {
+            Some(held) if held.end() <= key => self.merge_new(&held),
+            Some(held) if held.key < end => {
+                if key < held.key {
+                    cursor.rest = Some(held.key.index);
+                    return self.merge_emit(&part(key.index, held.key.index));
+                }
+                // Overlapped from its front: that part is no more.
+                if held.end() < end {
+                    cursor.rest = Some(held.end().index);
+                } else {
+                    cursor.position += stored;
+                    cursor.rest = None;
+                }
+                self.merge_died(&item);
+            }
+            _ => {
+                cursor.position += stored;
+                cursor.rest = None;
+                self.merge_emit(&part(key.index, end.index));
+            }
+        }
+    }
+
+    fn merge_died(&mut self, item: &Item<'_>) {
+        let interval = self.fold.merge.interval;
+        match item {
+            Item::Page { place, .. } => {
+                self.space.die(place.block, interval);
+                self.fold.merge.pages = self.fold.merge.pages.saturating_sub(1);
+            }
+            Item::Record { .. } => self.fold.merge.records = self.fold.merge.records.saturating_sub(1),
+            Item::Zero { .. } | Item::Absent { .. } => {}
+        }
+    }
+
+    fn merge_new(&mut self, held: &Held) {
+        self.fold.merge.from = held.end();
+        let mut bytes = [0; RECORD_BYTES_MAX];
+        let item = self.pool.item(held, &mut bytes);
+        match item {
+            Item::Absent { .. } => return,
+            Item::Page { .. } => self.fold.merge.pages += 1,
+            Item::Record { .. } => self.fold.merge.records += 1,
+            Item::Zero { .. } => {}
+        }
+        self.merge_emit(&item);
+    }
+
+    fn merge_writer(&mut self, level: usize) -> (NodeWriter, PageRef) {
+        match self.fold.merge.writers[level].take() {
+            Some(writer) => writer,
+            None => {
+                let Some(page) = self.buffers.take() else {
+                    unreachable!("buffers were looked for");
+                };
+                (NodeWriter::start(self.host.bytes_mut(page), level as u8), page)
+            }
+        }
+    }
+
+    fn merge_emit(&mut self, item: &Item<'_>) {
+        let (mut writer, page) = self.merge_writer(0);
+        if writer.push_item(self.host.bytes_mut(page), item) {
+            self.fold.merge.writers[0] = Some((writer, page));
+            return;
+        }
+        self.fold.merge.writers[0] = Some((writer, page));
+        self.merge_flush(0);
+        let (mut writer, page) = self.merge_writer(0);
+        let fitted = writer.push_item(self.host.bytes_mut(page), item);
+        assert!(fitted, "an item fits into an empty leaf");
+        self.fold.merge.writers[0] = Some((writer, page));
+    }
+
+    /// Appends a child to the node being filled at `level`; a full one is written and linked one level up, and so on.
+    fn merge_link(&mut self, level: usize, key: Key, pointer: &Pointer) {
+        let (mut level, mut key, mut pointer) = (level, key, *pointer);
+        loop {
+            assert!(level < LEVELS, "a map is never so deep");
+            let (mut writer, page) = self.merge_writer(level);
+            if writer.push_child(self.host.bytes_mut(page), key, &pointer) {
+                self.fold.merge.writers[level] = Some((writer, page));
+                return;
+            }
+            let full = self.merge_seal(&writer, page);
+            let first = writer.first();
+            let (mut writer, page) = self.merge_writer(level);
+            let fitted = writer.push_child(self.host.bytes_mut(page), key, &pointer);
+            assert!(fitted, "a child fits into an empty node");
+            self.fold.merge.writers[level] = Some((writer, page));
+            (level, key, pointer) = (level + 1, first, full);
+        }
+    }
+
+    /// Writes the node being filled at `level`, if any, and links it one level up.
+    fn merge_flush(&mut self, level: usize) {
+        let Some((writer, page)) = self.fold.merge.writers[level].take() else {
+            return;
+        };
+        let pointer = self.merge_seal(&writer, page);
+        self.merge_link(level + 1, writer.first(), &pointer);
+    }
+
+    fn merge_seal(&mut self, writer: &NodeWriter, page: PageRef) -> Pointer {
+        let (epoch, interval) = (self.fold.merge.epoch, self.fold.merge.interval);
+        let at = self.place(interval);
+        let pointer = writer.seal(self.host.bytes_mut(page), self.world, at, epoch);
+        self.push_block(at, page);
+        self.fold.merge.nodes += 1;
+        pointer
+    }
+
+    /// Everything is emitted: closes the nodes from the leaves up; the last one is the root.
+    fn merge_finish(&mut self) {
+        for level in 0..LEVELS {
+            let higher = self.fold.merge.writers[level + 1..].iter().any(Option::is_some);
+            if higher {
+                self.merge_flush(level);
+                continue;
+            }
+            let Some((writer, page)) = self.fold.merge.writers[level].take() else {
+                continue;
+            };
+            let only = writer.only_child(self.host.bytes(page));
+            self.fold.merge.done = Some(match only {
+                Some(child) => {
+                    self.buffers.give(page);
+                    (child, level as u8 - 1)
+                }
+                None => (self.merge_seal(&writer, page), level as u8),
+            });
+            return;
+        }
+        self.fold.merge.done = Some((Pointer::NONE, 0));
+    }
+}

@@ -1,0 +1,287 @@
+//! Opening, second half: the log behind the checkpoint is walked to its end and replayed.
+
+use abi::Epoch;
+use format::{
+    Block, DESCRIPTOR_ITEM_BYTES, Descriptor, DescriptorError, DescriptorHead, Item, ItemIter, LogStart, page_checksum,
+};
+
+use crate::cache::Cache;
+use crate::disk::Host;
+use crate::layer::{Held, Value};
+use crate::recovery::{AHEAD, Case, Damage, Dropped, LogEnd, Recovery, Refusal, Stage, Step, Walk};
+use crate::store::Store;
+
+impl<'m, H: Host> Store<'m, H> {
+    /// Whether a sound descriptor is the next of the log.
+    fn continues(recovery: &Recovery, head: &DescriptorHead) -> Result<(), LogEnd> {
+        let walk = &recovery.walk;
+        let Some((newest, _)) = &recovery.newest else {
+            return Err(LogEnd::Stale);
+        };
+        if head.sequence != walk.at.sequence || head.previous != walk.at.previous {
+            return Err(LogEnd::Stale);
+        }
+        // A root vouches for the checksum of what came before its part of the log.
+        let vouched = [newest.log, newest.resume];
+        if vouched.iter().any(|start| start.sequence == head.sequence && start.previous != head.previous) {
+            return Err(LogEnd::Stale);
+        }
+        // Behind the point where the newest incarnation took over, only what it wrote itself is real.
+        if head.sequence >= newest.resume.sequence && head.epoch.incarnation() < newest.incarnation {
+            return Err(LogEnd::Abandoned);
+        }
+        let ordered = if walk.unfinished > 0 { head.epoch == walk.unfinished_epoch } else { head.epoch > walk.head };
+        if ordered { Ok(()) } else { Err(LogEnd::Stale) }
+    }
+
+    pub(crate) fn recover_walk(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
+        let at = recovery.walk.at;
+        let Some(page) = self.fetch_raw(at.block)? else {
+            return Ok(Step::Wait);
+        };
+        recovery.report.blocks_read += 1;
+        let geometry = *self.space.geometry();
+        let parsed = Descriptor::parse(self.world, &geometry, at.block, self.host.bytes(page));
+        let result = parsed
+            .map_err(LogEnd::Block)
+            .and_then(|found| Self::continues(recovery, &found.head).map(|()| (found.head, found.sum)));
+        let (head, sum) = match result {
+            Ok(found) => found,
+            Err(end) => return self.recover_end(recovery, end),
+        };
+        if let Some((newest, _)) = &recovery.newest
+            && head.epoch.incarnation() > newest.incarnation
+        {
+            return self.damaged(recovery, Damage::LaterIncarnation(at.block));
+        }
+        let walk = &mut recovery.walk;
+        walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
+        walk.durable = walk.durable.max(head.durable);
+        walk.unfinished += 1;
+        walk.unfinished_epoch = head.epoch;
+        recovery.report.descriptors += 1;
+        if head.flags.commit {
+            walk.unfinished = 0;
+            walk.head = head.epoch;
+            walk.end = walk.at;
+            walk.floor = walk.floor.max(head.floor);
+            if recovery.target == Some(head.epoch) {
+                recovery.asked = Some(*walk);
+            }
+        }
+        Ok(Step::On)
+    }
+
+    /// The log ends here. Was it longer?
+    pub(crate) fn recover_end(&mut self, recovery: &mut Recovery, end: LogEnd) -> Result<Step, Refusal> {
+        let at = recovery.walk.at;
+        let known = recovery.newest.as_ref().map_or(0, |(newest, _)| newest.resume.sequence);
+        if at.sequence < known {
+            // An earlier opening, or a fold, has read what should lie here, and a root says so.
+            return self.damaged(recovery, Damage::Log(at.block));
+        }
+        recovery.report.meet(match end {
+            LogEnd::Block(DescriptorError::Foreign) => Case::LogEndBlank,
+            LogEnd::Block(_) => Case::LogEndTorn,
+            LogEnd::Stale => Case::LogEndStale,
+            LogEnd::Abandoned => Case::LogEndAbandoned,
+        });
+        if recovery.walk.unfinished > 0 {
+            recovery.report.meet(Case::EpochUnfinished);
+        }
+        recovery.stage = Stage::Beyond(Block(at.block.0 + 1));
+        Ok(Step::On)
+    }
+
+    /// The walk is over: replays up to its end, or up to the epoch that was asked for when that is still whole.
+    fn start_replay(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
+        if let Some(target) = recovery.target {
+            let (floor, durable) = (recovery.walk.floor, recovery.walk.durable);
+            match recovery.asked {
+                Some(asked) if target >= floor => recovery.walk = Walk { durable, ..asked },
+                _ => return Err(Refusal::NotKept(target)),
+            }
+            recovery.report.meet(Case::AskedFor);
+        }
+        recovery.stage = Stage::Replay;
+        recovery.walk.at = self.root.log;
+        Ok(Step::On)
+    }
+
+    /// The log is damaged where it should go on; an older epoch that was asked for may be whole all the same.
+    fn damaged(&mut self, recovery: &mut Recovery, damage: Damage) -> Result<Step, Refusal> {
+        if recovery.asked.is_some() {
+            return self.start_replay(recovery);
+        }
+        if self.root.sequence < recovery.newest.as_ref().map_or(0, |(newest, _)| newest.sequence) {
+            // An older root does not lead to the newest epoch: what it leads to must not pass for that.
+            let damage = recovery.root_damage.unwrap_or(damage);
+            return Err(Refusal::Damaged { damage, offer: recovery.older_checkpoint() });
+        }
+        let offer = recovery.walk.head;
+        Err(Refusal::Damaged { damage, offer: (offer > Epoch::NONE).then_some(offer) })
+    }
+
+    /// Looks at the rest of the segment for a descriptor that proves the log to have gone on: then the block where it
+    /// breaks off has rotted, and must not be taken for the end.
+    pub(crate) fn recover_beyond(&mut self, recovery: &mut Recovery, block: Block) -> Result<Step, Refusal> {
+        let geometry = *self.space.geometry();
+        let walk = &recovery.walk;
+        let segment = |block: Block| block.0 / geometry.segment_blocks();
+        if segment(block) != segment(walk.at.block) || !geometry.is_data(block) {
+            return self.start_replay(recovery);
+        }
+        for ahead in 1..AHEAD {
+            let ahead = Block(block.0 + ahead);
+            if segment(ahead) == segment(walk.at.block) && geometry.is_data(ahead) {
+                let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead, self.nonce));
+            }
+        }
+        let (at, head) = (walk.at, walk.head);
+        let page = match self.fetch_raw(block) {
+            Ok(None) => return Ok(Step::Wait),
+            Ok(page) => page,
+            Err(_) => None,
+        };
+        recovery.report.blocks_read += 1;
+        if let Some(page) = page
+            && let Ok(found) = Descriptor::parse(self.world, &geometry, block, self.host.bytes(page))
+            && found.head.sequence > at.sequence
+            && found.head.epoch.incarnation() == recovery.newest.as_ref().map_or(0, |(newest, _)| newest.incarnation)
+            && found.head.durable > head
+        {
+            return self.damaged(recovery, Damage::Log(at.block));
+        }
+        recovery.stage = Stage::Beyond(Block(block.0 + 1));
+        Ok(Step::On)
+    }
+
+    /// Applies the descriptor at the walk's place, or has its epoch verified first.
+    pub(crate) fn recover_replay(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
+        let at = recovery.walk.at;
+        if at.sequence == recovery.walk.end.sequence {
+            recovery.stage = Stage::Done;
+            return Ok(Step::On);
+        }
+        let Some(page) = self.fetch_raw(at.block)? else {
+            return Ok(Step::Wait);
+        };
+        let geometry = *self.space.geometry();
+        let Ok(found) = Descriptor::parse(self.world, &geometry, at.block, self.host.bytes(page)) else {
+            return Err(Refusal::Unreadable(at.block));
+        };
+        let (head, sum) = (found.head, found.sum);
+        let walk = &mut recovery.walk;
+        if head.epoch > walk.durable && head.epoch > walk.cleared {
+            recovery.stage = Stage::Verify { start: at, item: 0 };
+            return Ok(Step::On);
+        }
+        // The pool and the table change while the items are read, so the items are read from a copy.
+        let mut copy = [0; DESCRIPTOR_ITEM_BYTES];
+        let length = found.item_bytes().len();
+        copy[..length].copy_from_slice(found.item_bytes());
+        let floor = walk.floor;
+        self.space.replay_log(at.block, self.interval);
+        self.descriptors += 1;
+        for item in ItemIter::new(&copy[..length]) {
+            let value = match item {
+                Item::Page { place, sum, .. } => Value::Page(place, sum),
+                Item::Zero { count, .. } => Value::Zero(count),
+                Item::Absent { count, .. } => Value::Absent(count),
+                Item::Record { bytes, .. } => self.pool.store_record(bytes).map_err(|_| Refusal::Memory)?,
+            };
+            self.replay_item(Held { key: item.key(), value }, head.epoch, floor)?;
+        }
+        if head.flags.commit {
+            self.head = head.epoch;
+            recovery.report.time_ns = head.time_ns;
+            if head.flags.interval_end {
+                recovery.report.meet(Case::FoldInterrupted);
+                let log = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
+                self.end_interval(head.epoch, head.time_ns, log);
+            }
+        }
+        recovery.walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
+        Ok(Step::On)
+    }
+
+    fn replay_item(&mut self, held: Held, epoch: Epoch, floor: Epoch) -> Result<(), Refusal> {
+        while let Some(cut) =
+            self.pool.cut_one(&mut self.active, held.key, held.count()).map_err(|_| Refusal::Memory)?
+        {
+            if let Value::Page(place, _) = cut.value
+                && self.space.replay_death(place.block, self.interval)
+            {
+                self.space.defer_or_release(place.block, epoch, floor);
+            }
+        }
+        if let Value::Page(place, _) = held.value {
+            self.space.replay_birth(place.block, self.interval);
+        }
+        self.pool.put(&mut self.active, &held).map_err(|_| Refusal::Memory)
+    }
+
+    /// Verifies the pages of the epoch that starts at `start`, from item `item` of the descriptor at the walk's place.
+    pub(crate) fn recover_verify(
+        &mut self,
+        recovery: &mut Recovery,
+        start: LogStart,
+        item: u32,
+    ) -> Result<Step, Refusal> {
+        let at = recovery.walk.at;
+        let Some(page) = self.fetch_raw(at.block)? else {
+            return Ok(Step::Wait);
+        };
+        let geometry = *self.space.geometry();
+        let Ok(found) = Descriptor::parse(self.world, &geometry, at.block, self.host.bytes(page)) else {
+            return Err(Refusal::Unreadable(at.block));
+        };
+        let (head, sum) = (found.head, found.sum);
+        let mut places = [None; AHEAD as usize];
+        let pages = found.items().enumerate().filter_map(|(number, item)| match item {
+            Item::Page { key, place, sum } => Some((number as u32, key, place, sum)),
+            _ => None,
+        });
+        for (slot, found) in places.iter_mut().zip(pages.skip_while(|(number, ..)| *number < item)) {
+            *slot = Some(found);
+        }
+        if let Some((number, key, place, expected)) = places[0] {
+            for (_, _, ahead, _) in places[1..].iter().flatten() {
+                let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead.block, self.nonce));
+            }
+            let sound = match self.fetch_raw(place.block) {
+                Ok(None) => return Ok(Step::Wait),
+                Ok(Some(page)) => page_checksum(self.world, place, self.host.bytes(page)) == expected,
+                Err(_) => false,
+            };
+            recovery.report.blocks_read += 1;
+            if sound {
+                recovery.stage = Stage::Verify { start, item: number + 1 };
+                return Ok(Step::On);
+            }
+            return self.drop_epoch(recovery, start, Dropped { epoch: head.epoch, key, block: place.block });
+        }
+        recovery.walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
+        recovery.stage = Stage::Verify { start, item: 0 };
+        if head.flags.commit {
+            recovery.report.meet(Case::EpochVerified);
+            recovery.walk.cleared = head.epoch;
+            recovery.walk.at = start;
+            recovery.stage = Stage::Replay;
+        }
+        Ok(Step::On)
+    }
+
+    /// The epoch that starts at `start` is not whole: the one before it is the newest.
+    fn drop_epoch(&mut self, recovery: &mut Recovery, start: LogStart, dropped: Dropped) -> Result<Step, Refusal> {
+        if let Some(target) = recovery.target {
+            return Err(Refusal::NotKept(target));
+        }
+        recovery.report.meet(Case::EpochDropped);
+        recovery.report.dropped = Some(dropped);
+        recovery.walk.end = start;
+        recovery.walk.at = start;
+        recovery.stage = Stage::Replay;
+        Ok(Step::On)
+    }
+}
