@@ -44,6 +44,7 @@ impl Boot {
         }
         processor::require();
         let memory = BootMemory::survey(&firmware);
+        memory.require(sizes::MEMORY_BYTES_MIN);
         // SAFETY: the boot tables are loaded.
         let topology = unsafe { Topology::read(firmware.rsdp) };
         // SAFETY: the boot tables are loaded; memory below 1 MiB is never given away.
@@ -171,7 +172,7 @@ impl Boot {
             void,
         };
         // SAFETY: only the first processor looks at it; the others wait for `release_all`.
-        unsafe { kernel::install(State { kernel, hardware }) };
+        unsafe { kernel::install(State { kernel, hardware, init: u32::MAX }) };
         let states = kernel::with_state().kernel.cpus.as_mut_ptr();
         // SAFETY: the core keeps its `Cpu`s in boot memory, for ever; ours is the first.
         unsafe { processors::adopt(0, states) };

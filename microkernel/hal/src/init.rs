@@ -16,7 +16,7 @@ use kernel_core::BootProcess;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The program of the first process.
-const PROGRAM: &str = "init";
+const PROGRAM: &str = crate::symbols::INIT;
 /// Handles of its table.
 const HANDLES: u64 = 4096;
 const STACK_PAGES: u64 = 16;
@@ -34,7 +34,7 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn map(&mut self, address: u64, frame: u64, flags: MapFlags) {
-        let State { kernel, hardware } = &mut *self.state;
+        let State { kernel, hardware, .. } = &mut *self.state;
         if let Err(status) = kernel.boot_map(hardware, self.boot.process, address, frame as u32, flags) {
             refuse(format_args!("mapping the first process at {address:#x}: {status:?}"));
         }
@@ -102,12 +102,13 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
         refuse(format_args!("the loader put the boot bundle at {bundle_start:#x}, which is no page boundary"));
     }
     let state = with_state();
-    let State { kernel, hardware } = &mut *state;
+    let State { kernel, hardware, .. } = &mut *state;
     let process = kernel.boot_process(hardware, HANDLES, program.entry(), STACK_TOP, BOOT_INFO_ADDRESS);
     let process = match process {
         Ok(process) => process,
         Err(status) => refuse(format_args!("making the first process: {status:?}")),
     };
+    state.init = process.process;
     let mut info = RawBootInfo::new_zeroed();
     let low_end = boot.memory.end_below(BOOT_REACH) / PAGE;
     let mut maker = Maker { state, memory: &mut boot.memory, boot: process };

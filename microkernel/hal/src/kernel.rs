@@ -1,8 +1,11 @@
 //! The one kernel of this machine: the core's state beside the hardware it drives, behind the kernel lock.
 
 use crate::apic::LocalApic;
+use crate::halt::{Halt, halt};
 use crate::machine::Hardware;
+use crate::report::exception_name;
 use crate::serial::say;
+use crate::symbols;
 use abi::fault::Access;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -12,6 +15,8 @@ use kernel_core::Kernel;
 pub(crate) struct State {
     pub(crate) kernel: Kernel,
     pub(crate) hardware: Hardware,
+    /// The process without which the machine can do nothing more.
+    pub(crate) init: u32,
 }
 
 struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
@@ -54,20 +59,23 @@ pub(crate) fn local_apic() -> LocalApic {
 }
 
 impl State {
-    /// Says which thread was stopped because nobody was there to receive its fault.
+    /// Says which thread was stopped because nobody was there to receive its fault. If it is the first process's, the
+    /// machine stops: there is nobody left who could do anything about it.
     pub(crate) fn report_orphan_fault(&mut self) {
         let Some(fault) = self.kernel.take_orphan_fault() else { return };
-        let (thread, process, rip) = (fault.thread, fault.process, fault.rip);
+        let of_init = fault.process == self.init;
+        let who = if of_init { "the first process" } else { "a process without a memory server" };
+        say!("kernel: {who} (process {}, thread {}) has failed", fault.process, fault.thread);
         match Access::from_bits(fault.access) {
-            Some(access) => say!(
-                "kernel: stopped thread {thread} of process {process} at {rip:#x}: page fault at {:#x} ({access:?}), \
-                 and no server for it",
-                fault.address
-            ),
-            None => say!(
-                "kernel: stopped thread {thread} of process {process} at {rip:#x}: exception {}, and no server for it",
-                fault.address
-            ),
+            Some(access) => say!("  page fault at {:#x}, access {access:?}", fault.address),
+            None => say!("  {}", exception_name(fault.address)),
+        }
+        match symbols::of(symbols::INIT).filter(|_| of_init).and_then(|symbols| symbols.find(fault.rip)) {
+            Some((symbol, offset)) => say!("  rip {:#x} {} +{offset:#x}", fault.rip, symbol.name),
+            None => say!("  rip {:#x}", fault.rip),
+        }
+        if of_init {
+            halt(Halt::Panic);
         }
     }
 }

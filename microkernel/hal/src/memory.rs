@@ -116,16 +116,25 @@ impl BootMemory {
         &self.all
     }
 
+    /// Refuses a machine that has less memory than `least` bytes.
+    pub(crate) fn require(&self, least: u64) {
+        if self.total < least {
+            // What firmware keeps for itself is less than a MiB.
+            self.refuse_as_too_small(least.div_ceil(1 << 20) + 1);
+        }
+    }
+
+    fn refuse_as_too_small(&self, wanted_mib: u64) -> ! {
+        let total = self.total.div_ceil(1 << 20);
+        crate::report::refuse(format_args!("this machine has {total} MiB of memory, {wanted_mib} MiB are needed"))
+    }
+
     /// Takes whole pages from the largest span, for ever; their physical address. Refuses the machine when they are not
-    /// there, which the sizes computed before make impossible but on machines that are too small.
+    /// there: larger tables were asked for than its memory holds.
     pub(crate) fn take(&mut self, pages: u64) -> u64 {
         let bytes = pages * PAGE;
         if self.left() < bytes {
-            crate::report::refuse(format_args!(
-                "not enough memory: {} MiB in all, {}",
-                self.total >> 20,
-                "128 MiB are needed"
-            ));
+            self.refuse_as_too_small((self.total + bytes).div_ceil(1 << 20));
         }
         let span = &mut self.spans[self.source];
         span.start += bytes;

@@ -188,6 +188,11 @@ const NAMES: [&str; 32] = [
     "reserved exception 31",
 ];
 
+/// What the processor's manual calls the exception.
+pub(crate) fn exception_name(vector: u64) -> &'static str {
+    NAMES.get(vector as usize).copied().unwrap_or("interrupt")
+}
+
 const REGISTER_NAMES: [&str; 18] = [
     "rip", "rsp", "rfl", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8 ", "r9 ", "r10", "r11", "r12", "r13",
     "r14", "r15",
@@ -232,7 +237,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     walk(trap.general[6], Some(trap.rip), &mut record.frames);
     record.magic = PANIC_MAGIC;
 
-    let name = NAMES[(trap.vector % 32) as usize];
+    let name = exception_name(trap.vector);
     say!();
     say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
     if trap.vector == PAGE_FAULT {

@@ -1,4 +1,4 @@
-//! Names of the kernel's own functions, from the symbol table in the boot bundle.
+//! Names of functions, from the symbol tables in the boot bundle.
 
 use abi::bundle::{Bundle, Symbols};
 use core::cell::UnsafeCell;
@@ -17,11 +17,21 @@ pub(crate) unsafe fn remember(bundle: Bundle<'static>) {
     unsafe { *BUNDLE.0.get() = Some(bundle) };
 }
 
+/// Name of the first process's program.
+pub(crate) const INIT: &str = "init";
+
 /// The kernel's symbols, checked; `None` without a bundle, or when they are damaged.
 pub(crate) fn kernel() -> Option<Symbols<'static>> {
-    // SAFETY: written before any other processor ran (`remember`).
-    let bundle = unsafe { (*BUNDLE.0.get()).as_ref() }?;
     // The kernel's entry is the one without segments: the loader has loaded it already.
-    let kernel = bundle.programs().find(|program| program.segments().next().is_none())?;
-    kernel.symbols().ok()
+    bundle()?.programs().find(|program| program.segments().next().is_none())?.symbols().ok()
+}
+
+/// The symbols of a program, likewise.
+pub(crate) fn of(program: &str) -> Option<Symbols<'static>> {
+    bundle()?.program(program)?.symbols().ok()
+}
+
+fn bundle() -> Option<&'static Bundle<'static>> {
+    // SAFETY: written before any other processor ran (`remember`), never again.
+    unsafe { (*BUNDLE.0.get()).as_ref() }
 }
