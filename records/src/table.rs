@@ -160,6 +160,39 @@ impl<T: Copy + 'static> Table<T> {
     }
 }
 
+/// For tests and exploration: looking past the interface of a running system.
+#[cfg(any(test, feature = "host"))]
+impl<T: Copy + 'static> Table<T> {
+    /// The live value, to be changed behind the table's back.
+    pub fn live_mut(&mut self, index: u32) -> &mut T {
+        &mut self.slots[index as usize].live
+    }
+
+    /// The value that `index` had at the cut, if it is still to be drained.
+    pub fn ended(&self, index: u32) -> Option<&T> {
+        let slot = &self.slots[index as usize];
+        let pending = slot.next[1 - self.running] != NONE;
+        pending.then(|| if slot.next[self.running] == NONE { &slot.live } else { &slot.shadow })
+    }
+
+    /// Whether `index` changed in the running epoch.
+    pub fn has_changed(&self, index: u32) -> bool {
+        self.slots[index as usize].next[self.running] != NONE
+    }
+
+    /// Wipes everything but the live values, and, if `changed`, which of them changed in the running epoch: in what
+    /// order they did is history. The table can still be compared and hashed; it cannot be used.
+    pub fn wipe_history(&mut self, changed: bool) {
+        for index in 0..self.slots.len() {
+            let mark = if changed && self.has_changed(index as u32) { END } else { NONE };
+            let slot = &mut self.slots[index];
+            slot.shadow = slot.live;
+            slot.next = [mark, NONE];
+        }
+        (self.running, self.heads) = (0, [END; 2]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

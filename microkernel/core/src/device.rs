@@ -21,6 +21,16 @@ pub(crate) struct Binding {
 
 impl Binding {
     pub(crate) const NONE: Self = Self { notification: NONE, generation: 0, badge: 0 };
+
+    /// Wipes all but whether its notification is still there.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn wipe(&mut self, lives: impl Fn(u32, u32) -> bool) {
+        if lives(self.notification, self.generation) {
+            self.generation = 1;
+        } else {
+            *self = Self::NONE;
+        }
+    }
 }
 
 impl Kernel {

@@ -61,7 +61,7 @@ impl Kernel {
         if cpu == own { m.save_vector(vector) } else { m.save_vector_of(cpu, vector) }
     }
 
-    fn is_exported(&self) -> bool {
+    pub(crate) fn is_exported(&self) -> bool {
         self.ended_world.is_none()
             && self.threads.is_drained()
             && self.vectors.is_drained()
@@ -152,7 +152,12 @@ impl Kernel {
     }
 
     /// System call `SetFrames`.
-    pub(crate) fn set_frames(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+    pub(crate) fn set_frames(
+        &mut self,
+        m: &mut impl Machine,
+        caller: Caller,
+        handle: Handle,
+    ) -> Result<Answer, Status> {
         self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
         let arguments = self.cpus[caller.cpu].frame;
         let count = usize::from(arguments.rdi as u8);

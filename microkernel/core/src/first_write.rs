@@ -77,6 +77,24 @@ impl WriteLog {
     }
 }
 
+#[cfg(any(test, feature = "host"))]
+impl WriteLog {
+    /// Wipes all but what is in the log and the ring, in order.
+    pub(crate) fn canonical(&mut self) {
+        let entries: Vec<u64> = (self.tail..self.head).filter_map(|at| self.read(at)).collect();
+        self.entries.fill(0);
+        self.entries[..entries.len()].copy_from_slice(&entries);
+        (self.tail, self.head) = (0, entries.len() as u64);
+        let mut donated = Vec::new();
+        while let Some(frame) = self.take_donated() {
+            donated.push(frame);
+        }
+        self.donated.fill(0);
+        self.donated[..donated.len()].copy_from_slice(&donated);
+        (self.donated_tail, self.donated_head) = (0, donated.len() as u64);
+    }
+}
+
 /// A frame's word: state in two bits, stamp of its last write above.
 fn word(state: FrameState, stamp: u32) -> u64 {
     state as u64 | u64::from(stamp) << 2

@@ -39,7 +39,7 @@ impl Kernel {
         self.check_spaces(m)
     }
 
-    fn queue_members(&self, queue: &Queue) -> impl Iterator<Item = u32> {
+    pub(crate) fn queue_members(&self, queue: &Queue) -> impl Iterator<Item = u32> {
         let mut next = queue.first();
         let mut left = self.links.len();
         core::iter::from_fn(move || {

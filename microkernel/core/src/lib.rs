@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+#[cfg(any(test, feature = "host"))]
+mod canonical;
 mod capability;
 mod decode;
 mod destroy;
@@ -33,11 +35,15 @@ mod restore;
 mod schedule;
 mod space;
 mod transfer;
+#[cfg(any(test, feature = "host"))]
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use boot::{BootProcess, Capacities};
+#[cfg(any(test, feature = "host"))]
+pub use canonical::Canonical;
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]
 pub use host::HostMachine;
@@ -47,3 +53,5 @@ pub use machine::{Machine, TableId};
 pub use object::{
     Budget, Capability, Counts, Endpoint, Notification, Process, RecordError, State, Thread, VectorState,
 };
+#[cfg(any(test, feature = "host"))]
+pub use view::Held;

@@ -113,6 +113,12 @@ impl RunQueues {
         self.queues[priority as usize].first()
     }
 
+    /// Those that wait at a priority.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn queue(&self, priority: u8) -> &Queue {
+        &self.queues[priority as usize]
+    }
+
     pub(crate) fn push(&mut self, links: &mut [Link], priority: u8, thread: u32, front: bool) {
         let queue = &mut self.queues[priority as usize];
         if front {
@@ -204,6 +210,23 @@ impl Heap {
             self.swap(links, place, least);
             place = least;
         }
+    }
+
+    /// The deadline of a thread.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn of(&self, thread: u32) -> Option<u64> {
+        self.entries[..self.used].iter().find(|entry| entry.1 == thread).map(|entry| entry.0)
+    }
+
+    /// Wipes all but who waits how long from now: the shape of the heap is history.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn canonical(&mut self, links: &mut [Link], now_ns: u64) {
+        let entries = &mut self.entries[..self.used];
+        for entry in entries.iter_mut() {
+            entry.0 = entry.0.saturating_sub(now_ns);
+            links[entry.1 as usize].heap = 0;
+        }
+        entries.sort_unstable();
     }
 
     /// Invariant 3's half that it can see: order, and places that agree with the links.

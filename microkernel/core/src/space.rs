@@ -63,6 +63,16 @@ impl TablePool {
     }
 }
 
+#[cfg(any(test, feature = "host"))]
+impl TablePool {
+    /// Wipes all of the stamps but whether they are the running epoch's.
+    pub(crate) fn canonical(&mut self, stamp: u32) {
+        for table in self.tables.iter_mut() {
+            table.stamp = u32::from(table.stamp == stamp);
+        }
+    }
+}
+
 /// What became of a write fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteFault {

@@ -1,0 +1,148 @@
+//! The kernel seen from outside, read only: what the specification's abstraction and the explorer's properties need.
+//! On the host alone; no part of the running kernel.
+
+use crate::object::NONE;
+use crate::queue::Queue;
+use crate::{Budget, Capability, Endpoint, Kernel, Notification, Process, State, Thread};
+use abi::{Epoch, Registers};
+
+/// A capability, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Process whose table it is in.
+    pub process: u32,
+    /// Its handle there.
+    pub handle: u16,
+    /// Its slot.
+    pub slot: u32,
+    /// The capability.
+    pub capability: &'a Capability,
+}
+
+impl Kernel {
+    /// Threads that there are.
+    pub fn each_thread(&self) -> impl Iterator<Item = (u32, &Thread)> {
+        (0..self.threads.len()).map(|i| (i, self.threads.get(i))).filter(|(_, thread)| thread.state != State::Free)
+    }
+
+    /// Processes that there are.
+    pub fn each_process(&self) -> impl Iterator<Item = (u32, &Process)> {
+        (0..self.processes.len()).map(|i| (i, self.processes.get(i))).filter(|(_, process)| process.exists())
+    }
+
+    /// Endpoints that there are.
+    pub fn each_endpoint(&self) -> impl Iterator<Item = (u32, &Endpoint)> {
+        (0..self.endpoints.len()).map(|i| (i, self.endpoints.get(i))).filter(|(_, endpoint)| endpoint.life != 0)
+    }
+
+    /// Notifications that there are.
+    pub fn each_notification(&self) -> impl Iterator<Item = (u32, &Notification)> {
+        let all = (0..self.notifications.len()).map(|i| (i, self.notifications.get(i)));
+        all.filter(|(_, notification)| notification.life != 0)
+    }
+
+    /// Budgets that there are.
+    pub fn each_budget(&self) -> impl Iterator<Item = (u32, &Budget)> {
+        (0..self.budgets.len()).map(|i| (i, self.budgets.get(i))).filter(|(_, budget)| budget.life != 0)
+    }
+
+    /// Capabilities of all processes.
+    pub fn each_capability(&self) -> impl Iterator<Item = Held<'_>> {
+        self.each_process().flat_map(move |(process, table)| {
+            (table.slots..table.slots + table.slot_count).filter_map(move |slot| {
+                let capability = self.capabilities.get(slot);
+                let handle = (slot - table.slots) as u16;
+                capability.kind().map(|_| Held { process, handle, slot, capability })
+            })
+        })
+    }
+
+    /// Whether the object of a capability is still the one that it was made for.
+    pub fn is_live(&self, capability: &Capability) -> bool {
+        self.object_lives(capability)
+    }
+
+    /// Whether the Reply (`caller`, `sequence`) stands for a call or fault that waits.
+    pub fn stands(&self, caller: u32, sequence: u32) -> bool {
+        self.reply_stands(caller, sequence)
+    }
+
+    /// Who waits on an endpoint, in order.
+    pub fn waiting_on_endpoint(&self, endpoint: u32) -> Vec<u32> {
+        self.members(&self.endpoint_queues[endpoint as usize])
+    }
+
+    /// Who waits on a notification, in order.
+    pub fn waiting_on_notification(&self, notification: u32) -> Vec<u32> {
+        self.members(&self.notification_queues[notification as usize])
+    }
+
+    /// Who is ready to run at a priority and has no CPU, in order.
+    pub fn ready(&self, priority: u8) -> Vec<u32> {
+        self.members(self.run.queue(priority))
+    }
+
+    fn members(&self, queue: &Queue) -> Vec<u32> {
+        self.queue_members(queue).collect()
+    }
+
+    /// The CPU that runs a thread.
+    pub fn runs_on(&self, thread: u32) -> Option<usize> {
+        let cpu = self.links[thread as usize].cpu;
+        (cpu != NONE).then_some(cpu as usize)
+    }
+
+    /// A thread's registers, wherever they are.
+    pub fn registers_of(&self, thread: u32) -> &Registers {
+        self.registers(thread)
+    }
+
+    /// End of the time slice of a CPU's thread, in ns since boot.
+    pub fn slice_end(&self, cpu: usize) -> Option<u64> {
+        Some(self.cpus[cpu].slice_end).filter(|&end| end != 0)
+    }
+
+    /// Time since boot at which the wait of a thread ends.
+    pub fn deadline_of(&self, thread: u32) -> Option<u64> {
+        self.deadlines.of(thread)
+    }
+
+    /// Indices below these belong to the world: processes, threads, endpoints, notifications, budgets, slots.
+    pub fn world_bounds(&self) -> [u32; 6] {
+        [
+            self.processes.world(),
+            self.threads.world(),
+            self.endpoints.world(),
+            self.notifications.world(),
+            self.budgets.world(),
+            self.capabilities.world(),
+        ]
+    }
+
+    /// How many there can be of each: processes, threads, endpoints, notifications, budgets, slots.
+    pub fn table_sizes(&self) -> [u32; 6] {
+        [
+            self.processes.len(),
+            self.threads.len(),
+            self.endpoints.len(),
+            self.notifications.len(),
+            self.budgets.len(),
+            self.capabilities.len(),
+        ]
+    }
+
+    /// Whether the world runs.
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// The last epoch that was announced durable.
+    pub fn committed(&self) -> Epoch {
+        self.committed
+    }
+
+    /// Whether everything of the epoch before has been exported.
+    pub fn has_exported(&self) -> bool {
+        self.is_exported()
+    }
+}
