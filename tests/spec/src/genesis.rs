@@ -1,0 +1,128 @@
+//! Building universes: init makes processes, threads and objects through real calls, hands out capabilities, starts
+//! the world, and goes to sleep.
+
+use crate::event::{Frame, Op};
+use crate::sim::Sim;
+use abi::{Call, Epoch, Handle, Kind, Rights, Status};
+use kernel_core::{Capacities, Counts, HostMachine, Kernel};
+use records::HostArena;
+
+/// Init's handle for its Budget of volatile objects.
+pub(crate) const VOLATILE: u16 = abi::boot_info::handle::BUDGET.0;
+/// Init's handle for its Budget of objects of the world.
+pub(crate) const WORLD: u16 = abi::boot_info::handle::WORLD_BUDGET.0;
+/// Init's handle for the Epoch object.
+pub(crate) const EPOCH: u16 = abi::boot_info::handle::EPOCH.0;
+/// Init's handle for its interrupts.
+pub(crate) const INTERRUPTS: u16 = abi::boot_info::handle::INTERRUPTS.0;
+/// Init's handle for its memory.
+pub(crate) const MEMORY: u16 = 16;
+
+const ENTRY: u64 = 0x40_0000;
+const STACK: u64 = 0x50_0000;
+
+/// A universe in the making: init runs on CPU 0.
+pub struct Genesis {
+    /// What there is so far.
+    pub sim: Sim,
+}
+
+/// A process as init knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Init's handle for it.
+    pub handle: u16,
+    /// Number of the object.
+    pub index: u32,
+}
+
+impl Genesis {
+    /// A machine on which only init runs.
+    pub fn new(mut world: [u32; 6], volatile: [u32; 6], cpus: u32) -> Self {
+        // Slots of a process lie at a multiple of their number: init's 32 come right after the world's.
+        world[5] = world[5].next_multiple_of(32);
+        let capacities = Capacities {
+            world: Counts(world),
+            // Init itself takes a process, a thread and 32 slots; the root budget one budget.
+            volatile: Counts([
+                volatile[0] + 1,
+                volatile[1] + 1,
+                volatile[2],
+                volatile[3],
+                volatile[4] + 1,
+                volatile[5] + 32,
+            ]),
+            cpus,
+            tables: 16,
+            frames: 64,
+            log: 4,
+            donated: 4,
+            interrupts: 4,
+        };
+        let mut kernel = Kernel::new(&mut HostArena, &capacities);
+        let mut m = HostMachine::default();
+        let boot = kernel.boot_process(&mut m, 32, ENTRY, STACK, 0).expect("boots");
+        kernel.boot_memory_at(boot.process, Handle(MEMORY), 32, 32).expect("a free handle");
+        kernel.boot_start(&mut m, 0, boot);
+        Self { sim: Sim { kernel, m, tells_changed: false } }
+    }
+
+    /// A call by init that must succeed; its registers after it.
+    pub fn call(&mut self, op: Op) -> Frame {
+        self.sim.call(0, op.frame);
+        let after = Frame::of(&self.sim.kernel.cpus[0].frame);
+        assert_eq!(after.outcome().status(), Status::Ok, "{:?} {:x?}", op.call, op.frame);
+        after
+    }
+
+    fn create(&mut self, budget: u16, kind: Kind, words: &[u64], cap: u16) -> Made {
+        let handle = self.call(Op::new(Call::Create, budget).with(kind as u64, words).objects(&[cap])).rdi as u16;
+        let index = self.call(Op::new(Call::Identify, handle)).words[2] as u32;
+        Made { handle, index }
+    }
+
+    /// A process with 16 handles.
+    pub fn process(&mut self, budget: u16) -> Made {
+        self.create(budget, Kind::Process, &[16], 0)
+    }
+
+    /// A started thread.
+    pub fn thread(&mut self, budget: u16, process: Made, priority: u8) -> Made {
+        let thread = self.create(budget, Kind::Thread, &[ENTRY, STACK, 0, u64::from(priority)], process.handle);
+        self.call(Op::new(Call::Start, thread.handle));
+        thread
+    }
+
+    /// An endpoint; with a service id, a port.
+    pub fn endpoint(&mut self, budget: u16, service: u64) -> Made {
+        self.create(budget, Kind::Endpoint, &[service], 0)
+    }
+
+    /// A notification.
+    pub fn notification(&mut self, budget: u16) -> Made {
+        self.create(budget, Kind::Notification, &[], 0)
+    }
+
+    /// A budget split off.
+    pub fn budget(&mut self, from: u16, counts: [u64; 6]) -> Made {
+        self.create(from, Kind::Budget, &counts, 0)
+    }
+
+    /// Copies a capability into a process; the handle there.
+    pub fn grant(&mut self, to: Made, cap: u16, rights: Rights, badge: u64) -> u16 {
+        self.call(Op::grant(to.handle, cap, rights, badge)).rdi as u16
+    }
+
+    /// Starts the world.
+    pub fn resume(&mut self) {
+        let first = Epoch::first_of(1).expect("fits").bits();
+        self.call(Op::new(Call::Resume, EPOCH).with(first, &[]));
+    }
+
+    /// Init goes to sleep for ever; the universe is what is left.
+    pub fn sleep(mut self) -> Sim {
+        self.sim.call(0, Op::new(Call::Wait, 0).frame);
+        self.sim.kernel.check(&self.sim.m).expect("a sound universe");
+        self.sim
+    }
+}

@@ -1,0 +1,28 @@
+//! The kernel core held against its specification: an abstract kernel made of plain sets, maps and queues
+//! ([`model`]), an abstraction of the real one into it ([`abstraction`]), and an explorer that takes a small universe
+//! through every interleaving of every call ([`Explorer`]), each step compared, each state checked against every
+//! invariant of the core and every [`property`].
+//!
+//! Universes have names ([`universe::all`]) and are run to closure: `cargo xtask explore --universe NAME`. Random
+//! sequences over larger universes are in `tests/`, with proptest.
+//!
+//! It refuses nothing and repairs nothing: the first disagreement ends a run with the events that lead to it.
+//! Neighbours: `kernel-core` with the feature `host` (what is explored), `abi` (the calls).
+#![forbid(unsafe_code)]
+
+mod digest;
+mod event;
+mod explorer;
+mod genesis;
+mod sim;
+mod sometimes;
+mod trace;
+pub mod universe;
+
+pub use digest::digest;
+pub use event::{Event, Frame, Op};
+pub use explorer::{Explorer, Failure, Progress, Report};
+pub use genesis::Genesis;
+pub use sim::{AGAIN_RIP, Sim};
+pub use sometimes::Sometimes;
+pub use universe::Universe;
