@@ -1,1 +1,298 @@
+//! A world of one page and two records, led into a store and out of it again.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use abi::protocol::paging::{PageName, PagedAs, ToPager, ToStore};
+use abi::protocol::snapshot::Error;
+use abi::protocol::wiring::{EpochsPage, Phase};
+use abi::record::{BatchReader, BatchWriter, Table};
+use abi::{Epoch, Handle, PAGE_SIZE};
+use format::{BlockBytes, World};
+
+use super::environment::{Batch, Environment, Note, Refused};
+use super::{Conductor, Policy, Probe, Probed};
+use crate::*;
+
+const OWN_PAGES: u64 = 200;
+const WORLD_PAGES: u64 = 8;
+
+/// A disk and pages without surprises: those are tests/storesim's business.
+#[derive(Clone)]
+struct Calm {
+    blocks: Vec<Box<BlockBytes>>,
+    pages: Vec<Box<BlockBytes>>,
+    done: VecDeque<Completion>,
+}
+
+impl Calm {
+    fn new() -> Self {
+        let zero = || Box::new([0; PAGE_SIZE]);
+        let pages = (0..OWN_PAGES + WORLD_PAGES).map(|_| zero()).collect();
+        Self { blocks: (0..4096).map(|_| zero()).collect(), pages, done: VecDeque::new() }
+    }
+
+    /// Of a page that the conductor may have marked with an epoch's parity.
+    fn index(page: PageRef) -> usize {
+        page.0 as u32 as usize
+    }
+}
+
+impl Disk for Calm {
+    fn blocks(&self) -> u64 {
+        self.blocks.len() as u64
+    }
+    fn submit(&mut self, command: &Command<'_>) -> Result<(), Full> {
+        for (at, page) in command.pages.iter().enumerate() {
+            let (block, page) = (command.block as usize + at, Self::index(*page));
+            match command.op {
+                Op::Read => *self.pages[page] = *self.blocks[block],
+                Op::Write => *self.blocks[block] = *self.pages[page],
+                Op::Flush => {}
+            }
+        }
+        self.done.push_back(Completion { tag: command.tag, result: Ok(()) });
+        Ok(())
+    }
+    fn poll(&mut self) -> Option<Completion> {
+        self.done.pop_front()
+    }
+}
+
+impl PageMemory for Calm {
+    fn bytes(&self, page: PageRef) -> &BlockBytes {
+        &self.pages[Self::index(page)]
+    }
+    fn bytes_mut(&mut self, page: PageRef) -> &mut BlockBytes {
+        &mut self.pages[Self::index(page)]
+    }
+}
+
+fn leak<T: Clone + Default>(count: usize) -> &'static mut [T] {
+    Box::leak(vec![T::default(); count].into_boxed_slice())
+}
+
+fn memory() -> Memory<'static> {
+    let pages: &'static mut [PageRef] = leak(OWN_PAGES as usize);
+    for (at, page) in pages.iter_mut().enumerate() {
+        *page = PageRef(at as u64);
+    }
+    Memory {
+        entries: leak(4096),
+        cells: leak(4096),
+        space: leak(4096),
+        table: leak(1),
+        segments: leak(512),
+        pending: leak(PENDING_MIN),
+        deferred: leak(64),
+        reads: leak(8),
+        frames: leak(CACHE_FRAMES_MIN),
+        pages,
+    }
+}
+
+/// Pager, kernel, and everybody else, in a few maps.
+#[derive(Default)]
+struct Stage {
+    now: u64,
+    running: Epoch,
+    /// Changed records of the ended epoch, still to be exported.
+    to_export: Vec<(u16, u32, Vec<u8>)>,
+    kernel: BTreeMap<(u16, u32), Vec<u8>>,
+    pager: BTreeMap<(u16, u32), Vec<u8>>,
+    batches: [Vec<u8>; 8],
+    said: VecDeque<ToStore>,
+    heard: Vec<ToPager>,
+    page: EpochsPage,
+    announced: Epoch,
+    answers: Vec<(Handle, Result<Epoch, Error>)>,
+    notes: Vec<Note>,
+    resumed: Option<Epoch>,
+}
+
+fn unpack(batch: &[u8], into: &mut BTreeMap<(u16, u32), Vec<u8>>) {
+    for entry in BatchReader::new(batch).expect("a batch") {
+        let (table, index, bytes) = entry.expect("an entry");
+        into.insert((table, index), bytes.to_vec());
+    }
+}
+
+impl Environment for Stage {
+    fn now_ns(&mut self) -> u64 {
+        self.now
+    }
+    fn export(&mut self, to: &mut Batch) -> usize {
+        let mut writer = BatchWriter::new(to);
+        if let Some((table, index, bytes)) = self.to_export.pop() {
+            assert!(writer.push(table, index, bytes.len(), |to| to.copy_from_slice(&bytes)));
+        }
+        writer.finish()
+    }
+    fn restore(&mut self, batch: &Batch) -> Result<(), Refused> {
+        unpack(batch, &mut self.kernel);
+        Ok(())
+    }
+    fn resume(&mut self, first: Epoch) -> Result<(), Refused> {
+        self.running = first;
+        self.resumed = Some(first);
+        Ok(())
+    }
+    fn running(&mut self) -> Epoch {
+        self.running
+    }
+    fn announce(&mut self, epoch: Epoch) {
+        self.announced = epoch;
+    }
+    fn receive(&mut self) -> Option<ToStore> {
+        self.said.pop_front()
+    }
+    fn room(&mut self) -> usize {
+        100
+    }
+    fn send(&mut self, message: ToPager) {
+        // The pager's own part of a restore, as it answers it.
+        match message {
+            ToPager::Begin { .. } => self.said.push_back(ToStore::Ready),
+            ToPager::Restore { slot, .. } => {
+                let batch = self.batches[slot as usize].clone();
+                unpack(&batch, &mut self.pager);
+                self.said.push_back(ToStore::BatchTaken { slot });
+            }
+            ToPager::RestoreEnd { .. } => self.said.push_back(ToStore::Ready),
+            _ => {}
+        }
+        self.heard.push(message);
+    }
+    fn put_batch(&mut self, slot: u32, batch: &[u8]) {
+        self.batches[slot as usize] = batch.to_vec();
+    }
+    fn get_batch(&mut self, slot: u32, to: &mut [u8]) {
+        let batch = &self.batches[4 + slot as usize];
+        to.copy_from_slice(&batch[..to.len()]);
+    }
+    fn publish(&mut self, page: &EpochsPage) {
+        self.page = *page;
+    }
+    fn answer(&mut self, caller: Handle, result: Result<Epoch, Error>) {
+        self.answers.push((caller, result));
+    }
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+}
+
+const POLICY: Policy = Policy { interval_ns: 1_000, hurry_ns: 10 };
+const PAGE: PageName = PageName { content: 5, index: 3 };
+
+fn settle(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage) {
+    for _ in 0..1000 {
+        // A completion rings: whoever is rung polls again.
+        if !conductor.poll(stage) && host(conductor).done.is_empty() {
+            return;
+        }
+    }
+    panic!("the conductor never rests: {:?}", stage.notes);
+}
+
+/// A new world on a blank disk, up to its running.
+fn begun() -> (Conductor<'static, Calm>, Stage) {
+    let mut host = Calm::new();
+    let mut probe = Probe::new(PageRef(0));
+    let probed = (0..10).find_map(|_| probe.poll(&mut host));
+    assert_eq!(probed, Some(Probed::Blank));
+    let options = FormatOptions { world: World(9), root_slots: 4, segment_blocks: 16, formatted_ns: 0 };
+    let mut conductor = Conductor::format(memory(), host, Config::default(), POLICY, options);
+    let mut stage = Stage::default();
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.phase, Phase::Empty);
+    stage.running = stage.page.first;
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.phase, Phase::Running);
+    (conductor, stage)
+}
+
+/// Plays the pager's and kernel's part of a cut in which a page and two records changed.
+fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool) -> Epoch {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    assert_eq!(stage.heard.last(), Some(&ToPager::Cut));
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet });
+    let changed = u64::from(!quiet);
+    if !quiet {
+        let mut batch = vec![0; PAGE_SIZE];
+        let mut writer = BatchWriter::new(&mut batch);
+        assert!(writer.push(Table::Region as u16, 2, 8, |to| to.copy_from_slice(&ended.bits().to_le_bytes())));
+        let bytes = writer.finish() as u32;
+        stage.batches[4] = batch;
+        stage.to_export.push((Table::Thread as u16, 1, ended.bits().to_le_bytes().to_vec()));
+        stage.said.push_back(ToStore::Dirty { epoch: ended, page: PAGE, frame: OWN_PAGES as u32 });
+        stage.said.push_back(ToStore::Records { epoch: ended, slot: 0, bytes });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: changed, batches: changed, drops: 0 });
+    settle(conductor, stage);
+    ended
+}
+
+fn host<'c>(conductor: &'c mut Conductor<'static, Calm>) -> &'c mut Calm {
+    conductor.store_mut().expect("a store").host_mut()
+}
+
+#[test]
+fn an_epoch_commits_and_the_world_comes_back() {
+    let (mut conductor, mut stage) = begun();
+    host(&mut conductor).pages[OWN_PAGES as usize].fill(0x5a);
+    assert_eq!(conductor.sync(&mut stage, Handle(7)), Ok(()));
+    let ended = cut(&mut conductor, &mut stage, false);
+    assert_eq!((stage.page.committed, stage.announced), (ended, ended));
+    assert_eq!(stage.answers, [(Handle(7), Ok(ended))]);
+    assert!(stage.heard.contains(&ToPager::Released { epoch: ended, frame: OWN_PAGES as u32 }));
+    assert!(stage.heard.contains(&ToPager::BatchTaken { slot: 0 }));
+    // The power goes; what is on the disk is all there is.
+    let mut after = Calm::new();
+    after.blocks = host(&mut conductor).blocks.clone();
+    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+    let mut stage = Stage::default();
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.phase, Phase::Running, "{:?}", stage.notes);
+    assert_eq!(stage.resumed, Epoch::first_of(2));
+    assert_eq!(stage.page.restored, ended);
+    let value = ended.bits().to_le_bytes().to_vec();
+    assert_eq!(stage.kernel, BTreeMap::from([((Table::Thread as u16, 1), value.clone())]));
+    assert_eq!(stage.pager, BTreeMap::from([((Table::Region as u16, 2), value)]));
+    let frame = OWN_PAGES as u32 + 1;
+    stage.said.push_back(ToStore::PageIn { page: PAGE, frame });
+    stage.said.push_back(ToStore::PageIn { page: PageName { content: 6, ..PAGE }, frame: frame + 1 });
+    settle(&mut conductor, &mut stage);
+    let filled = ToPager::Paged { page: PAGE, frame, outcome: PagedAs::Filled };
+    assert!(stage.heard.contains(&filled), "{:?}", stage.heard);
+    let absent = PageName { content: 6, ..PAGE };
+    assert!(stage.heard.contains(&ToPager::Paged { page: absent, frame: frame + 1, outcome: PagedAs::Absent }));
+    assert_eq!(host(&mut conductor).pages[frame as usize][..], [0x5a; PAGE_SIZE]);
+}
+
+#[test]
+fn a_quiet_epoch_counts_as_committed_and_writes_nothing() {
+    let (mut conductor, mut stage) = begun();
+    cut(&mut conductor, &mut stage, false);
+    let before = host(&mut conductor).blocks.clone();
+    assert_eq!(conductor.sync(&mut stage, Handle(3)), Ok(()));
+    let quiet = cut(&mut conductor, &mut stage, true);
+    assert_eq!(stage.page.committed, quiet);
+    assert_eq!(stage.answers, [(Handle(3), Ok(quiet))]);
+    assert!(host(&mut conductor).blocks == before);
+}
+
+#[test]
+fn a_pager_that_miscounts_stops_the_world_before_it_commits() {
+    let (mut conductor, mut stage) = begun();
+    stage.now += 10_000;
+    settle(&mut conductor, &mut stage);
+    let ended = stage.running;
+    stage.said.push_back(ToStore::CutDone { ended, running: ended.next().expect("next"), quiet: false });
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 1, batches: 0, drops: 0 });
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.phase, Phase::Failed);
+    assert!(stage.page.committed < ended);
+    assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
+}

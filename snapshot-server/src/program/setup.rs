@@ -97,7 +97,7 @@ fn memory(arena: &mut WindowArena, blocks: usize, pages: &'static mut [PageRef])
     // As large a window as there is beside what the disk's size asks for.
     Memory {
         entries: arena.take(ENTRIES, Entry::default()),
-        cells: arena.take(ENTRIES * 4, Cell::default()),
+        cells: arena.take(ENTRIES * 2, Cell::default()),
         space: arena.take(blocks, 0),
         table: arena.take(blocks.div_ceil(4096), TableBlock::default()),
         segments: arena.take(blocks.div_ceil(8), 0),
