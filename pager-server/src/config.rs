@@ -55,6 +55,12 @@ impl Config {
         self.ranges.iter().map(|range| range.count).sum()
     }
 
+    /// Frames that the store may be filling at once: the rest is left for what is done with their contents.
+    pub(crate) fn loading_max(&self) -> u32 {
+        let kept = u64::from(self.donated_frames) + u64::from(self.reserve_frames);
+        ((self.frames() - kept) / 4).clamp(1, HELD_MAX as u64) as u32
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let small = |count: u32, max: u32| (1..=max).contains(&count);
         if !small(self.objects_max, 1 << 16) || !small(self.regions_max, 1 << 20) || !small(self.spaces_max, 1 << 16) {

@@ -42,7 +42,7 @@ pub struct Mapping {
     pub frame: u32,
     /// How.
     pub flags: MapFlags,
-    /// The epoch in which a writable mapping was decided; [`Epoch::NONE`] for untracked frames.
+    /// The epoch in which a writable mapping was decided; [`Epoch::NONE`] for one that is not writable.
     pub epoch: Epoch,
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum Wait {
     Page(u32),
     /// A frame becomes free, or there is room for a message.
     Memory,
+    /// Nothing: its page has come in, it is served next.
+    Turn,
     /// A person: the store cannot give the page back.
     Damaged,
 }
@@ -91,6 +93,10 @@ impl HeldFaults {
 
     pub(crate) fn count(&self) -> u32 {
         self.count
+    }
+
+    pub(crate) fn count_for_store(&self) -> u32 {
+        self.slots.iter().filter(|held| matches!(held.wait, Some(Wait::Page(_)))).count() as u32
     }
 
     /// Whether every frame that is waited for is one of these.
@@ -176,18 +182,21 @@ impl Pager {
         self.held.turn = (turn + 1) % HELD_MAX;
     }
 
-    /// Serves the faults that waited for the store to fill a frame. `absent`: it could not, this content has no such
-    /// page.
+    /// Serves the faults that waited for the store to fill a frame, before anything else can evict it again. `absent`:
+    /// it could not, this content has no such page.
     pub(crate) fn retry_page(&mut self, env: &mut impl Environment, place: u32, absent: Option<u32>) {
-        let waits = |held: &Held| held.wait == Some(Wait::Page(place));
-        for held in self.held.slots.iter_mut().filter(|held| waits(held)) {
+        // The frame may get another use before all of them had their turn: they no longer wait for it by name.
+        for held in self.held.slots.iter_mut().filter(|held| held.wait == Some(Wait::Page(place))) {
             if let (Some(content), Some(free)) = (absent, held.absent.iter_mut().find(|known| **known == NONE)) {
                 *free = content;
             }
-            // The frame may get another use before all of them had their turn.
-            held.wait = Some(Wait::Memory);
+            held.wait = Some(Wait::Turn);
         }
-        self.retry_held(env);
+        self.pinned = absent.is_none().then_some(place);
+        while let Some(slot) = self.held.slots.iter().position(|held| held.wait == Some(Wait::Turn)) {
+            self.retry(env, slot);
+        }
+        self.pinned = None;
     }
 
     /// A page of this content has come into being (or its place has ended): what was said to be absent may not be.

@@ -4,7 +4,8 @@
 //!    ended and is still needed.
 //! 2. A content's `pending` counts its detached frames.
 //! 3. A space owns what is charged to it, within its budget, and counts its regions; an object counts its own.
-//! 4. The donated count is that of donated frames; a lane's frames in flight are those handed for it.
+//! 4. The donated count is that of donated frames; a lane's frames in flight are those handed for it; `loading`
+//!    counts those that the store fills.
 //! 5. A frame waits for a page only while it is loading.
 
 use crate::Pager;
@@ -84,6 +85,9 @@ impl Pager {
         let spare = self.count_frames(|frame| frame.used_for == Use::Spare);
         if spare != 0 {
             return Err("4: no frame is in hand between events");
+        }
+        if self.count_frames(|frame| matches!(frame.used_for, Use::Loading | Use::Orphan)) != self.loading {
+            return Err("4: loading");
         }
         let loading = |place: u32| self.frames.get(place).used_for == Use::Loading;
         if self.held.waits_for_all(loading) { Ok(()) } else { Err("5: waits for a page that is not loading") }

@@ -128,9 +128,11 @@ impl Pager {
 
     /// The first write to a page that so far showed through from an ancestor.
     fn copy_down(&mut self, env: &mut impl Environment, target: &Target, from: u32) -> Result<(), End> {
-        self.pinned = Some(from);
-        let taken = self.take_frame(env, Purpose::Ordinary);
-        self.pinned = None;
+        let pinned = self.pinned.replace(from);
+        // What it is copied from had to be fetched, perhaps: it must not be for nothing, or a world that is larger than
+        // memory could fetch for ever.
+        let taken = self.take_frame(env, Purpose::Reserve);
+        self.pinned = pinned;
         let place = taken.ok_or(End::Wait(Wait::Memory))?;
         self.swap_in(env, target, from, place)?;
         self.take_in(target, place);
@@ -164,13 +166,8 @@ impl Pager {
     }
 
     fn map(&mut self, env: &mut impl Environment, target: &Target, place: u32, flags: MapFlags) -> Result<(), End> {
-        let mut flags = flags;
-        let mut epoch = Epoch::NONE;
-        if target.transient {
-            flags -= MapFlags::NOW;
-        } else if flags.contains(MapFlags::WRITE) {
-            epoch = self.running;
-        }
+        let flags = if target.transient { flags - MapFlags::NOW } else { flags };
+        let epoch = if flags.contains(MapFlags::WRITE) { self.running } else { Epoch::NONE };
         let frame = self.frames.physical(place);
         let Target { process, address, .. } = *target;
         let mapping = Mapping { process, address, frame, flags, epoch };
@@ -219,10 +216,11 @@ impl Pager {
 
     /// Asks the store for a page.
     fn ask(&mut self, env: &mut impl Environment, content: u32, index: u32) -> Result<(), End> {
-        if env.room() <= ASKING_LEAVES_ROOM {
+        if env.room() <= ASKING_LEAVES_ROOM || self.loading >= self.config.loading_max() {
             return Err(End::Wait(Wait::Memory));
         }
         let place = self.take_frame(env, Purpose::Ordinary).ok_or(End::Wait(Wait::Memory))?;
+        self.loading += 1;
         self.frames.attach(place, content, index, Use::Loading);
         let page = PageName { content: self.contents.get(content).number, index: u64::from(index) };
         env.send(ToStore::PageIn { page, frame: self.frames.physical(place) });
@@ -241,6 +239,7 @@ impl Pager {
         let place = self.frames.place(frame).ok_or(Broken::Paged { frame })?;
         let held = *self.frames.get(place);
         if held.used_for == Use::Orphan {
+            self.loading -= 1;
             self.frames.get_mut(place).used_for = Use::Spare;
             self.frames.give_free(place);
             return Ok(());
@@ -252,6 +251,7 @@ impl Pager {
             return Err(Broken::Paged { frame });
         }
         debug_assert!(held.list == OFF);
+        self.loading -= 1;
         let mut absent = None;
         match outcome {
             PagedAs::Filled => {

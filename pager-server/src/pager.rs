@@ -65,6 +65,8 @@ pub struct Figures {
     pub donated: u32,
     /// Faults that wait.
     pub held: u32,
+    /// Those of them that wait for the store.
+    pub held_for_store: u32,
 }
 
 /// The pager.
@@ -86,6 +88,8 @@ pub struct Pager {
     pub(crate) transient_pages: u64,
     /// A frame that eviction must leave alone while it is being copied.
     pub(crate) pinned: Option<u32>,
+    /// Frames that the store fills.
+    pub(crate) loading: u32,
     /// [`ToStore::Short`] was sent in this epoch.
     pub(crate) said_short: bool,
     /// Memory was short and could not be helped at once.
@@ -119,6 +123,7 @@ impl Pager {
             held: HeldFaults::new(arena),
             transient_pages: 0,
             pinned: None,
+            loading: 0,
             said_short: false,
             is_short: false,
             scratch: arena.slab(PAGE_SIZE, 0),
@@ -169,6 +174,7 @@ impl Pager {
             dirty: self.frames.list_count(self.lanes.running() as u8),
             donated: self.log.donated,
             held: self.held.count(),
+            held_for_store: self.held.count_for_store(),
         }
     }
 

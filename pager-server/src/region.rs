@@ -78,12 +78,11 @@ impl Regions {
         self.first_from(space, page).is_some_and(|slot| self.table.get(slot).page < page + pages)
     }
 
-    /// Puts a region in; there must be room, and no overlap. `head` is its object's list.
-    pub(crate) fn insert(&mut self, record: RegionRecord, object: u32, head: &mut u32) -> u32 {
+    /// Puts a region in; there must be room, and no overlap. It is on no object's list yet.
+    pub(crate) fn insert(&mut self, record: RegionRecord) -> u32 {
         let slot = self.free.take_first(0, self.free.bound()).expect("room was checked");
         *self.table.change(slot) = record;
         self.place(slot);
-        self.link(slot, object, head);
         slot
     }
 
@@ -95,7 +94,8 @@ impl Regions {
         self.count += 1;
     }
 
-    fn link(&mut self, slot: u32, object: u32, head: &mut u32) {
+    /// Puts a region on its object's list.
+    pub(crate) fn link(&mut self, slot: u32, object: u32, head: &mut u32) {
         self.links[slot as usize] = Links { next: *head, prev: NONE, object };
         if *head != NONE {
             self.links[*head as usize].prev = slot;

@@ -189,14 +189,18 @@ impl Pager {
         }
         // ---- point of no return ----
         let id = self.objects.id(object);
-        self.add_region(RegionRecord { page, pages, object_page, object: id, space, flags }, object);
+        self.add_region(RegionRecord { page, pages, object_page, object: id, space, flags }, Some(object));
         Ok(())
     }
 
-    fn add_region(&mut self, record: RegionRecord, object: u32) {
-        let state = self.objects.state_mut(object);
-        state.region_count += 1;
-        self.regions.insert(record, object, &mut state.regions);
+    /// Puts a region in; `None`: its object is gone.
+    fn add_region(&mut self, record: RegionRecord, object: Option<u32>) {
+        let slot = self.regions.insert(record);
+        if let Some(object) = object {
+            let state = self.objects.state_mut(object);
+            state.region_count += 1;
+            self.regions.link(slot, object, &mut state.regions);
+        }
         self.spaces.state_mut(record.space).regions += 1;
     }
 
@@ -243,13 +247,8 @@ impl Pager {
     fn split_region(&mut self, slot: u32, start: u64, end: u64) {
         let region = *self.regions.get(slot);
         self.regions.narrow(slot, region.page, start - region.page);
-        match self.regions.object(slot) {
-            Some(object) => {
-                let object_page = region.object_page + (end - region.page);
-                self.add_region(RegionRecord { page: end, pages: region.end() - end, object_page, ..region }, object);
-            }
-            // Of an object that is gone: there is nothing to keep.
-            None => {}
-        }
+        let object_page = region.object_page + (end - region.page);
+        let rest = RegionRecord { page: end, pages: region.end() - end, object_page, ..region };
+        self.add_region(rest, self.regions.object(slot));
     }
 }

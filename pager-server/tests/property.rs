@@ -69,7 +69,7 @@ fn search(name: &str, default_cases: u32, shape: impl Strategy<Value = Shape>) {
         cases: cases(default_cases),
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        max_shrink_iters: std::env::var("PAGER_SHRINK").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000),
         ..Config::default()
     };
     let result = TestRunner::new(config).run(&(any::<u64>(), shape, steps()), |(inner, shape, steps)| {

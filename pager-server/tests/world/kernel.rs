@@ -309,8 +309,6 @@ impl Kernel {
 
     pub fn map(&mut self, mapping: &Mapping) -> Result<(), Status> {
         let Mapping { process, address, frame, flags, epoch } = *mapping;
-        let state = self.frames[frame as usize].state;
-        let tracked = state != FrameState::Untracked;
         assert!(!self.donated.contains(&frame), "a donated frame is mapped");
         let mapped: usize = self.processes.values().map(|process| process.table.len()).sum();
         let page = address / 4096;
@@ -320,7 +318,7 @@ impl Kernel {
             return Err(Status::PoolExhausted);
         }
         let write = flags.contains(MapFlags::WRITE);
-        if write && tracked && epoch != self.epoch {
+        if write && epoch != self.epoch {
             return Err(Status::StaleEpoch);
         }
         let mut writable = 0;

@@ -585,7 +585,11 @@ impl World {
                 return;
             }
         }
-        panic!("something waits for ever: {:?}, {:?}", self.outside.kernel.threads, self.pager.figures());
+        let (kernel, store) = (&self.outside.kernel, &self.outside.store);
+        panic!(
+            "something waits for ever: {:?}, {:?}, {:?}, {} page-ins, to pager {:?}, from pager {:?}, told {:?}",
+            kernel.threads, self.pager.figures(), kernel.figures, store.page_ins, store.to_pager, store.from_pager, store.told
+        );
     }
 
     /// Every page of every object that lives is read (through a space of the test's own) and compared with the model.
