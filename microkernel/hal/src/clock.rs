@@ -97,12 +97,12 @@ impl Clock {
     /// Nanoseconds since [`Self::measure`].
     pub(crate) fn now_ns(&self) -> u64 {
         let ticks = tsc().saturating_sub(self.origin);
-        (u128::from(ticks) * u128::from(self.ns_per_tick) >> FRACTION_BITS) as u64
+        ((u128::from(ticks) * u128::from(self.ns_per_tick)) >> FRACTION_BITS) as u64
     }
 
     /// Ticks of the APIC timer that last at least `ns`, at least one; less if the timer cannot count that far.
     pub(crate) fn timer_ticks(&self, ns: u64) -> u32 {
-        let ticks = (u128::from(ns) * u128::from(self.timer_per_ns) >> FRACTION_BITS) + 1;
+        let ticks = ((u128::from(ns) * u128::from(self.timer_per_ns)) >> FRACTION_BITS) + 1;
         ticks.min(u128::from(u32::MAX)) as u32
     }
 

@@ -92,8 +92,16 @@ fn answer_stop(cpu: usize) {
 }
 
 /// Takes the lock. Interrupts are off; the registers of this CPU's thread are in its frame.
+#[inline]
 pub(crate) fn acquire(cpu: usize) {
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
+    if SERVING.load(Ordering::Acquire) != ticket {
+        wait_for(ticket, cpu);
+    }
+}
+
+#[cold]
+fn wait_for(ticket: u32, cpu: usize) {
     while SERVING.load(Ordering::Acquire) != ticket {
         answer_flush(cpu);
         answer_stop(cpu);
@@ -102,11 +110,20 @@ pub(crate) fn acquire(cpu: usize) {
 }
 
 /// Takes the lock to make a system call, which a cut may set back as long as it waits.
+#[inline]
 pub(crate) fn acquire_for_call(cpu: usize) {
+    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
+    if SERVING.load(Ordering::Acquire) != ticket {
+        wait_to_call(ticket, cpu);
+    }
+}
+
+#[cold]
+fn wait_to_call(ticket: u32, cpu: usize) {
     let state = this_cpu();
     // SAFETY: this CPU's own state, which no one else touches before `answer_stop`.
     unsafe { (*state).edge[edge::IN_SYSCALL] = mark::WAITS };
-    acquire(cpu);
+    wait_for(ticket, cpu);
     // SAFETY: as above; now we hold the lock.
     unsafe {
         if (*state).edge[edge::IN_SYSCALL] == mark::SET_BACK {
@@ -117,8 +134,10 @@ pub(crate) fn acquire_for_call(cpu: usize) {
 }
 
 /// Releases the lock.
+#[inline]
 pub(crate) fn release() {
-    SERVING.fetch_add(1, Ordering::Release);
+    // Only the holder writes it.
+    SERVING.store(SERVING.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
 }
 
 /// For the holder: makes the CPUs of `mask` drop translations; `interrupt` makes one look. Returns when all have.

@@ -94,8 +94,8 @@ impl KernelSpace {
     fn map_range(&mut self, memory: &mut BootMemory, address: u64, physical: u64, bytes: u64, rights: u64) {
         let mut done = 0;
         while done < bytes {
-            let fits =
-                |page: u64| (address + done) % page == 0 && (physical + done) % page == 0 && bytes - done >= page;
+            let aligned = (address + done) | (physical + done);
+            let fits = |page: u64| aligned.is_multiple_of(page) && bytes - done >= page;
             let (level, page) = if self.huge_pages && fits(HUGE_PAGE) {
                 (2, HUGE_PAGE)
             } else if fits(LARGE_PAGE) {

@@ -4,7 +4,9 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─────────┬─▶ dispatch::syscall ───┐
+//! syscall ─▶ syscall_entry ─▶ dispatch::syscall_fast ──────────▶ sysret, at once
+//!              │ if it declines
+//!              └───────────────────┬─▶ dispatch::syscall ───┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::from_user ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
 //!                        │          └─▶ dispatch::from_idle ─┘          └─▶ iret
 //!                        └─▶ report::fatal (an exception of the kernel itself)
@@ -12,7 +14,8 @@
 //!
 //! Invariants:
 //! 1. Interrupts are off in the kernel but for `idle`, which keeps nothing on its stack: whatever arrives starts anew.
-//! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out.
+//! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out. The
+//!    fast way saves only what a function may change, and what carries no message.
 //! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
 //! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
@@ -86,7 +89,8 @@ pub(crate) struct KernelTrap {
 /// Goes to the thread in this CPU's frame.
 ///
 /// # Safety
-/// 1. GS is based at this CPU's `Cpu`. 2. The frame, address space and vector registers are those of one thread.
+/// 1. GS is based at this CPU's `Cpu`.
+/// 2. The frame, address space and vector registers are those of one thread.
 /// 3. The kernel lock is released and nothing on the stack is needed any more.
 pub(crate) unsafe fn leave() -> ! {
     // SAFETY: 1, 2, 3: caller.
@@ -96,8 +100,9 @@ pub(crate) unsafe fn leave() -> ! {
 /// Waits for an interrupt; whatever arrives enters by `dispatch::from_idle`.
 ///
 /// # Safety
-/// 1. GS is based at this CPU's `Cpu`. 2. The kernel's own address space is loaded. 3. The kernel lock is released and
-/// nothing on the stack is needed any more.
+/// 1. GS is based at this CPU's `Cpu`.
+/// 2. The kernel's own address space is loaded.
+/// 3. The kernel lock is released and nothing on the stack is needed any more.
 pub(crate) unsafe fn idle() -> ! {
     // SAFETY: 1, 2, 3: caller.
     unsafe { idle_loop() }
@@ -123,8 +128,10 @@ vector_stubs:
     .set vector, vector + 1
     .endr
 
-    # Saves what neither the processor nor `syscall` has put aside.
-    .macro save_general
+    # Saves the registers that a function may change, but for rcx and r11; and those that carry no message.
+    .macro save_changing
+    mov gs:[{rbx}], rbx
+    mov gs:[{rbp}], rbp
     mov gs:[{rax}], rax
     mov gs:[{rdi}], rdi
     mov gs:[{rsi}], rsi
@@ -132,6 +139,10 @@ vector_stubs:
     mov gs:[{r8}], r8
     mov gs:[{r9}], r9
     mov gs:[{r10}], r10
+    .endm
+
+    # Saves the others.
+    .macro save_rest
     mov gs:[{r12}], r12
     mov gs:[{r13}], r13
     mov gs:[{r14}], r14
@@ -140,6 +151,18 @@ vector_stubs:
     mov gs:[{r11}], r11
     rdfsbase rax
     mov gs:[{fs_base}], rax
+    .endm
+
+    # Loads what `save_changing` saved and functions may change, with rip and flags where `sysret` wants them.
+    .macro load_changing
+    mov rcx, gs:[{rip}]
+    mov r11, gs:[{rflags}]
+    mov rdi, gs:[{rdi}]
+    mov rsi, gs:[{rsi}]
+    mov rdx, gs:[{rdx}]
+    mov r8, gs:[{r8}]
+    mov r9, gs:[{r9}]
+    mov r10, gs:[{r10}]
     .endm
 
     # Loads all but rax, rcx, r11 and rsp from the frame at [rsp].
@@ -167,10 +190,23 @@ syscall_entry:
     mov rsp, gs:[{stack}]
     mov gs:[{rip}], rcx
     mov gs:[{rflags}], r11
-    mov gs:[{rbx}], rbx
-    mov gs:[{rbp}], rbp
-    # A fast path goes here: the message is still in its registers.
-    save_general
+    save_changing
+    mov rdi, gs:[{own}]
+    mov rsi, rax
+    call {syscall_fast}
+    cmp eax, {fast_same}
+    jne syscall_slow
+    # The same thread goes on: all other registers are still its own.
+    load_changing
+    mov rax, gs:[{rax}]
+    mov rsp, gs:[{rsp}]
+    swapgs
+    sysretq
+
+syscall_slow:
+    mov rcx, gs:[{rip}]
+    mov r11, gs:[{rflags}]
+    save_rest
     mov rdi, gs:[{cpu}]
     xor ebp, ebp
     call {syscall}
@@ -225,9 +261,8 @@ trap_entry:
     cmp dword ptr [rsp], {machine_check}
     je trap_fatal
     swapgs
-    mov gs:[{rbx}], rbx
-    mov gs:[{rbp}], rbp
-    save_general
+    save_changing
+    save_rest
     mov rax, [rsp + 16]
     mov gs:[{rip}], rax
     mov rax, [rsp + 32]
@@ -316,6 +351,8 @@ idle_loop:
     user_data = const USER_DATA,
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
+    syscall_fast = sym dispatch::syscall_fast,
+    fast_same = const dispatch::FAST_SAME,
     from_user = sym dispatch::from_user,
     from_idle = sym dispatch::from_idle,
     fatal = sym report::fatal,
