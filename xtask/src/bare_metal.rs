@@ -43,11 +43,6 @@ impl Compiler {
         if has_target(&own) {
             return Ok(Self::Own(own));
         }
-        if cfg!(not(target_arch = "x86_64")) {
-            return Err(refusal(format!(
-                "on this processor the kernel needs rustup: type `rustup target add {TARGET}`"
-            )));
-        }
         let source = || sysroot::library_source(Path::new(DEBIAN_RUSTC));
         if source().is_none() || !Path::new(DEBIAN_CLIPPY).exists() {
             packages::install(&DEBIAN_PACKAGES).map_err(|error| {

@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
+use crate::failure::refusal;
 use crate::{bench, packages, run, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
@@ -42,7 +43,14 @@ struct Build {
 
 /// Does what the command line says.
 pub(crate) fn execute() -> Result<()> {
-    match CommandLine::parse().command {
+    let command = CommandLine::parse().command;
+    if std::env::consts::ARCH != "x86_64" && !matches!(command, Command::Tidy) {
+        return Err(refusal(format!(
+            "Perennial is built on x86-64 computers only; this one is {}",
+            std::env::consts::ARCH
+        )));
+    }
+    match command {
         Command::Setup => {
             packages::need_emulator()?;
             println!("emulator  {}", qemu_machine::qemu_program().display());

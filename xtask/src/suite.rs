@@ -113,7 +113,7 @@ fn packages_by_ring() -> Result<BTreeMap<Ring, Vec<String>>> {
     let mut rings: BTreeMap<Ring, Vec<String>> = BTreeMap::new();
     for package in project::packages()? {
         let ring = match (package.ring.as_deref(), package.folder.as_str()) {
-            (Some("none"), _) | (None, "microkernel" | "microkernel/hal") => continue,
+            (Some("none"), _) | (None, "microkernel" | "microkernel/hal" | "libos") => continue,
             (Some(named), _) => match Ring::from_str(named, false) {
                 Ok(ring) => ring,
                 Err(_) => bail!("{}/Cargo.toml names the unknown ring {named:?}", package.folder),
