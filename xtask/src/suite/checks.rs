@@ -13,9 +13,12 @@ use crate::progress::Step;
 use crate::project::PROGRAM_FEATURE;
 use crate::{child, project, tidy};
 
+/// A check by name.
+type Check = (&'static str, fn() -> Result<()>);
+
 /// Runs all checks, whatever fails.
 pub(crate) fn run(report: &mut Report) {
-    let checks: [(&str, fn() -> Result<()>); 6] = [
+    let checks: [Check; 6] = [
         ("Formatting", formatting),
         ("House rules", house_rules),
         ("Lints for the host", host_lints),
