@@ -54,6 +54,8 @@ pub struct CutPoint {
     pub running: Epoch,
     /// Position in the log of first writes at which the ended epoch ends.
     pub log_position: u64,
+    /// No record of the kernel had changed in the ended epoch.
+    pub quiet: bool,
 }
 
 /// A first write: the frame, and the frame that now holds what was frozen in it (0: the contents needed no copy).
@@ -84,7 +86,7 @@ impl EpochControl {
     pub fn cut(self) -> Result<CutPoint, CutError> {
         let (outcome, frame) = syscall(Control::new(Call::Cut, self.0), Message::default().frame());
         CutError::check(outcome)?;
-        Ok(CutPoint { running: Epoch::from_bits(frame.tag), log_position: frame.words[0] })
+        Ok(CutPoint { running: Epoch::from_bits(frame.tag), log_position: frame.words[0], quiet: frame.words[1] != 0 })
     }
 
     /// Reads the log of first writes from `position` on, releasing what lies before it.

@@ -20,7 +20,7 @@ errors! {
     /// Why nothing (more) was mapped.
     MapError {
         BadHandle, WrongKind, MissingRight, BadArgument, Revoked, BadAddress, BadRange, PoolExhausted, StaleEpoch,
-        PeerDied, WrongState, WorldClosed,
+        PeerDied, WrongState, WorldClosed, Busy,
     }
     /// Why mappings stayed.
     UnmapError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, BadAddress, PeerDied }
