@@ -15,13 +15,13 @@
 //!
 //! | | tag | words in | reply tag | reply words |
 //! | --- | --- | --- | --- | --- |
-//! | Put | 1, bytes << 8 | 0: 0; 1 … 7: the bytes | 0 | 0: session |
-//! | Write | 2, bytes << 8 | 0: session of the Puts before it, or 0; 1 … 7: the bytes | 0 | 0: session |
+//! | Put | 1, bytes << 8 | 0: session of the Puts before it, or 0; 1 … 7: the bytes | 0 | 0: session |
+//! | Write | 2, bytes << 8 | likewise | 0 | 0: session |
 //! | Read | 3 | – | bytes << 8 | 0: number of the first byte; 1 … 7: the bytes |
 //! | any, refused | | | [`Error`] | 0: session |
 //!
-//! All calls are to be marked repeatable. Across a restore: a Write is made again and answered with
-//! [`Error::Forgotten`] if Puts went before it; a Read waits on.
+//! All calls are to be marked repeatable. Across a restore they are made again; a Put or Write that others went before is
+//! then answered with [`Error::Forgotten`], so that nothing is shown out of order. A Read waits on.
 
 use crate::WORDS;
 
@@ -78,8 +78,13 @@ impl Chunk {
 /// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Keep this, to be shown when its time comes. Answered at once. Errors: [`Error::Full`].
-    Put(Chunk),
+    /// Keep this, to be shown when its time comes. Answered at once. Errors: [`Error::Full`], [`Error::Forgotten`].
+    Put {
+        /// What to show.
+        chunk: Chunk,
+        /// As for [`Request::Write`].
+        session: u64,
+    },
     /// Show this, after everything that was put before. Answered when it has been shown; blocks for as long as a commit
     /// takes. Errors: [`Error::Full`], [`Error::Forgotten`].
     Write {
@@ -125,7 +130,7 @@ impl Request {
     #[must_use]
     pub fn carry(&self) -> Carried {
         match self {
-            Self::Put(chunk) => (1 | u64::from(chunk.count) << 8, chunk.words(0)),
+            Self::Put { chunk, session } => (1 | u64::from(chunk.count) << 8, chunk.words(*session)),
             Self::Write { chunk, session } => (2 | u64::from(chunk.count) << 8, chunk.words(*session)),
             Self::Read => (3, [0; WORDS]),
         }
@@ -138,7 +143,7 @@ impl Request {
     pub fn from_carried((tag, words): &Carried) -> Result<Self, Error> {
         let chunk = Chunk::from_words(tag >> 8, words);
         match (tag & 0xff, chunk) {
-            (1, Some(chunk)) if words[0] == 0 => Ok(Self::Put(chunk)),
+            (1, Some(chunk)) => Ok(Self::Put { chunk, session: words[0] }),
             (2, Some(chunk)) => Ok(Self::Write { chunk, session: words[0] }),
             (3, Some(Chunk::EMPTY)) => Ok(Self::Read),
             _ => Err(Error::BadRequest),
@@ -245,9 +250,9 @@ fn print_some(port: &mut impl Port, text: &[u8]) -> Result<Printed, PrintError> 
     let mut chunks = text.chunks(CHUNK_BYTES_MAX).peekable();
     let mut put = 0;
     while let Some(bytes) = chunks.next_if(|bytes| put + bytes.len() < text.len()) {
-        match port.call(&Request::Put(Chunk::of(bytes))).ok_or(PrintError::NoAnswer)? {
-            Answer::Done { session: now } if session == 0 || now == session => session = now,
-            Answer::Done { .. } => return Ok(Printed::Forgotten),
+        match port.call(&Request::Put { chunk: Chunk::of(bytes), session }).ok_or(PrintError::NoAnswer)? {
+            Answer::Done { session: now } => session = now,
+            Answer::Refused { error: Error::Forgotten, .. } => return Ok(Printed::Forgotten),
             // No room: an empty Write waits for some.
             Answer::Refused { error: Error::Full, .. } if put > 0 => return write(port, Chunk::EMPTY, session, put),
             Answer::Refused { error: Error::Full, .. } => return write(port, Chunk::of(bytes), 0, bytes.len()),
@@ -331,6 +336,10 @@ mod tests {
         Answer::Refused { error, session: 8 }
     }
 
+    fn put(bytes: &[u8], session: u64) -> Request {
+        Request::Put { chunk: Chunk::of(bytes), session }
+    }
+
     fn write(bytes: &[u8], session: u64) -> Request {
         Request::Write { chunk: Chunk::of(bytes), session }
     }
@@ -346,7 +355,7 @@ mod tests {
     #[test]
     fn long_texts_are_put_and_the_end_is_written() {
         let text: Vec<u8> = (0..150).collect();
-        let puts = [Request::Put(Chunk::of(&text[..56])), Request::Put(Chunk::of(&text[56..112]))];
+        let puts = [put(&text[..56], 0), put(&text[56..112], 7)];
         let (result, asked) = printed(&[SEVEN, SEVEN, SEVEN], &text);
         assert_eq!((result, asked), (Ok(()), vec![puts[0], puts[1], write(&text[112..], 7)]));
     }
@@ -354,15 +363,15 @@ mod tests {
     #[test]
     fn what_is_forgotten_is_handed_over_again() {
         let text = [1; 100];
-        let all = [Request::Put(Chunk::of(&text[..56])), write(&text[56..], 7)];
-        let again = [Request::Put(Chunk::of(&text[..56])), write(&text[56..], 8)];
+        let all = [put(&text[..56], 0), write(&text[56..], 7)];
+        let again = [put(&text[..56], 0), write(&text[56..], 8)];
         let (result, asked) = printed(&[SEVEN, refused(Error::Forgotten), EIGHT, EIGHT], &text);
         assert_eq!((result, asked), (Ok(()), [all, again].concat()));
         // The session changes between two Puts.
         let long = [1; 150];
-        let (result, asked) = printed(&[SEVEN, EIGHT, EIGHT, EIGHT, EIGHT], &long);
+        let (result, asked) = printed(&[SEVEN, refused(Error::Forgotten), EIGHT, EIGHT, EIGHT], &long);
         assert_eq!((result, asked.len()), (Ok(()), 5));
-        assert_eq!(asked[2], Request::Put(Chunk::of(&long[..56])), "from the beginning");
+        assert_eq!(asked[2], put(&long[..56], 0), "from the beginning");
     }
 
     #[test]
@@ -371,7 +380,7 @@ mod tests {
         let full = refused(Error::Full);
         let (result, asked) = printed(&[SEVEN, full, SEVEN, SEVEN, SEVEN], &text);
         assert_eq!(result, Ok(()));
-        assert_eq!(asked[2..], [write(b"", 7), Request::Put(Chunk::of(&text[56..112])), write(&text[112..], 7)]);
+        assert_eq!(asked[2..], [write(b"", 7), put(&text[56..112], 0), write(&text[112..], 7)]);
         let (result, asked) = printed(&[full, SEVEN, SEVEN, SEVEN], &text);
         assert_eq!((result, asked[1]), (Ok(()), write(&text[..56], 0)));
         let (result, asked) = printed(&[SEVEN, full, SEVEN], &text[..100]);
@@ -406,7 +415,7 @@ mod tests {
         fn requests_and_answers_come_back(bytes in prop::collection::vec(any::<u8>(), 0..80), session: u64) {
             let chunk = Chunk::of(&bytes);
             prop_assert_eq!(chunk.bytes(), &bytes[..bytes.len().min(CHUNK_BYTES_MAX)]);
-            for request in [Request::Put(chunk), Request::Write { chunk, session }, Request::Read] {
+            for request in [Request::Put { chunk, session }, Request::Write { chunk, session }, Request::Read] {
                 prop_assert_eq!(Request::from_carried(&request.carry()), Ok(request));
             }
             let mut answers = vec![Answer::Done { session }];
@@ -422,7 +431,7 @@ mod tests {
         #[test]
         fn anything_is_read_or_refused(kind in 0u64..6, count in 0u64..300, words: [u64; WORDS]) {
             let carried = (kind | count << 8, words);
-            if let Ok(Request::Put(chunk) | Request::Write { chunk, .. }) = Request::from_carried(&carried) {
+            if let Ok(Request::Put { chunk, .. } | Request::Write { chunk, .. }) = Request::from_carried(&carried) {
                 prop_assert_eq!(chunk.bytes().len() as u64, count);
             }
             if let Some(Answer::Typed { chunk, .. }) = Answer::from_carried(&carried) {

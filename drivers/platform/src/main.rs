@@ -9,7 +9,7 @@ mod mapped;
 
 use libos::abi::Timeout;
 use libos::abi::protocol::devices::Answerer;
-use libos::abi::protocol::wiring::{WAKE, link, option};
+use libos::abi::protocol::wiring::{FIRMWARE, WAKE, link, option};
 use libos::mmio::SteadyClock;
 use libos::{Startup, println};
 use mapped::{MappedConfig, MappedFirmware, NonMemory};
@@ -37,7 +37,7 @@ fn main(startup: Startup) {
 
 fn find_region(startup: &Startup, non_memory: NonMemory) -> Option<ConfigRegion> {
     let pointer = startup.number(option::RSDP, 0);
-    match find_config_regions(&MappedFirmware::new(non_memory), pointer) {
+    match find_config_regions(&MappedFirmware::new(non_memory, startup.find_window(FIRMWARE).ok()), pointer) {
         // Further segments have devices that no machine we know boots from.
         Ok(regions) => regions.iter().find(|region| region.segment == 0).copied(),
         Err(error) => {

@@ -52,16 +52,27 @@ impl NonMemory {
 /// Firmware tables.
 pub(crate) struct MappedFirmware {
     non_memory: NonMemory,
+    /// What init has mapped: the area below 1 MiB where the root pointer may lie.
+    low: Option<Window>,
     pages: RefCell<[Option<(u64, Pages)>; TABLE_PAGES_MAX]>,
     used: Cell<usize>,
 }
 
 impl MappedFirmware {
-    pub(crate) fn new(non_memory: NonMemory) -> Self {
-        Self { non_memory, pages: RefCell::new([None; TABLE_PAGES_MAX]), used: Cell::new(0) }
+    pub(crate) fn new(non_memory: NonMemory, low: Option<Window>) -> Self {
+        Self { non_memory, low, pages: RefCell::new([None; TABLE_PAGES_MAX]), used: Cell::new(0) }
+    }
+
+    fn low_page(&self, frame: u64) -> Option<Pages> {
+        let low = self.low?;
+        let offset = frame.checked_sub(low.first_frame())?.checked_mul(PAGE)?;
+        low.part(usize::try_from(offset).ok()?, PAGE_SIZE).ok().map(|part| part.pages())
     }
 
     fn page(&self, frame: u64) -> Option<Pages> {
+        if let Some(page) = self.low_page(frame) {
+            return Some(page);
+        }
         let mut pages = self.pages.borrow_mut();
         if let Some((_, page)) = pages.iter().flatten().find(|(held, _)| *held == frame) {
             return Some(*page);

@@ -1,0 +1,4 @@
+//! The port's server among programs, cuts, commits and deaths that are made up here.
+
+mod simulation;
+mod steps;
