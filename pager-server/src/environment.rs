@@ -80,9 +80,8 @@ pub trait Kernel {
     fn donate(&mut self, frames: &[u32]) -> usize;
     /// `SetFrames`. Bit i: frame i changed.
     ///
-    /// `Untracked` forgets everything; `Dirty` takes clean frames and does what a first write does, log entry included;
-    /// `Clean` changes only frames that were not written in the running epoch, `Claimed` only those of them that are
-    /// dirty.
+    /// `Untracked` forgets everything; `Clean` changes only frames that were not written in the running epoch, `Claimed`
+    /// only those of them that are dirty.
     fn set_frames(&mut self, frames: &[u32], state: FrameState) -> u8;
     /// Answers. When it fails nothing was delivered and the capability is gone.
     fn reply(&mut self, to: ReplyTo, answer: &Answer) -> Result<(), Status>;

@@ -63,6 +63,9 @@ pub(crate) struct Frame {
     pub(crate) stored: bool,
     /// Mapped since eviction last looked.
     pub(crate) touched: bool,
+    /// Written by the pager itself, which the kernel does not know: it is mapped writable only by a write in the epoch
+    /// of its lane, which tells the kernel.
+    pub(crate) sealed: bool,
 }
 
 const FREE: Frame = Frame {
@@ -78,6 +81,7 @@ const FREE: Frame = Frame {
     handed: false,
     stored: false,
     touched: false,
+    sealed: false,
 };
 
 #[derive(Clone, Copy, Debug)]

@@ -196,11 +196,12 @@ impl Pager {
             for _ in 0..room {
                 let Some(place) = at else { break };
                 at = self.frames.list_next(place);
-                if self.frames.get(place).used_for == Use::Live {
+                let frame = self.frames.get(place);
+                if frame.used_for == Use::Live && !frame.sealed {
                     (places[count], frames[count]) = (place, self.frames.physical(place));
                     count += 1;
                 } else {
-                    // Nobody maps it: it needs no claim.
+                    // Nobody maps it writable: it needs no claim.
                     self.hand_over(env, lane, place);
                 }
             }
@@ -246,7 +247,9 @@ impl Pager {
         self.lanes.retire();
         if held.used_for == Use::Live {
             self.set_state(env, place, FrameState::Clean);
-            self.frames.get_mut(place).stored = true;
+            let frame = self.frames.get_mut(place);
+            frame.stored = true;
+            frame.sealed = false;
             self.enlist_clean(place, false);
         } else {
             self.frames.get_mut(place).used_for = Use::Spare;

@@ -5,7 +5,7 @@
 
 use crate::Pager;
 use crate::environment::Environment;
-use crate::frame::{CLEAN, Use};
+use crate::frame::Use;
 use abi::protocol::memory::{Badge, Error};
 use abi::{FrameState, PAGE_SIZE};
 
@@ -14,9 +14,9 @@ use abi::{FrameState, PAGE_SIZE};
 pub enum GenesisError {
     /// Caller: refused as a program's request would be.
     Refused(Error),
-    /// Caller: the world is not a new one that waits for this.
+    /// Caller: the world is not a new one that waits for this, or the page has been in use.
     NotNow,
-    /// Environment: no frame is free, or the page is being written to the disk.
+    /// Environment: no frame is free.
     NoMemory,
 }
 
@@ -69,26 +69,24 @@ impl Pager {
             return Err(Error::BadArgument.into());
         }
         let content = self.objects.state(object).content;
-        self.read_log(env, None);
         let place = match self.frames.find(content, index as u32) {
-            Some(place) if self.frames.get(place).list == self.lanes.running() as u8 => place,
-            Some(_) => return Err(GenesisError::NoMemory),
+            Some(place) if self.frames.get(place).sealed && !self.frames.get(place).handed => place,
+            Some(_) => return Err(GenesisError::NotNow),
             None => self.genesis_page(env, content, index as u32)?,
         };
         env.write(self.frames.physical(place), 0, bytes);
         Ok(())
     }
 
-    /// A new page of zeros that counts as written.
+    /// A new page of zeros that counts as written in the running epoch.
     fn genesis_page(&mut self, env: &mut impl Environment, content: u32, index: u32) -> Result<u32, GenesisError> {
         let taken = self.take_frame(env, crate::eviction::Purpose::Ordinary);
         let place = taken.ok_or(GenesisError::NoMemory)?;
         env.zero(self.frames.physical(place));
         self.set_state(env, place, FrameState::Clean);
         self.frames.attach(place, content, index, Use::Live);
-        self.frames.enlist(place, CLEAN);
-        self.set_state(env, place, FrameState::Dirty);
-        self.read_log(env, None);
+        self.frames.get_mut(place).sealed = true;
+        self.frames.enlist(place, self.lanes.running() as u8);
         Ok(place)
     }
 

@@ -94,10 +94,12 @@ impl Pager {
     }
 
     fn map_own(&mut self, env: &mut impl Environment, target: &Target, place: u32, writes: bool) -> Result<(), End> {
+        let frame = *self.frames.get(place);
         if !writes {
-            return self.map(env, target, place, target.flags);
+            let hidden = if frame.sealed { MapFlags::WRITE } else { MapFlags::empty() };
+            return self.map(env, target, place, target.flags - hidden);
         }
-        if self.frames.get(place).handed {
+        if frame.handed || frame.sealed && frame.list != self.lanes.running() as u8 {
             return self.replace(env, target, place);
         }
         self.map(env, target, place, target.flags | MapFlags::NOW)
@@ -139,8 +141,8 @@ impl Pager {
         Ok(())
     }
 
-    /// The first write to a page whose frame a device is reading: the frame stays with the ended epoch, the page gets
-    /// another.
+    /// The first write to a page whose frame a device is reading (or which the kernel must not be let write to): the
+    /// frame stays with the ended epoch, the page gets another.
     fn replace(&mut self, env: &mut impl Environment, target: &Target, from: u32) -> Result<(), End> {
         let place = self.take_frame(env, Purpose::Reserve).ok_or(End::Wait(Wait::Memory))?;
         self.swap_in(env, target, from, place)?;

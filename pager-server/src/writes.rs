@@ -50,7 +50,11 @@ impl Pager {
         let frame = *self.frames.get(place);
         assert!(frame.used_for == Use::Live && !frame.handed, "a logged frame is live and not claimed");
         match entry.copy {
-            None => assert!(frame.list == CLEAN, "a frame that needed no copy was clean"),
+            None => {
+                let sealed = frame.sealed && frame.list == running;
+                assert!(frame.list == CLEAN || sealed, "a frame that needed no copy was clean");
+                self.frames.get_mut(place).sealed = false;
+            }
             Some(copy) => {
                 assert!(frame.list < CLEAN && frame.list != running, "a frame that was copied was dirty before");
                 let copy = self.frames.place(copy).expect("a copy is a donated frame");

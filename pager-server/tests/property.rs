@@ -37,9 +37,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn run(seed: u64, shape: Shape, steps: &[Step]) -> World {
     let mut world = World::new(seed, shape);
-    for _ in 0..2 {
-        world.create_space();
-    }
+    world.genesis(6);
+    world.create_space();
     world.check();
     for step in steps {
         match *step {
@@ -58,7 +57,13 @@ fn run(seed: u64, shape: Shape, steps: &[Step]) -> World {
     world.check();
     if std::env::var_os("PAGER_FIGURES").is_some() {
         let (kernel, store) = (&world.outside.kernel, &world.outside.store);
-        println!("{shape:?} steps {} done {:?} page-ins {} epoch {}", steps.len(), kernel.figures, store.page_ins, kernel.epoch);
+        println!(
+            "{shape:?} steps {} done {:?} page-ins {} epoch {}",
+            steps.len(),
+            kernel.figures,
+            store.page_ins,
+            kernel.epoch
+        );
     }
     world
 }

@@ -179,8 +179,7 @@ impl Kernel {
 
     /// Lets one thread that is ready make its access.
     pub fn run_any(&mut self) {
-        let ready: Vec<usize> =
-            (0..self.threads.len()).filter(|&at| self.threads[at].state == Where::Ready).collect();
+        let ready: Vec<usize> = (0..self.threads.len()).filter(|&at| self.threads[at].state == Where::Ready).collect();
         if !ready.is_empty() {
             let at = ready[self.random.below(ready.len())];
             self.run(at);
@@ -302,7 +301,8 @@ impl Kernel {
 
     pub fn kill_process(&mut self, process: u64) {
         self.processes.remove(&process);
-        self.threads.retain(|thread| thread.process != process || !matches!(thread.state, Where::Ready | Where::Queued(_)));
+        self.threads
+            .retain(|thread| thread.process != process || !matches!(thread.state, Where::Ready | Where::Queued(_)));
     }
 
     // ---- calls -----------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ impl Kernel {
                 }
                 FrameState::Clean => !written_now,
                 FrameState::Claimed => old.state == FrameState::Dirty && !written_now,
-                FrameState::Dirty => old.state == FrameState::Clean && self.first_write(number),
+                FrameState::Dirty => panic!("nobody but a writer makes a frame dirty"),
             };
             if allowed {
                 self.frames[number as usize].state = state;

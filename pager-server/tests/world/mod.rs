@@ -97,8 +97,6 @@ impl StoreLink for Outside {
         assert!(self.room() > 0, "it sends only when there is room");
         match message {
             ToStore::Dirty { frame, .. } => {
-                let state = self.kernel.frames[frame as usize].state;
-                assert!(state == FrameState::Claimed || state != FrameState::Clean, "a handed frame is kept still");
                 self.kernel.lend(frame, true);
             }
             ToStore::PageIn { frame, .. } => {
@@ -384,6 +382,27 @@ impl World {
         }
     }
 
+    /// The genesis: a space and an object with contents, mapped.
+    pub fn genesis(&mut self, pages: u64) {
+        let space = self.pager.genesis_space(80).expect("room");
+        let object = self.pager.genesis_object(space, pages, false).expect("room");
+        let (Badge::Space(space_id), Badge::Object { id, .. }) = (space, object) else { panic!("badges") };
+        let mut contents = vec![[0; 4]; pages as usize];
+        for (index, page) in contents.iter_mut().enumerate().filter(|(index, _)| index % 3 != 2) {
+            *page = [index as u16 + 1000; 4];
+            let bytes: Vec<u8> = page.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let written = self.pager.genesis_write(&mut self.outside, object, index as u64, &bytes);
+            written.expect("a new world has memory");
+        }
+        self.pager.genesis_map(space, object, [PAGE * 4096, pages, 0, MapFlags::WRITE.bits()]).expect("room");
+        let (space_number, number) = (self.model().number(), self.model().number());
+        let region = Region { page: PAGE, pages, object: number, object_page: 0, write: true };
+        self.model().spaces.insert(space_number, Space { id: space_id, regions: vec![region] });
+        let object = Object { id, pages: contents, transient: false, space: space_number };
+        self.model().objects.insert(number, object);
+        self.outside.kernel.new_process(space_number, space.bits());
+    }
+
     // ---- one step ----------------------------------------------------------------------------------------------
 
     /// Does what `action` (a number; which of all that can happen) says, with details by chance.
@@ -471,10 +490,10 @@ impl World {
         let Some(space) = self.a_space() else { return };
         let users: Vec<u64> =
             self.outside.kernel.processes.iter().filter(|(_, p)| p.space == space).map(|(&name, _)| name).collect();
-        if users.len() > 1 || self.random.one_in(2) {
-            if let Some(process) = self.pick(&users) {
-                self.outside.kernel.kill_process(process);
-            }
+        if (users.len() > 1 || self.random.one_in(2))
+            && let Some(process) = self.pick(&users)
+        {
+            self.outside.kernel.kill_process(process);
         }
         if users.len() < 2 {
             let badge = self.space_badge(space).bits();
@@ -588,7 +607,13 @@ impl World {
         let (kernel, store) = (&self.outside.kernel, &self.outside.store);
         panic!(
             "something waits for ever: {:?}, {:?}, {:?}, {} page-ins, to pager {:?}, from pager {:?}, told {:?}",
-            kernel.threads, self.pager.figures(), kernel.figures, store.page_ins, store.to_pager, store.from_pager, store.told
+            kernel.threads,
+            self.pager.figures(),
+            kernel.figures,
+            store.page_ins,
+            store.to_pager,
+            store.from_pager,
+            store.told
         );
     }
 
