@@ -28,6 +28,8 @@ struct Mark {
 #[derive(Debug)]
 pub(crate) struct Input {
     bytes: [u8; BYTES_MAX],
+    /// The number that would lie in place 0.
+    base: u64,
     first: u64,
     next: u64,
     end: u64,
@@ -42,6 +44,7 @@ impl Input {
         let mark = Mark { end: 0, epoch: Epoch::NONE };
         Self {
             bytes: [0; BYTES_MAX],
+            base: first,
             first,
             next: first,
             end: first,
@@ -51,8 +54,8 @@ impl Input {
         }
     }
 
-    fn place(number: u64) -> usize {
-        (number % BYTES_MAX as u64) as usize
+    fn place(&self, number: u64) -> usize {
+        (number.wrapping_sub(self.base) % BYTES_MAX as u64) as usize
     }
 
     /// A byte was typed. With no room it is dropped: the oldest ones are not ours to drop.
@@ -61,7 +64,7 @@ impl Input {
             self.dropped += 1;
             return;
         }
-        self.bytes[Self::place(self.end)] = byte;
+        self.bytes[self.place(self.end)] = byte;
         self.end += 1;
     }
 
@@ -75,7 +78,7 @@ impl Input {
         let mut bytes = [0; CHUNK_BYTES_MAX];
         let count = (self.end - self.next).min(CHUNK_BYTES_MAX as u64) as usize;
         for (byte, number) in bytes[..count].iter_mut().zip(self.next..) {
-            *byte = self.bytes[Self::place(number)];
+            *byte = self.bytes[self.place(number)];
         }
         (count > 0).then(|| (self.next, Chunk::of(&bytes[..count])))
     }
@@ -108,13 +111,9 @@ impl Input {
     /// Bytes that nobody has taken yet get numbers from `first` on. Only while none has been taken.
     pub(crate) fn number_from(&mut self, first: u64) {
         assert!(self.first == self.next, "numbers that were given out stay");
-        let count = (self.end - self.first) as usize;
-        let mut fresh = [0; BYTES_MAX];
-        for (byte, number) in fresh[..count].iter_mut().zip(self.first..) {
-            *byte = self.bytes[Self::place(number)];
-        }
-        *self = Self { dropped: self.dropped, ..Self::new(first) };
-        fresh[..count].iter().for_each(|byte| self.typed(*byte));
+        let count = self.end - self.first;
+        self.base = self.base.wrapping_add(first).wrapping_sub(self.first);
+        (self.first, self.next, self.end) = (first, first, first + count);
     }
 
     /// The world went back to `restored`: what was taken later is fresh again.

@@ -9,7 +9,7 @@ use abi::Epoch;
 use abi::protocol::console::{CHUNK_BYTES_MAX, Chunk};
 
 /// Chunks that wait, at most.
-pub(crate) const CHUNKS_MAX: usize = 256;
+pub(crate) const CHUNKS_MAX: usize = 128;
 /// So many of them are kept for callers that wait for an answer, who could not go on otherwise.
 const RESERVED: usize = 32;
 
@@ -109,7 +109,9 @@ impl<T> Output<T> {
 
     /// Forgets everything, also who waits.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        // In place: a whole new queue would need as much stack.
+        self.held.fill_with(|| None);
+        (self.front, self.count) = (0, 0);
     }
 
     #[cfg(test)]

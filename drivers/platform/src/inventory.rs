@@ -10,7 +10,7 @@ use crate::config::{
 use crate::tables::ConfigRegion;
 
 /// Devices that are kept.
-pub const DEVICES_MAX: usize = 64;
+pub const DEVICES_MAX: usize = 32;
 
 const CLASS_BRIDGES: u32 = 0x06;
 const HEADER_DEVICE: u32 = 0;

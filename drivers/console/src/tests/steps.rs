@@ -169,7 +169,7 @@ fn output_has_an_end_that_leaves_room_for_those_who_wait() {
             _ => panic!("one answer each"),
         }
     }
-    assert_eq!(taken, 256 - 32);
+    assert_eq!(taken, 128 - 32);
     assert!(around.turn(&mut console, 9).want_cut, "so much that nobody needs to wait for it");
     for caller in 0..32 {
         around.ask(&mut console, caller, write(b"y"));
