@@ -110,9 +110,9 @@ impl Search {
     /// What the platform driver answered.
     pub fn answered(&mut self, reply: Reply) -> Next {
         let next = match (self.state, reply) {
-            (State::Unknown { next }, Reply::Device(device)) if device.class == self.class => State::Locating {
-                found: Found { number: next, device, registers: Bar::default(), messages: None },
-            },
+            (State::Unknown { next }, Reply::Device(device)) if device.class == self.class => {
+                State::Locating { found: Found { number: next, device, registers: Bar::default(), messages: None } }
+            }
             (State::Unknown { next }, Reply::Device(_)) if next + 1 < DEVICES_MAX => State::Unknown { next: next + 1 },
             (State::Unknown { .. }, _) => State::Absent,
             (State::Locating { found }, Reply::Bar { base, bytes }) => {
@@ -150,18 +150,17 @@ mod tests {
     use proptest::prelude::*;
 
     const OTHER: Device = Device { place: 0, vendor: 1, product: 2, class: 0x06_00_00, messages: None };
-    const NVME: Device = Device {
-        class: CLASS_NVME,
-        messages: Some(MessageTable { bar: 4, offset: 0x2000, vectors: 65 }),
-        ..OTHER
-    };
+    const NVME: Device =
+        Device { class: CLASS_NVME, messages: Some(MessageTable { bar: 4, offset: 0x2000, vectors: 65 }), ..OTHER };
 
     /// A platform driver with these devices.
     fn answer(devices: &[Device], request: Request) -> Reply {
         let known = |number: u8| devices.get(number as usize).copied();
         let (number, reply) = match request {
             Request::Describe(number) => (number, known(number).map(Reply::Device)),
-            Request::Bar { device, bar } => (device, Some(Reply::Bar { base: 0x1000 * (u64::from(bar) + 1), bytes: 0x1000 })),
+            Request::Bar { device, bar } => {
+                (device, Some(Reply::Bar { base: 0x1000 * (u64::from(bar) + 1), bytes: 0x1000 }))
+            }
             Request::Enable(number) | Request::Silence(number) => (number, Some(Reply::Done)),
         };
         known(number).and(reply).unwrap_or(Reply::Refused(Refusal::NoSuchDevice))

@@ -189,8 +189,8 @@ mod tests {
         let program = bundle.program("program").expect("there");
         let run = |refuse_after| {
             let mut pager = Fake { refuse_after, ..Fake::default() };
-            let made = make_space(&mut pager, &program, 2)
-                .and_then(|space| fill_space(&mut pager, space, &program, 2, &[1]));
+            let made =
+                make_space(&mut pager, &program, 2).and_then(|space| fill_space(&mut pager, space, &program, 2, &[1]));
             (made, pager.asked)
         };
         let (made, asked) = run(None);

@@ -227,8 +227,25 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for word in [
-            "", "debug:x", "ram", "ram:both", "buffers:0", "buffers:4097", "buffers:x", "link:", "link:none", "port:x",
-            "ports:3f8", "ports:ffff+2", "ports:1+0", "irq:24", "irq:-1", "device:", "serve:", "call:two words", "epoch",
+            "",
+            "debug:x",
+            "ram",
+            "ram:both",
+            "buffers:0",
+            "buffers:4097",
+            "buffers:x",
+            "link:",
+            "link:none",
+            "port:x",
+            "ports:3f8",
+            "ports:ffff+2",
+            "ports:1+0",
+            "irq:24",
+            "irq:-1",
+            "device:",
+            "serve:",
+            "call:two words",
+            "epoch",
         ] {
             assert_eq!(Grant::parse(word), Err(GrantError), "{word}");
         }

@@ -115,7 +115,9 @@ mod tests {
         assert!(page(exit_address(101), Access::empty()).contains("stopped itself"));
         assert!(page(exit_address(7), Access::empty()).contains("code 7"));
         assert_eq!(page(8, Access::WRITE), "nvme wrote to 0x8, which is not mapped, at 0x401234");
-        assert!(page(0x5000, Access::EXECUTE | Access::PRESENT).contains("jumped to 0x5000, which does not allow that"));
+        assert!(
+            page(0x5000, Access::EXECUTE | Access::PRESENT).contains("jumped to 0x5000, which does not allow that")
+        );
         assert!(page(exit_address(0), Access::WRITE).contains("wrote to"), "a stray write is no exit");
         assert!(line(Cause::Exception { vector: 6, error_code: 0 }).contains("invalid opcode"));
         assert!(line(Cause::Exception { vector: 30, error_code: 1 }).contains("exception 30 (error 0x1)"));

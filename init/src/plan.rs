@@ -3,12 +3,12 @@
 //! Invariants of a plan, checked by [`Plan::of`]:
 //! 1. Every word of every service is understood, and is for its lifetime.
 //! 2. A link has two ends (one, if init is the other), all of them volatile servers.
-//! 3. A port, `ram:write`, `epochs`, `devices` and each device have at most one holder; a bell has somebody to ring.
+//! 3. A port, `epochs`, `devices` and each device have at most one holder; a bell has somebody to ring.
 //! 4. Every object that is called is served by exactly one process of the world; every port that is used is answered.
 
 use crate::grant::{BellTo, Grant, Link};
 use crate::list::List;
-use abi::bundle::{Bundle, GRANTS_MAX, Lifetime, Name, Service};
+use abi::bundle::{Bundle, Lifetime, Name, Service};
 use abi::protocol::service::Service as Port;
 
 /// Volatile servers, at most.
@@ -16,19 +16,22 @@ pub const SERVERS_MAX: usize = 8;
 /// First processes of a world, at most.
 pub const WORLD_MAX: usize = 8;
 
-/// A service with its grants understood.
+/// A service all of whose grants are understood.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {
     /// As the bundle has it.
     pub service: Service<'a>,
-    /// What it is given.
-    pub grants: List<Grant, GRANTS_MAX>,
 }
 
-impl Planned<'_> {
+impl<'a> Planned<'a> {
+    /// What it is given. Read from the bundle each time: a list of grants is large, and init's stack is not.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> + use<'a> {
+        self.service.grants().filter_map(|word| Grant::parse(word.as_str()).ok())
+    }
+
     /// Whether it is given this.
     pub fn has(&self, grant: Grant) -> bool {
-        self.grants.iter().any(|other| other == grant)
+        self.grants().any(|other| other == grant)
     }
 }
 
@@ -137,7 +140,6 @@ impl<'a> Plan<'a> {
             (Grant::Port(Port::Console), "port:console"),
             (Grant::Port(Port::Snapshot), "port:snapshot"),
             (Grant::Port(Port::Clock), "port:clock"),
-            (Grant::Ram { write: true }, "ram:write"),
             (Grant::Epochs, "epochs"),
             (Grant::Devices, "devices"),
             (Grant::Device(crate::Device::Nvme), "device:nvme"),
@@ -158,7 +160,7 @@ impl<'a> Plan<'a> {
     /// Invariant 4.
     fn check_world(&self) -> Result<(), PlanError<'a>> {
         for member in self.world.iter() {
-            for grant in member.grants.iter() {
+            for grant in member.grants() {
                 let answered = match grant {
                     Grant::Call(name) => self.servers_of(name) == 1,
                     Grant::Serve(name) => self.servers_of(name) == 1,
@@ -180,7 +182,6 @@ impl<'a> Plan<'a> {
 
 /// Invariant 1.
 fn understand(service: Service<'_>) -> Result<Planned<'_>, PlanError<'_>> {
-    let mut grants = List::new();
     for word in service.grants() {
         let refused = PlanError::Word { service: service.name(), word: word.as_str() };
         let grant = Grant::parse(word.as_str()).map_err(|_| refused)?;
@@ -188,9 +189,8 @@ fn understand(service: Service<'_>) -> Result<Planned<'_>, PlanError<'_>> {
         if grant.is_for_world() != for_world {
             return Err(refused);
         }
-        grants.push(grant).map_err(|_| PlanError::TooMany)?;
     }
-    Ok(Planned { service, grants })
+    Ok(Planned { service })
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ const SEGMENTS: [(u64, usize, usize, SegmentRights); 4] = [
 
 /// A bundle with one program, "program", and `services`.
 pub(crate) fn bundle(services: &[Made]) -> Vec<u8> {
-    let table = size_of::<RawProgram>() + SEGMENTS.len() * size_of::<RawSegment>() + services.len() * size_of::<RawService>();
+    let table =
+        size_of::<RawProgram>() + SEGMENTS.len() * size_of::<RawSegment>() + services.len() * size_of::<RawService>();
     let mut payload = Vec::new();
     let first = (size_of::<RawHeader>() + table).next_multiple_of(PAGE);
     let mut segments = Vec::new();

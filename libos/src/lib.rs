@@ -22,6 +22,7 @@
 mod budget;
 mod capability;
 mod clock;
+mod console;
 mod device;
 mod endpoint;
 mod epoch;
@@ -44,6 +45,7 @@ pub use abi;
 pub use budget::{Budget, BudgetCounts, CreateError, SplitError, ThreadStart};
 pub use capability::{Capability, CopyError, DestroyError, DropError, IdentifyError, Identity, RangePart, RevokeError};
 pub use clock::{Clock, clock, sleep};
+pub use console::{Console, ReadError};
 pub use device::{AckError, BindInterruptError, Interrupt, IoPorts, MessageInterrupt, PortError};
 pub use endpoint::{
     CallError, CallOptions, Endpoint, ReceiveError, ReplyError, SaveReplyError, SavedReply, SendError, reply,

@@ -56,6 +56,7 @@ impl Startup {
     }
 
     /// The capability `name`, without which the program cannot work.
+    #[track_caller]
     pub fn handle(&self, name: &str) -> Handle {
         match self.find(name) {
             Ok(handle) => handle,
@@ -64,6 +65,7 @@ impl Startup {
     }
 
     /// The window `name`, without which the program cannot work.
+    #[track_caller]
     pub fn window(&self, name: &str) -> Window {
         match self.find_window(name) {
             Ok(window) => window,
@@ -72,31 +74,37 @@ impl Startup {
     }
 
     /// The endpoint or port `name`.
+    #[track_caller]
     pub fn endpoint(&self, name: &str) -> Endpoint {
         Endpoint(self.handle(name))
     }
 
     /// The notification `name`.
+    #[track_caller]
     pub fn notification(&self, name: &str) -> Notification {
         Notification(self.handle(name))
     }
 
     /// The Memory `name`.
+    #[track_caller]
     pub fn memory(&self, name: &str) -> Memory {
         Memory(self.handle(name))
     }
 
     /// The Epoch object, under `name`.
+    #[track_caller]
     pub fn epoch(&self, name: &str) -> EpochControl {
         EpochControl(self.handle(name))
     }
 
     /// The interrupts `name`.
+    #[track_caller]
     pub fn interrupt(&self, name: &str) -> Interrupt {
         Interrupt(self.handle(name))
     }
 
     /// The I/O ports `name`.
+    #[track_caller]
     pub fn ports(&self, name: &str) -> IoPorts {
         IoPorts(self.handle(name))
     }

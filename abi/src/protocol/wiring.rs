@@ -50,6 +50,8 @@ pub const PORTS: &str = "ports";
 pub const PROCESS: &str = "process";
 /// Handle: the Memory of all physical addresses that are not memory; only for the platform driver.
 pub const NON_MEMORY: &str = "non-memory";
+/// Window: the firmware's area below 1 MiB, read-only; only for the platform driver.
+pub const FIRMWARE: &str = "firmware";
 
 /// Options in startup pages.
 pub mod option {

@@ -4,14 +4,14 @@ use super::chain::{BootError, BuildError};
 use super::device::DeviceLink;
 use super::memory::{OwnMemory, map_bundle};
 use super::server::Server;
-use super::spawn::{bell_of, range_of, ring};
+use super::spawn::{bell_of, ring};
 use init::{ACCIDENTS_MAX, Accident, Grant, Image, Life, Link, List, Plan, Planned, SERVERS_MAX, Watch, accidents};
+use libos::abi::PAGE_SIZE;
 use libos::abi::boot_info::{BootInfo, handle};
 use libos::abi::bundle::Bundle;
 use libos::abi::protocol::wiring::Phase;
 use libos::abi::protocol::{block, devices, genesis, paging};
-use libos::abi::PAGE_SIZE;
-use libos::{Budget, Endpoint, Memory, Notification, clock, println};
+use libos::{Budget, Endpoint, Notification, clock, println};
 
 /// The memory of a link, in the pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,8 +36,6 @@ pub(crate) struct System {
     areas: [Area; Link::ALL.len()],
     /// Page of the pool that the snapshot server writes.
     pub(crate) epochs_page: u64,
-    /// First frame of what is not memory.
-    pub(crate) devices_first: u64,
     pub(crate) device: DeviceLink,
     pub(crate) accidents: List<Accident<'static>, ACCIDENTS_MAX>,
     /// Bits of the bell that came while something else was waited for.
@@ -49,7 +47,9 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Builds everything and starts the servers that wait for nothing.
+    /// Builds everything and starts the servers that wait for nothing. Not inlined: what it needs of the stack is free
+    /// again when the system runs.
+    #[inline(never)]
     pub(crate) fn boot(info: BootInfo<'static>) -> Result<Self, BootError> {
         let mut memory = OwnMemory::divide(&info).map_err(BootError::Memory)?;
         let bundle = Bundle::open(map_bundle(&info).map_err(BootError::Memory)?).map_err(BootError::Bundle)?;
@@ -66,7 +66,6 @@ impl System {
             *area = Area { first: memory.take(pages).map_err(BuildError::from)?, pages };
         }
         let epochs_page = memory.take(1).map_err(BuildError::from)?;
-        let devices_first = range_of(Memory(handle::DEVICES)).map_or(0, |range| range.first);
         let device_area = areas[Link::Devices as usize];
         let device = DeviceLink::new(memory.words(device_area.first, device_area.pages));
         let mut system = Self {
@@ -79,7 +78,6 @@ impl System {
             bell,
             areas,
             epochs_page,
-            devices_first,
             device,
             accidents,
             rung: 0,
@@ -120,7 +118,7 @@ impl System {
     /// What is mapped where in this server. Not kept: it is large, and servers are seldom started.
     pub(crate) fn image(&self, planned: &Planned<'_>) -> Result<Image, BuildError> {
         let program = self.bundle.program(planned.service.program()).ok_or(BuildError::NoProgram)?;
-        let buffers = planned.grants.iter().map(|grant| match grant {
+        let buffers = planned.grants().map(|grant| match grant {
             Grant::Buffers { pages } => u64::from(pages),
             _ => 0,
         });
@@ -140,9 +138,9 @@ impl System {
     }
 
     pub(crate) fn wants_device(&self, place: usize) -> bool {
-        self.servers.get(place).is_some_and(|server| {
-            server.planned.grants.iter().any(|grant| matches!(grant, Grant::Device(_)))
-        })
+        self.servers
+            .get(place)
+            .is_some_and(|server| server.planned.grants().any(|grant| matches!(grant, Grant::Device(_))))
     }
 
     /// Starts a server that needs no device, and the questions that only it can answer.
@@ -159,6 +157,7 @@ impl System {
     }
 
     /// Starts the server at `place`; a failure is a death like any other.
+    #[inline(never)]
     pub(crate) fn start_with(&mut self, place: usize, found: Option<init::Found>) {
         let made = self.spawn(place, found);
         let now_ns = clock().world_ns;
@@ -202,4 +201,3 @@ fn area_bytes(link: Link) -> usize {
         Link::Devices => devices::AREA_BYTES,
     }
 }
-

@@ -2,7 +2,7 @@
 
 use super::boot::System;
 use core::sync::atomic::AtomicU64;
-use init::{Device, Grant, Next, Search};
+use init::{Found, Next, Search};
 use libos::abi::protocol::devices::{self, Asker, CLASS_NVME, Reply, Request};
 use libos::println;
 
@@ -11,12 +11,14 @@ pub(crate) struct DeviceLink {
     area: &'static [AtomicU64],
     asker: Asker<'static>,
     search: Search,
+    /// The device is silent and on, and waits for a driver.
+    ready: Option<Found>,
 }
 
 impl DeviceLink {
     /// Over the link's area.
     pub(crate) fn new(area: &'static [AtomicU64]) -> Self {
-        Self { area, asker: fresh(area), search: Search::new(CLASS_NVME) }
+        Self { area, asker: fresh(area), search: Search::new(CLASS_NVME), ready: None }
     }
 
     /// Empties the area for a new platform driver.
@@ -62,11 +64,9 @@ impl System {
                     self.ring_platform();
                 }
                 Next::Start(found) => {
-                    if let Some(place) = self.plan.holder(Grant::Device(Device::Nvme)) {
-                        let at = found.device.place;
-                        println!("init: nvme at {:02x}:{:02x}.{}", at >> 8, at >> 3 & 31, at & 7);
-                        self.start_with(place, Some(found));
-                    }
+                    let at = found.device.place;
+                    println!("init: nvme at {:02x}:{:02x}.{}", at >> 8, at >> 3 & 31, at & 7);
+                    self.device.ready = Some(found);
                 }
                 Next::Absent => println!("init: no NVMe device: nothing can be made durable"),
                 Next::Lost => println!("init: the NVMe device does not obey; its driver is not started again"),
@@ -75,8 +75,14 @@ impl System {
         }
     }
 
+    /// The device, if its driver can be started now.
+    pub(crate) fn ready_device(&self) -> Option<Found> {
+        self.device.ready
+    }
+
     /// The driver of the device has died: its frames are used again only when the device is silent.
     pub(crate) fn silence_device(&mut self) {
+        self.device.ready = None;
         if let Some(request) = self.device.search.driver_died() {
             self.device.ask(request);
             self.ring_platform();

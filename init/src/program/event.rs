@@ -129,14 +129,22 @@ impl System {
     fn do_what_is_due(&mut self) {
         let now_ns = clock().world_ns;
         for place in 0..self.servers.len() {
-            let due = self.servers.get(place).is_some_and(|server| server.watch.is_due(now_ns));
-            // A driver with a device is started by the answer that its device is silent and on.
-            if due && !self.wants_device(place) {
-                self.start(place);
+            let Some(watch) = self.servers.get(place).map(|server| server.watch) else { continue };
+            if !self.wants_device(place) {
+                if watch.is_due(now_ns) {
+                    self.start(place);
+                }
+            } else if watch.life() == Life::Planned || watch.is_due(now_ns) {
+                // A driver waits until its device is silent and on.
+                if let Some(found) = self.ready_device() {
+                    self.start_with(place, Some(found));
+                }
             }
         }
         for index in 0..self.accidents.len() {
-            let Some(accident) = self.accidents.get(index).filter(|accident| accident.at_ns <= now_ns) else { continue };
+            let Some(accident) = self.accidents.get(index).filter(|accident| accident.at_ns <= now_ns) else {
+                continue;
+            };
             self.accidents.set(index, init::Accident { at_ns: u64::MAX, ..accident });
             let named = |server: &super::server::Server| server.name() == accident.service;
             let place = self.servers.iter().position(|server| named(&server) && server.process.is_some());
@@ -151,7 +159,7 @@ impl System {
     fn until_due_ns(&self) -> u64 {
         let now_ns = clock().world_ns;
         let restarts = self.servers.iter().enumerate().filter_map(|(place, server)| match server.watch.life() {
-            Life::Waiting { until_ns } if !self.wants_device(place) => Some(until_ns),
+            Life::Waiting { until_ns } if !self.wants_device(place) || self.ready_device().is_some() => Some(until_ns),
             _ => None,
         });
         let accidents = self.accidents.iter().map(|accident| accident.at_ns);

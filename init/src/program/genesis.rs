@@ -109,7 +109,7 @@ impl System {
             }
         }
         for member in self.plan.world.iter() {
-            for grant in member.grants.iter() {
+            for grant in member.grants() {
                 if let Grant::Serve(name) = grant {
                     let object = Object { name, endpoint: budget.endpoint(None)? };
                     parts.objects.push(object).map_err(|_| NoGenesis::NoPager)?;
@@ -138,7 +138,7 @@ fn make_process(
     process.set_memory_port(memory_port, badge)?;
     let mut page = StartupBuilder::new(service.name())?;
     give_first(process, memory_port, badge, &mut page)?;
-    for grant in member.grants.iter() {
+    for grant in member.grants() {
         give(process, parts, grant, number, &mut page)?;
     }
     let startup = page.finish();

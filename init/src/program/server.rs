@@ -1,8 +1,8 @@
 //! One volatile server, as init keeps it.
 
 use init::{List, Planned, Watch};
-use libos::abi::boot_info::FrameRange;
 use libos::abi::MapFlags;
+use libos::abi::boot_info::FrameRange;
 use libos::{Memory, Notification, Process};
 
 /// Memory that is mapped into a server when it touches it.
@@ -56,4 +56,3 @@ impl Server {
         self.lazy.iter().find(|lazy| (lazy.address..lazy.address + bytes(lazy)).contains(&address))
     }
 }
-

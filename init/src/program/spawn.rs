@@ -42,8 +42,7 @@ impl System {
         let mut making = Making { server: &mut server, image: &image, process, windows: Windows::new(), page };
         self.map_program(&making)?;
         self.give_common(&mut making)?;
-        let grants = making.server.planned.grants;
-        for grant in grants.iter() {
+        for grant in making.server.planned.grants() {
             self.give(&mut making, place, grant, found)?;
         }
         let Making { page, .. } = making;
@@ -176,10 +175,9 @@ impl System {
         }
         let there = making.process.grant(Capability(self.memory.ram.0), rights, 0)?;
         let bytes = range.count * PAGE_SIZE as u64;
-        making.page.window(
-            wiring::RAM,
-            WindowEntry { address, bytes, first_frame: range.first, flags, handle: there },
-        )?;
+        making
+            .page
+            .window(wiring::RAM, WindowEntry { address, bytes, first_frame: range.first, flags, handle: there })?;
         let lazy = Lazy { address, memory: self.memory.ram, range, flags: map };
         making.server.lazy.push(lazy).map_err(|_| BuildError::Windows(init::WindowsFull))
     }
@@ -224,17 +222,31 @@ impl System {
     }
 
     fn device_window(&self, making: &mut Making<'_>, name: &str, bar: init::Bar) -> Result<(), BuildError> {
-        let (frame, pages) = (bar.base / PAGE_SIZE as u64, bar.bytes / PAGE_SIZE as u64);
-        let first_page = frame.checked_sub(self.devices_first).ok_or(libos::MapError::BadRange)?;
-        let address = making.windows.take(pages)?;
-        let flags = MapFlags::WRITE | MapFlags::DEVICE;
-        let at = Mapping { address, memory: Memory(handle::DEVICES), first_page, pages, flags, epoch: Epoch::NONE };
-        Space::Own(making.process).map_all(at)?;
+        let range = FrameRange { first: bar.base / PAGE_SIZE as u64, count: bar.bytes / PAGE_SIZE as u64 };
         let flags = WindowFlags::WRITE | WindowFlags::DEVICE;
-        making.page.window(
-            name,
-            WindowEntry { address, bytes: bar.bytes, first_frame: frame, flags, handle: Handle::NULL },
-        )?;
+        self.foreign_window(making, name, handle::DEVICES, range, flags)
+    }
+
+    /// A window onto frames that are not memory, out of init's capability to a larger range.
+    fn foreign_window(
+        &self,
+        making: &mut Making<'_>,
+        name: &str,
+        from: Handle,
+        range: FrameRange,
+        flags: WindowFlags,
+    ) -> Result<(), BuildError> {
+        let whole = range_of(Memory(from)).ok_or(libos::MapError::BadRange)?;
+        let first_page = range.first.checked_sub(whole.first).ok_or(libos::MapError::BadRange)?;
+        let (address, pages) = (making.windows.take(range.count)?, range.count);
+        let mut map = MapFlags::empty();
+        map.set(MapFlags::WRITE, flags.contains(WindowFlags::WRITE));
+        map.set(MapFlags::DEVICE, flags.contains(WindowFlags::DEVICE));
+        let at = Mapping { address, memory: Memory(from), first_page, pages, flags: map, epoch: Epoch::NONE };
+        Space::Own(making.process).map_all(at)?;
+        let bytes = pages * PAGE_SIZE as u64;
+        let entry = WindowEntry { address, bytes, first_frame: range.first, flags, handle: Handle::NULL };
+        making.page.window(name, entry)?;
         Ok(())
     }
 
@@ -244,6 +256,9 @@ impl System {
         making.grant(wiring::PROCESS, process, Rights::PROCESS_MAP, 0)?;
         let rights = Rights::MEMORY_MAP | Rights::MEMORY_WRITE;
         making.grant(wiring::NON_MEMORY, Capability(handle::DEVICES), rights, 0)?;
+        if let Some(low) = range_of(Memory(handle::FIRMWARE)) {
+            self.foreign_window(making, wiring::FIRMWARE, handle::FIRMWARE, low, WindowFlags::empty())?;
+        }
         match self.info.raw().rsdp {
             0 => Ok(()),
             rsdp => making.number(option::RSDP, rsdp),

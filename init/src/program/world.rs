@@ -3,13 +3,13 @@
 use super::boot::System;
 use super::chain::BuildError;
 use super::spawn::ring;
+use core::sync::atomic::{Ordering, fence};
 use init::{Grant, Link, NEWS_PAGE};
 use libos::abi::boot_info::handle;
 use libos::abi::protocol::service::Service;
 use libos::abi::protocol::wiring::{Bell, EpochsPage, Failure, News, Phase};
 use libos::abi::{Handle, Rights};
 use libos::{Capability, EpochControl, println};
-use core::sync::atomic::{Ordering, fence};
 
 impl System {
     /// The snapshot server has changed the page of epochs.
@@ -38,6 +38,7 @@ impl System {
         }
     }
 
+    #[inline(never)]
     fn begin_world(&mut self, page: &EpochsPage) {
         println!("init: a new world begins");
         match self.genesis() {
@@ -66,7 +67,7 @@ impl System {
             return;
         }
         let Some(mut server) = self.servers.get(place) else { return };
-        let port = server.planned.grants.iter().find_map(|grant| match grant {
+        let port = server.planned.grants().find_map(|grant| match grant {
             Grant::Port(service) => Some(service),
             _ => None,
         });

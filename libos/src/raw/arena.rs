@@ -35,7 +35,9 @@ impl WindowArena {
         let start = self.next.next_multiple_of(align_of::<T>());
         let bytes = count.checked_mul(size_of::<T>());
         let end = bytes.and_then(|bytes| start.checked_add(bytes)).filter(|&end| end <= self.end);
-        let Some(end) = end else { panic!("tables need more memory than the window has: {count} x {}", size_of::<T>()) };
+        let Some(end) = end else {
+            panic!("tables need more memory than the window has: {count} x {}", size_of::<T>())
+        };
         self.next = end;
         let first = with_exposed_provenance_mut::<T>(start);
         for index in 0..count {

@@ -2,8 +2,8 @@
 
 use super::window::{ViewError, Window};
 use abi::PAGE_SIZE;
-use core::sync::atomic::AtomicU64;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
+use core::sync::atomic::AtomicU64;
 
 /// Pages of a window, as byte arrays, named by frame number.
 ///

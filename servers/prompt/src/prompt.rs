@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn trouble_is_said_and_the_prompt_goes_on() {
         let mut prompt = Prompt::new();
-        for (command, trouble) in [("count", Trouble::Gone), ("sync", Trouble::Undurable), ("epochs", Trouble::Restarted)]
+        for (command, trouble) in
+            [("count", Trouble::Gone), ("sync", Trouble::Undurable), ("epochs", Trouble::Restarted)]
         {
             let out = type_all(&mut prompt, &format!("{command}\r"), Err(trouble));
             assert!(out.contains(&trouble.to_string()) && out.ends_with("> "), "{out:?}");
