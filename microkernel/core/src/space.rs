@@ -317,7 +317,8 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         match address.checked_add(pages * PAGE_SIZE as u64) {
-            Some(end) if end <= USER_END => Ok(()),
+            // The last page stays unmapped: `syscall` at its end would return to an address that is not canonical.
+            Some(end) if end < USER_END => Ok(()),
             _ => Err(Status::BadAddress),
         }
     }
