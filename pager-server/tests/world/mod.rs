@@ -369,7 +369,9 @@ impl World {
 
     /// A page that some region maps, or (rarely) any page.
     fn some_page(&mut self, space: u32) -> u64 {
-        let regions = self.outside.kernel.model.spaces[&space].regions.clone();
+        let model = &self.outside.kernel.model;
+        let alive = |region: &&Region| model.objects.contains_key(&region.object);
+        let regions: Vec<Region> = model.spaces[&space].regions.iter().filter(alive).cloned().collect();
         match self.random.one_in(60) {
             false if !regions.is_empty() => {
                 // Some pages are hot: they are written again and again.
@@ -508,7 +510,8 @@ impl World {
         for _ in 0..=self.random.below(6) {
             if self.outside.kernel.threads.len() < 60 {
                 let page = self.some_page(space);
-                let write = self.random.one_in(2);
+                let may_write = self.outside.kernel.model.find(space, page).is_some_and(|found| found.2);
+                let write = if may_write { !self.random.one_in(3) } else { self.random.one_in(20) };
                 self.access(space, page, write);
             }
         }
