@@ -36,6 +36,7 @@ mod queue;
 mod read;
 mod recover_log;
 mod recover_root;
+mod recover_verify;
 mod recovery;
 mod space;
 mod store;

@@ -2,13 +2,13 @@
 
 use abi::Epoch;
 use format::{
-    Block, DESCRIPTOR_ITEM_BYTES, Descriptor, DescriptorError, DescriptorHead, Item, ItemIter, LogStart, page_checksum,
+    Block, DESCRIPTOR_ITEM_BYTES, Descriptor, DescriptorError, DescriptorHead, Item, ItemIter, LogStart,
 };
 
 use crate::cache::Cache;
 use crate::disk::Host;
 use crate::layer::{Held, Value};
-use crate::recovery::{AHEAD, Case, Damage, Dropped, LogEnd, Recovery, Refusal, Stage, Step, Walk};
+use crate::recovery::{AHEAD, Case, Damage, LogEnd, Recovery, Refusal, Stage, Step, Walk};
 use crate::store::Store;
 
 impl<'m, H: Host> Store<'m, H> {
@@ -64,7 +64,11 @@ impl<'m, H: Host> Store<'m, H> {
             walk.unfinished = 0;
             walk.head = head.epoch;
             walk.end = walk.at;
+            if head.flags.barrier {
+                walk.durable = walk.durable.max(head.epoch);
+            }
             walk.floor = walk.floor.max(head.floor);
+            walk.committed(head.epoch);
             if recovery.target == Some(head.epoch) {
                 recovery.asked = Some(*walk);
             }
@@ -103,9 +107,7 @@ impl<'m, H: Host> Store<'m, H> {
             }
             recovery.report.meet(Case::AskedFor);
         }
-        recovery.stage = Stage::Replay;
-        recovery.walk.at = self.root.log;
-        Ok(Step::On)
+        Ok(self.start_trial(recovery))
     }
 
     /// The log is damaged where it should go on; an older epoch that was asked for may be whole all the same.
@@ -156,7 +158,7 @@ impl<'m, H: Host> Store<'m, H> {
         Ok(Step::On)
     }
 
-    /// Applies the descriptor at the walk's place, or has its epoch verified first.
+    /// Applies the descriptor at the walk's place.
     pub(crate) fn recover_replay(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
         let at = recovery.walk.at;
         if at.sequence == recovery.walk.end.sequence {
@@ -171,26 +173,16 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(Refusal::Unreadable(at.block));
         };
         let (head, sum) = (found.head, found.sum);
-        let walk = &mut recovery.walk;
-        if head.epoch > walk.durable && head.epoch > walk.cleared {
-            recovery.stage = Stage::Verify { start: at, item: 0 };
-            return Ok(Step::On);
-        }
         // The pool and the table change while the items are read, so the items are read from a copy.
         let mut copy = [0; DESCRIPTOR_ITEM_BYTES];
         let length = found.item_bytes().len();
         copy[..length].copy_from_slice(found.item_bytes());
-        let floor = walk.floor;
+        let floor = recovery.walk.floor;
         self.space.replay_log(at.block, self.interval);
         self.descriptors += 1;
         for item in ItemIter::new(&copy[..length]) {
-            let value = match item {
-                Item::Page { place, sum, .. } => Value::Page(place, sum),
-                Item::Zero { count, .. } => Value::Zero(count),
-                Item::Absent { count, .. } => Value::Absent(count),
-                Item::Record { bytes, .. } => self.pool.store_record(bytes).map_err(|_| Refusal::Memory)?,
-            };
-            self.replay_item(Held { key: item.key(), value }, head.epoch, floor)?;
+            let held = self.hold(&item)?;
+            self.replay_item(held, head.epoch, floor)?;
         }
         if head.flags.commit {
             self.head = head.epoch;
@@ -203,6 +195,17 @@ impl<'m, H: Host> Store<'m, H> {
         }
         recovery.walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
         Ok(Step::On)
+    }
+
+    /// An item for a layer.
+    pub(crate) fn hold(&mut self, item: &Item<'_>) -> Result<Held, Refusal> {
+        let value = match *item {
+            Item::Page { place, sum, .. } => Value::Page(place, sum),
+            Item::Zero { count, .. } => Value::Zero(count),
+            Item::Absent { count, .. } => Value::Absent(count),
+            Item::Record { bytes, .. } => self.pool.store_record(bytes).map_err(|_| Refusal::Memory)?,
+        };
+        Ok(Held { key: item.key(), value })
     }
 
     fn replay_item(&mut self, held: Held, epoch: Epoch, floor: Epoch) -> Result<(), Refusal> {
@@ -219,69 +222,5 @@ impl<'m, H: Host> Store<'m, H> {
             self.space.replay_birth(place.block, self.interval);
         }
         self.pool.put(&mut self.active, &held).map_err(|_| Refusal::Memory)
-    }
-
-    /// Verifies the pages of the epoch that starts at `start`, from item `item` of the descriptor at the walk's place.
-    pub(crate) fn recover_verify(
-        &mut self,
-        recovery: &mut Recovery,
-        start: LogStart,
-        item: u32,
-    ) -> Result<Step, Refusal> {
-        let at = recovery.walk.at;
-        let Some(page) = self.fetch_raw(at.block)? else {
-            return Ok(Step::Wait);
-        };
-        let geometry = *self.space.geometry();
-        let Ok(found) = Descriptor::parse(self.world, &geometry, at.block, self.host.bytes(page)) else {
-            return Err(Refusal::Unreadable(at.block));
-        };
-        let (head, sum) = (found.head, found.sum);
-        let mut places = [None; AHEAD as usize];
-        let pages = found.items().enumerate().filter_map(|(number, item)| match item {
-            Item::Page { key, place, sum } => Some((number as u32, key, place, sum)),
-            _ => None,
-        });
-        for (slot, found) in places.iter_mut().zip(pages.skip_while(|(number, ..)| *number < item)) {
-            *slot = Some(found);
-        }
-        if let Some((number, key, place, expected)) = places[0] {
-            for (_, _, ahead, _) in places[1..].iter().flatten() {
-                let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead.block, self.nonce));
-            }
-            let sound = match self.fetch_raw(place.block) {
-                Ok(None) => return Ok(Step::Wait),
-                Ok(Some(page)) => page_checksum(self.world, place, self.host.bytes(page)) == expected,
-                Err(_) => false,
-            };
-            recovery.report.blocks_read += 1;
-            if sound {
-                recovery.stage = Stage::Verify { start, item: number + 1 };
-                return Ok(Step::On);
-            }
-            return self.drop_epoch(recovery, start, Dropped { epoch: head.epoch, key, block: place.block });
-        }
-        recovery.walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
-        recovery.stage = Stage::Verify { start, item: 0 };
-        if head.flags.commit {
-            recovery.report.meet(Case::EpochVerified);
-            recovery.walk.cleared = head.epoch;
-            recovery.walk.at = start;
-            recovery.stage = Stage::Replay;
-        }
-        Ok(Step::On)
-    }
-
-    /// The epoch that starts at `start` is not whole: the one before it is the newest.
-    fn drop_epoch(&mut self, recovery: &mut Recovery, start: LogStart, dropped: Dropped) -> Result<Step, Refusal> {
-        if let Some(target) = recovery.target {
-            return Err(Refusal::NotKept(target));
-        }
-        recovery.report.meet(Case::EpochDropped);
-        recovery.report.dropped = Some(dropped);
-        recovery.walk.end = start;
-        recovery.walk.at = start;
-        recovery.stage = Stage::Replay;
-        Ok(Step::On)
     }
 }

@@ -5,7 +5,7 @@ use format::{Block, Header, HeaderError, Pointer, Root, RootError, SPACE_POINTER
 
 use crate::cache::{Cache, Fetch};
 use crate::disk::Host;
-use crate::fold::{INDEX_BLOCKS_MAX, index_blocks};
+use crate::fold::{Fold, INDEX_BLOCKS_MAX, index_blocks};
 use crate::memory::PageRef;
 use crate::read::Lookup;
 use crate::recovery::{AHEAD, Case, Damage, Recovery, Refusal, Stage, Step, Walk};
@@ -86,6 +86,8 @@ impl<'m, H: Host> Store<'m, H> {
         self.root = root;
         self.root_sum = sum;
         self.interval = root.interval;
+        // Whatever a newer root has left behind is no part of this one.
+        self.fold = Fold::new();
         let geometry = *self.space.geometry();
         if !self.space.adopt(geometry) {
             return Err(Refusal::Memory);

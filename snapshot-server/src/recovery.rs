@@ -11,7 +11,9 @@ use format::{Block, Checksum, DescriptorError, HeaderError, Key, LogStart, Root}
 use crate::cache::{Cache, Fetch};
 use crate::disk::Host;
 use crate::gather::Gather;
+use crate::layer::Layer;
 use crate::memory::PageRef;
+use crate::recover_verify::COMMITS_MAX;
 use crate::space::Sweep;
 use crate::store::{Event, Phase, Store};
 
@@ -188,6 +190,8 @@ pub(crate) struct Recovery {
     pub(crate) root_damage: Option<Damage>,
     /// What makes the table as loaded that of this checkpoint.
     pub(crate) sweep: Sweep,
+    /// What is on trial.
+    pub(crate) trial: Layer,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -202,7 +206,10 @@ pub(crate) enum Stage {
     Walk,
     Beyond(Block),
     Replay,
-    Verify { start: LogStart, item: u32 },
+    /// The unproven end of the log is applied to a layer of its own.
+    Trial,
+    /// That layer's pages from this key on are verified.
+    Verify(Key),
     Done,
 }
 
@@ -220,8 +227,9 @@ pub(crate) struct Walk {
     /// Descriptors since the last commit.
     pub(crate) unfinished: u32,
     pub(crate) unfinished_epoch: Epoch,
-    /// Replay: this epoch is verified or proven.
-    pub(crate) cleared: Epoch,
+    /// The last commits, oldest first: epoch, where the log goes on behind it, and the floor with it.
+    pub(crate) commits: [(Epoch, LogStart, Epoch); COMMITS_MAX],
+    pub(crate) commits_len: usize,
 }
 
 impl Recovery {
@@ -240,6 +248,7 @@ impl Recovery {
             rewound: false,
             root_damage: None,
             sweep: Sweep::new(),
+            trial: Layer::EMPTY,
         }
     }
 
@@ -280,7 +289,8 @@ impl<'m, H: Host> Store<'m, H> {
             Stage::Walk => self.recover_walk(&mut recovery),
             Stage::Beyond(block) => self.recover_beyond(&mut recovery, block),
             Stage::Replay => self.recover_replay(&mut recovery),
-            Stage::Verify { start, item } => self.recover_verify(&mut recovery, start, item),
+            Stage::Trial => self.recover_trial(&mut recovery),
+            Stage::Verify(from) => self.recover_verify(&mut recovery, from),
             Stage::Done => {
                 self.recovered(recovery);
                 return true;

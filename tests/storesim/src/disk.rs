@@ -155,6 +155,12 @@ impl SimDisk {
         (self.writes.len(), self.waiting.iter().any(|waiting| waiting.op == Op::Flush))
     }
 
+    /// Whether a root waits in the cache whose data are durable: for counters.
+    pub fn root_unflushed(&self) -> bool {
+        let root = |block: &BlockBytes| &block[..8] == b"PERNROOT";
+        self.writes.iter().any(|(_, write)| write.data.iter().any(|block| root(block)))
+    }
+
     /// Power is back: what the cut left, with `mode`; memory is forgotten.
     pub fn revive(&mut self, mode: CutMode, seed: u64) {
         self.random = Random::new(seed);

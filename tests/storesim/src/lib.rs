@@ -11,6 +11,8 @@
 
 mod arena;
 mod disk;
+mod every;
+mod faulty;
 mod life;
 mod model;
 mod random;
@@ -19,8 +21,10 @@ mod tally;
 
 pub use arena::{Arena, Sizes};
 pub use disk::{CutMode, Fault, SimDisk};
-pub use life::{Ended, Life, LifeError};
+pub use every::every_index;
+pub use faulty::run_faulty;
+pub use life::{Ended, History, Life, LifeError, Lived};
 pub use model::{Model, fill};
 pub use random::Random;
-pub use run::{Failed, run_seed};
+pub use run::{Failed, Plan, run_seed};
 pub use tally::Tally;

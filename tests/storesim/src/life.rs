@@ -3,7 +3,7 @@
 use abi::Epoch;
 use snapshot_server::{
     Answer, Case, Config, Event, Failure, FormatOptions, OpenReport, PageRef, PageSource, PutError, ReadError,
-    RecordStep, Refusal, SealError, Store,
+    RecordStep, Refusal, RetireError, SealError, Store,
 };
 
 use crate::arena::Arena;
@@ -163,7 +163,12 @@ impl<'a> Life<'a> {
                 self.tally.add("epochs committed", 1);
             }
             Event::PageRead { token, result } => self.reads.push((token, result)),
-            Event::CheckpointDurable(_) => self.tally.add("checkpoints", 1),
+            Event::CheckpointDurable(_) => {
+                self.tally.add("checkpoints", 1);
+                let root = self.store.root();
+                let wrapped = root.sequence > u64::from(self.store.geometry().root_slots());
+                self.tally.add("root ring wrapped", u64::from(wrapped));
+            }
             Event::Retired => self.tally.add("checkpoints retired on demand", 1),
             Event::Failed(failure) if self.faults_expected => return Err(Ok(Ended::Stopped(failure))),
             Event::Failed(failure) => return Err(Err(LifeError::Stopped(failure))),
@@ -298,6 +303,7 @@ impl<'a> Life<'a> {
     fn put(&mut self, mut put: impl FnMut(&mut Store<'a, SimDisk>) -> Result<(), PutError>) -> Lived<()> {
         for _ in 0..POLLS_MAX {
             match put(&mut self.store) {
+                Err(PutError::NotGathering) if self.faults_expected => self.until("stop", |_| false)?,
                 Ok(()) => {
                     self.puts += 1;
                     return Ok(());
@@ -399,8 +405,46 @@ impl<'a> Life<'a> {
         if full { Err(Ok(Ended::Full)) } else { Ok(()) }
     }
 
+    /// Frees space when the disk is full: drops an object in an epoch of its own, makes a checkpoint, and gives up the
+    /// older ones.
+    pub fn free_some(&mut self, random: &mut Random, objects: u64) -> Lived<()> {
+        let object = random.below(objects);
+        let Some(epoch) = self.last_begun.and_then(Epoch::next) else {
+            return Err(Err(LifeError::Hung("epoch numbers")));
+        };
+        self.last_begun = Some(epoch);
+        self.begin(epoch)?;
+        self.put(|store| store.drop_object(object))?;
+        self.model.drop_pages(object, 0, format::EXTENT_MAX);
+        self.store.want_checkpoint();
+        self.seal(epoch)?;
+        self.settle()
+    }
+
+    /// Gives up all checkpoints but the newest.
+    pub fn retire(&mut self) -> Lived<()> {
+        for _ in 0..POLLS_MAX {
+            match self.store.retire_before(self.store.head()) {
+                Ok(()) | Err(RetireError::Nothing) => return Ok(()),
+                Err(RetireError::Order) => return Err(Err(LifeError::Hung("retire"))),
+                Err(RetireError::Busy) => {}
+            }
+            if self.store.host_mut().is_dead() {
+                return Err(Ok(Ended::Cut));
+            }
+            if let Some(event) = self.store.poll() {
+                self.take(event)?;
+            }
+        }
+        Err(Err(LifeError::Hung("retire")))
+    }
+
     fn begin(&mut self, epoch: Epoch) -> Lived<()> {
         for _ in 0..POLLS_MAX {
+            // A store that has stopped says why before it says that the order is wrong.
+            while let Some(event) = self.store.poll() {
+                self.take(event)?;
+            }
             self.time_ns += 1000;
             match self.store.begin(epoch, self.time_ns) {
                 Ok(()) => return Ok(()),

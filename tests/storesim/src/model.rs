@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use format::BlockBytes;
 
 /// Contents of a page: a number from which its bytes follow, 0 for zeroes.
-pub type Content = u64;
+pub(crate) type Content = u64;
 
 /// Pages and records of a world at one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
