@@ -22,6 +22,12 @@ pub(crate) struct Binding {
 impl Binding {
     pub(crate) const NONE: Self = Self { notification: NONE, generation: 0, badge: 0 };
 
+    /// Notification, generation, badge.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn parts(&self) -> (u32, u32, u64) {
+        (self.notification, self.generation, self.badge)
+    }
+
     /// Wipes all but whether its notification is still there.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn wipe(&mut self, lives: impl Fn(u32, u32) -> bool) {

@@ -131,6 +131,20 @@ impl Kernel {
         ]
     }
 
+    /// Tickets drawn so far.
+    pub fn tickets_drawn(&self) -> u64 {
+        self.world.ticket
+    }
+
+    /// Interrupts that are delivered to a notification that is there: which one, and the badge.
+    pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, (u32, u64))> {
+        self.bindings.iter().enumerate().filter_map(|(line, binding)| {
+            let (notification, generation, badge) = binding.parts();
+            let lives = self.notifications.try_get(notification).is_some_and(|n| n.generation == generation);
+            lives.then_some((line as u32, (notification, badge)))
+        })
+    }
+
     /// Whether the world runs.
     pub fn has_started(&self) -> bool {
         self.started

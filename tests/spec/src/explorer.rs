@@ -4,6 +4,7 @@
 //! kept. While the queue takes more memory than it may, the youngest states are taken first: the set of reachable
 //! states is the same, only its order is not.
 
+use crate::abstraction::abstraction;
 use crate::event::Event;
 use crate::sim::Sim;
 use crate::sometimes::Sometimes;
@@ -159,7 +160,8 @@ struct Found {
     by_kind: Vec<u64>,
     sometimes: Sometimes,
     transitions: u64,
-    failure: Option<(u32, Event, String)>,
+    /// State, the event in it (none: the state itself), and what is wrong.
+    failure: Option<(u32, Option<Event>, String)>,
 }
 
 impl Explorer {
@@ -257,7 +259,7 @@ impl Explorer {
         if let Some((from, event, what)) = found.failure
             && store.failure.is_none()
         {
-            let trace = store.trace(from, Some(event));
+            let trace = store.trace(from, event);
             store.failure = Some(Failure { what, trace });
             stop.store(true, Ordering::Relaxed);
         }
@@ -281,16 +283,15 @@ impl Explorer {
         let mut fresh = std::collections::HashSet::new();
         for (number, before) in batch {
             found.sometimes.state(&before);
+            if let Err(what) = guarded(|| universe.check(&before)) {
+                found.failure = Some((number, None, what));
+                return found;
+            }
+            let model = abstraction(&before);
             for event in universe.events(&before) {
                 found.transitions += 1;
                 found.by_kind[kind_of(event, &before)] += 1;
-                let stepped = catch_unwind(AssertUnwindSafe(|| universe.step(&before, event)));
-                let outcome = stepped.unwrap_or_else(|panic| {
-                    let said = panic.downcast_ref::<String>().cloned();
-                    let said = said.or_else(|| panic.downcast_ref::<&str>().map(|&said| said.to_owned()));
-                    Err(format!("panic: {}", said.unwrap_or_default()))
-                });
-                match outcome {
+                match guarded(|| universe.step(&before, &model, event)) {
                     Ok(after) => {
                         found.sometimes.step(&before, &after);
                         let digest = after.digest();
@@ -299,7 +300,7 @@ impl Explorer {
                         }
                     }
                     Err(what) => {
-                        found.failure = Some((number, event, what));
+                        found.failure = Some((number, Some(event), what));
                         return found;
                     }
                 }
@@ -307,4 +308,13 @@ impl Explorer {
         }
         found
     }
+}
+
+/// A panic is a finding like any other.
+fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|&said| said.to_owned()));
+        Err(format!("panic: {}", said.unwrap_or_default()))
+    })
 }

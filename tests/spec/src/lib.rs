@@ -10,19 +10,24 @@
 //! Neighbours: `kernel-core` with the feature `host` (what is explored), `abi` (the calls).
 #![forbid(unsafe_code)]
 
+mod abstraction;
 mod digest;
 mod event;
 mod explorer;
 mod genesis;
+pub mod model;
+mod refinement;
 mod sim;
 mod sometimes;
 mod trace;
 pub mod universe;
 
+pub use abstraction::abstraction;
 pub use digest::digest;
 pub use event::{Event, Frame, Op};
 pub use explorer::{Explorer, Failure, Progress, Report};
 pub use genesis::Genesis;
+pub use refinement::{agree, refines};
 pub use sim::{AGAIN_RIP, Sim};
 pub use sometimes::Sometimes;
 pub use universe::Universe;

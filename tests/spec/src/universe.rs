@@ -3,6 +3,8 @@
 mod ipc;
 
 use crate::event::{Event, Op};
+use crate::model::Model;
+use crate::refinement::refines;
 use crate::sim::Sim;
 
 /// A universe.
@@ -71,11 +73,16 @@ impl Universe {
         events
     }
 
-    /// One step, with everything about it checked.
-    pub fn step(&self, before: &Sim, event: Event) -> Result<Sim, String> {
+    /// Everything that must hold in a state.
+    pub fn check(&self, sim: &Sim) -> Result<(), String> {
+        sim.kernel.check(&sim.m).map_err(|violation| format!("{violation:?}"))
+    }
+
+    /// One step, with everything about it checked but what [`Self::check`] does.
+    pub fn step(&self, before: &Sim, model: &Model, event: Event) -> Result<Sim, String> {
         let mut after = before.clone();
         after.apply(event);
-        after.kernel.check(&after.m).map_err(|violation| format!("{violation:?}"))?;
+        refines(model, event, &after)?;
         Ok(after)
     }
 }

@@ -1,0 +1,158 @@
+//! From the real core to the abstract kernel.
+
+use crate::event::Frame;
+use crate::model::{Budget, Cap, Cpu, Doing, Endpoint, Model, Notification, Object, Process, Serves, Thread};
+use crate::sim::Sim;
+use abi::Kind;
+use kernel_core::{Kernel, State};
+use std::collections::BTreeMap;
+
+/// Tickets count up from here for those who queue behind, down for those who are put in front.
+const TICKET_MIDDLE: u64 = 1 << 63;
+
+/// An index, unless it is none.
+fn index(index: u32) -> Option<u32> {
+    (index != u32::MAX).then_some(index)
+}
+
+/// The abstract state of a real kernel.
+pub fn abstraction(sim: &Sim) -> Model {
+    let kernel = &sim.kernel;
+    let [processes, threads, endpoints, notifications, budgets, _] = kernel.world_bounds();
+    let sizes = kernel.table_sizes();
+    let cpus = kernel.cpus.len();
+    Model {
+        now: sim.m.now_ns,
+        started: kernel.has_started(),
+        tickets: kernel.tickets_drawn() as i64,
+        threads: kernel.each_thread().map(|(number, record)| (number, thread(kernel, number, record))).collect(),
+        processes: kernel.each_process().map(|(number, record)| (number, process(kernel, number, record))).collect(),
+        endpoints: kernel
+            .each_endpoint()
+            .map(|(number, record)| {
+                let queue = kernel.waiting_on_endpoint(number).into();
+                let (service, dying, budget) = (record.service, record.life == 2, index(record.budget));
+                (number, Endpoint { service, queue, dying, budget })
+            })
+            .collect(),
+        notifications: kernel
+            .each_notification()
+            .map(|(number, record)| {
+                let queue = kernel.waiting_on_notification(number).into();
+                let (bits, bound, dying) = (record.bits, index(record.bound), record.life == 2);
+                (number, Notification { bits, queue, bound, dying, budget: index(record.budget) })
+            })
+            .collect(),
+        budgets: kernel
+            .each_budget()
+            .map(|(number, record)| {
+                let parent = index(record.budget);
+                (number, Budget { left: record.left.0, used: record.used.0, parent })
+            })
+            .collect(),
+        caps: caps(kernel),
+        ready: (0..=u8::MAX)
+            .map(|priority| (priority, kernel.ready(priority).into()))
+            .filter(|(_, queue): &(u8, std::collections::VecDeque<u32>)| !queue.is_empty())
+            .collect(),
+        cpus: (0..cpus)
+            .map(|cpu| {
+                let runs = kernel.current(cpu);
+                Cpu { runs, slice: kernel.slice_end(cpu).filter(|_| runs.is_some()) }
+            })
+            .collect(),
+        interrupts: kernel.interrupt_bindings().collect(),
+        world: [processes, threads, endpoints, notifications, budgets],
+        sizes: [sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]],
+    }
+}
+
+fn thread(kernel: &Kernel, number: u32, record: &kernel_core::Thread) -> Thread {
+    let doing = match record.state {
+        State::Free | State::Stopped => Doing::Stopped,
+        State::Ready => Doing::Ready,
+        State::Calling => Doing::Calling(record.object),
+        State::Sending => Doing::Sending(record.object),
+        State::Faulting => Doing::Faulting(record.object),
+        State::AwaitReply => Doing::AwaitReply,
+        State::AwaitFault => Doing::AwaitFault,
+        State::Receiving => Doing::Receiving(record.object),
+        State::Waiting => Doing::Waiting(record.object),
+        State::Sleeping => Doing::Sleeping,
+    };
+    let sends = matches!(record.state, State::Calling | State::Sending | State::AwaitReply);
+    let serves = index(record.serving).map(|caller| {
+        let stands = kernel.stands(caller, record.serving_sequence);
+        if stands { Serves::Caller(caller) } else { Serves::Void(caller < kernel.world_bounds()[1]) }
+    });
+    let registers = kernel.registers_of(number);
+    Thread {
+        process: record.process,
+        priority: record.priority,
+        doing,
+        frame: Frame::of(registers),
+        rip: registers.rip,
+        sent: sends.then_some((record.badge, record.flags)),
+        fault: (record.state == State::Faulting).then_some(record.fault),
+        serves,
+        bound: index(record.bound),
+        deadline: kernel.deadline_of(number),
+        ticket: if record.ticket == 0 { 0 } else { record.ticket.wrapping_sub(TICKET_MIDDLE) as i64 },
+        budget: index(record.budget),
+    }
+}
+
+fn process(kernel: &Kernel, number: u32, record: &kernel_core::Process) -> Process {
+    let port = kernel.each_endpoint().find(|&(endpoint, other)| {
+        endpoint == record.port && other.generation == record.port_generation && other.life != 0
+    });
+    Process {
+        name: u64::from(number) | u64::from(record.generation) << 32,
+        handles: record.slot_count,
+        port: port.map(|(endpoint, _)| (endpoint, record.port_badge)),
+        dying: record.dying != 0,
+        budget: index(record.budget),
+    }
+}
+
+fn caps(kernel: &Kernel) -> BTreeMap<(u32, u16), Cap> {
+    let bounds = kernel.world_bounds();
+    let names: BTreeMap<u32, (u32, u16)> =
+        kernel.each_capability().map(|held| (held.slot, (held.process, held.handle))).collect();
+    let cap = |capability: &kernel_core::Capability| {
+        let kind = capability.kind().unwrap_or(Kind::Reply);
+        let (first, count) = capability.range();
+        let (object, at) = match kind {
+            Kind::Reply if kernel.stands(capability.object, capability.generation) => {
+                (Object::Reply(capability.object), Some(1))
+            }
+            Kind::Reply => (Object::Gone(kind), Some(1)),
+            Kind::Memory | Kind::Interrupt | Kind::IoPorts => (Object::Range(kind, first, count), None),
+            Kind::Epoch => (Object::Epoch, None),
+            _ if !kernel.is_live(capability) => (Object::Gone(kind), bound_of(kind)),
+            _ => (Object::Is(kind, capability.object), bound_of(kind)),
+        };
+        let ranged = matches!(object, Object::Range(..));
+        Cap {
+            object,
+            of_world: at.is_some_and(|at| capability.object < bounds[at]),
+            rights: capability.rights(),
+            badge: if ranged { 0 } else { capability.badge },
+            parent: names.get(&capability.parent).copied(),
+            dying: capability.dying != 0,
+        }
+    };
+    kernel.each_capability().map(|held| ((held.process, held.handle), cap(held.capability))).collect()
+}
+
+/// Which bound tells whether an object of a kind is of the world.
+fn bound_of(kind: Kind) -> Option<usize> {
+    Some(match kind {
+        Kind::Process => 0,
+        Kind::Thread => 1,
+        Kind::Endpoint => 2,
+        Kind::Notification => 3,
+        Kind::Budget => 4,
+        _ => return None,
+    })
+}

@@ -1,0 +1,168 @@
+//! What can enter the kernel: calls, faults, timers, interrupts.
+
+use super::{Called, Doing, End, Model, Unspecified};
+use crate::event::{Event, Frame};
+use crate::sim::{AGAIN_RIP, FAULT_ADDRESS, FAULT_CODE};
+use abi::{Call, Event as Arrival, Outcome, Status};
+
+impl Model {
+    /// What `event` makes of this state. `at` is the time at which it happens; `seen` is what the kernel made of it,
+    /// which is looked at only where the kernel may choose.
+    pub fn step(&mut self, event: Event, at: u64, seen: &Self) -> Result<(), Unspecified> {
+        self.now = at;
+        match event {
+            Event::Call(cpu, op) => {
+                if let Some(thread) = self.cpus[cpu].runs {
+                    let thread = self.thread_mut(thread);
+                    (thread.frame, thread.rip) = (op.frame, AGAIN_RIP + 2);
+                    return self.call(cpu, seen);
+                }
+            }
+            Event::Again(cpu) => {
+                if let Some(thread) = self.cpus[cpu].runs {
+                    self.thread_mut(thread).rip = AGAIN_RIP + 2;
+                    return self.call(cpu, seen);
+                }
+            }
+            Event::Fault(cpu) => {
+                if !self.settle(cpu) && self.cpus[cpu].runs.is_some() {
+                    self.fault(cpu);
+                }
+                self.dispatch(cpu);
+            }
+            Event::Timer(cpu) => {
+                self.settle(cpu);
+                self.timer(cpu);
+                self.dispatch(cpu);
+            }
+            Event::Reschedule(cpu) => {
+                self.settle(cpu);
+                self.dispatch(cpu);
+            }
+            Event::Interrupt(cpu, line) => {
+                self.settle(cpu);
+                if let Some(&(notification, badge)) = self.interrupts.get(&line) {
+                    self.signal_bits(notification, badge);
+                }
+                self.dispatch(cpu);
+            }
+            Event::Crash => return Err(Unspecified),
+        }
+        Ok(())
+    }
+
+    /// A thread that was stopped while it ran leaves the CPU as soon as that enters the kernel.
+    fn settle(&mut self, cpu: usize) -> bool {
+        let stopped = self.cpus[cpu].runs.is_some_and(|thread| self.thread(thread).doing != Doing::Ready);
+        if stopped {
+            self.leave(cpu);
+        }
+        stopped
+    }
+
+    fn call(&mut self, cpu: usize, seen: &Self) -> Result<(), Unspecified> {
+        let Some(thread) = self.cpus[cpu].runs else { return Ok(()) };
+        if self.settle(cpu) {
+            // It will make its call when it is started.
+            self.thread_mut(thread).rip = AGAIN_RIP;
+            self.dispatch(cpu);
+            return Ok(());
+        }
+        let frame = self.thread(thread).frame;
+        let ended = self.invoke(cpu, thread, frame, seen)?;
+        if let Some(record) = self.threads.get_mut(&thread) {
+            match ended {
+                Ok(End::Done) => record.frame.rax = Outcome::of(Status::Ok).0,
+                Ok(End::Again) => record.rip = AGAIN_RIP,
+                Ok(End::Kept) => {}
+                Err(status) => record.frame.rax = Outcome::of(status).0,
+            }
+        }
+        self.dispatch(cpu);
+        Ok(())
+    }
+
+    fn invoke(&mut self, cpu: usize, thread: u32, frame: Frame, seen: &Self) -> Result<Called, Unspecified> {
+        let Some(call) = Call::from_bits(frame.control().call()) else { return Ok(Err(Status::NoSuchCall)) };
+        let process = self.thread(thread).process;
+        let name = (process, frame.control().handle().0);
+        Ok(match call {
+            Call::Null => Ok(End::Done),
+            Call::Call => self.send(cpu, thread, name, frame, true),
+            Call::Send => self.send(cpu, thread, name, frame, false),
+            Call::Receive => self.receive(cpu, thread, name, frame),
+            Call::ReplyReceive => self.reply_receive(cpu, thread, name, frame),
+            Call::Reply => self.reply(thread, name, frame),
+            Call::SaveReply => self.save_reply(thread),
+            Call::Signal => self.signal(name),
+            Call::Wait => self.wait_for(cpu, thread, name, frame),
+            Call::BindNotification => self.bind(thread, name),
+            Call::Yield => {
+                self.thread_mut(thread).frame.rax = Outcome::of(Status::Ok).0;
+                self.leave(cpu);
+                self.wake(thread);
+                Ok(End::Kept)
+            }
+            Call::Copy => self.copy(thread, name, frame),
+            Call::Drop => self.drop_cap(name, seen),
+            Call::Revoke => self.revoke(name, seen),
+            Call::Destroy => self.destroy(cpu, thread, name, seen),
+            Call::Create => self.create(thread, name, frame, seen),
+            Call::Grant => self.grant(thread, name, frame),
+            Call::SetMemoryPort => self.set_memory_port(process, name, frame),
+            Call::Start => self.start(name),
+            Call::Stop => self.stop(cpu, thread, name),
+            Call::SetPriority => self.set_priority(thread, name, frame),
+            _ => return Err(Unspecified),
+        })
+    }
+
+    /// Deadlines that have passed end their waits, the earliest first; a time slice that is over ends.
+    fn timer(&mut self, cpu: usize) {
+        loop {
+            let due = self.threads.iter().filter_map(|(&number, thread)| Some((thread.deadline?, number))).min();
+            let Some((_, thread)) = due.filter(|&(at, _)| at <= self.now) else { break };
+            let slept = self.thread(thread).doing == Doing::Sleeping;
+            self.wake_with(thread, if slept { Status::Ok } else { Status::TimedOut });
+        }
+        if let Some(thread) = self.cpus[cpu].runs
+            && self.cpus[cpu].slice.is_some_and(|end| end <= self.now)
+        {
+            self.leave(cpu);
+            self.wake(thread);
+        }
+    }
+
+    /// A fault is a message to whoever serves the process's memory; nobody there to serve it, the thread stops.
+    fn fault(&mut self, cpu: usize) {
+        let Some(thread) = self.cpus[cpu].runs else { return };
+        let port = self.processes[&self.thread(thread).process].port;
+        self.leave(cpu);
+        let Some((endpoint, _)) = port.filter(|(endpoint, _)| !self.endpoints[endpoint].dying) else {
+            self.thread_mut(thread).doing = Doing::Stopped;
+            return;
+        };
+        self.thread_mut(thread).fault = Some([FAULT_ADDRESS, 0, FAULT_CODE]);
+        match self.first_receiver(endpoint) {
+            Some(receiver) => {
+                self.hand_over(receiver);
+                self.deliver_fault(thread, receiver);
+            }
+            None => self.wait(thread, Doing::Faulting(endpoint), abi::Timeout::FOREVER),
+        }
+    }
+
+    /// The receiver takes a fault, and with it the Reply that lets the thread go on.
+    pub(super) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
+        let record = self.thread(thread);
+        let process = &self.processes[&record.process];
+        let badge = process.port.map_or(0, |(_, badge)| badge);
+        let [address, access, code] = record.fault.unwrap_or_default();
+        let words = [address, access, process.name, u64::from(thread), record.rip, code, 0, 0];
+        let rax = Outcome::event(Arrival::Fault, badge).0;
+        self.thread_mut(receiver).frame = Frame { rax, rdi: abi::fault::Fault::Page as u64, words, caps: 0 };
+        let record = self.thread_mut(thread);
+        (record.doing, record.fault) = (Doing::AwaitFault, None);
+        self.thread_mut(receiver).serves = Some(super::Serves::Caller(thread));
+    }
+}
