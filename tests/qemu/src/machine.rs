@@ -38,8 +38,8 @@ pub enum Console {
 /// A machine that can be started.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The kernel, an ELF file with a PVH entry.
-    pub kernel: PathBuf,
+    /// The kernel, an ELF file with a PVH entry; without one the firmware boots from the disk.
+    pub kernel: Option<PathBuf>,
     /// The boot bundle; without one the kernel finds no module.
     pub bundle: Option<PathBuf>,
     /// The kernel's command line.
@@ -67,7 +67,7 @@ impl Machine {
     #[must_use]
     pub fn new(kernel: &Path, bundle: Option<&Path>) -> Self {
         Self {
-            kernel: kernel.to_owned(),
+            kernel: Some(kernel.to_owned()),
             bundle: bundle.map(Path::to_owned),
             command_line: String::new(),
             cpus: 1,
@@ -94,7 +94,9 @@ impl Machine {
         } else {
             command.args(["-accel", "tcg"]);
         }
-        command.arg("-kernel").arg(&self.kernel);
+        if let Some(kernel) = &self.kernel {
+            command.arg("-kernel").arg(kernel);
+        }
         if let Some(bundle) = &self.bundle {
             command.arg("-initrd").arg(bundle);
         }
