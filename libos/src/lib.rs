@@ -31,7 +31,6 @@ pub use error::Failure;
 mod memory;
 mod message;
 mod notification;
-mod panic;
 mod print;
 mod process;
 mod program;
@@ -68,4 +67,4 @@ pub use startup::{Missing, Startup};
 pub use thread::{PriorityError, Thread, ThreadError, yield_now};
 
 #[doc(hidden)]
-pub use program::{boot_info_from, startup_from};
+pub use program::{boot_info_from, startup_from, stop};

@@ -14,6 +14,25 @@ pub fn exit(code: u8) -> ! {
     touch(exit_address(code))
 }
 
+/// A broken invariant of our own: say so and stop. Whoever serves our faults learns the code, restarts us or not.
+pub fn stop(info: &core::panic::PanicInfo<'_>) -> ! {
+    crate::println!("stopped: {info}");
+    exit(EXIT_PANIC)
+}
+
+/// The panic handler, where it belongs: in the program. In the library it would meet that of the standard library whenever
+/// this crate is checked together with tests of others.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! panic_handler {
+    () => {
+        #[panic_handler]
+        fn perennial_stop(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::stop(info)
+        }
+    };
+}
+
 /// The startup page behind a program's argument. A page that its maker got wrong ends the program.
 pub fn startup_from(argument: u64) -> Startup {
     match StartupPage::new(read_page::<RawStartup>(argument)) {
@@ -34,6 +53,8 @@ pub fn boot_info_from(argument: u64) -> BootInfo<'static> {
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
+        $crate::panic_handler!();
+
         #[unsafe(no_mangle)]
         fn perennial_program(argument: u64) -> ! {
             $main($crate::startup_from(argument));
@@ -47,6 +68,8 @@ macro_rules! program {
 #[macro_export]
 macro_rules! first_program {
     ($main:path) => {
+        $crate::panic_handler!();
+
         #[unsafe(no_mangle)]
         fn perennial_program(argument: u64) -> ! {
             $main($crate::boot_info_from(argument))

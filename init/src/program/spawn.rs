@@ -174,6 +174,7 @@ impl System {
             (rights, flags, map) = (rights | Rights::MEMORY_WRITE | Rights::COPY, WindowFlags::WRITE, MapFlags::WRITE);
         }
         let there = making.process.grant(Capability(self.memory.ram.0), rights, 0)?;
+        making.page.handle(wiring::RAM, there)?;
         let bytes = range.count * PAGE_SIZE as u64;
         making
             .page
@@ -188,6 +189,7 @@ impl System {
         let part = self.memory.part(first, pages)?;
         let there = making.process.grant(Capability(part.0), Rights::MEMORY_MAP | Rights::MEMORY_WRITE, 0)?;
         let _ = Capability(part.0).drop();
+        making.page.handle(wiring::BUFFERS, there)?;
         let address = making.windows.take(pages)?;
         let at = Mapping {
             address,
