@@ -21,6 +21,7 @@ mod decode;
 mod destroy;
 mod device;
 mod epoch;
+mod fast;
 mod fault;
 mod first_write;
 #[cfg(any(test, feature = "host"))]

@@ -1,7 +1,7 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
 use crate::apic::{RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
-use crate::instructions::cr2;
+use crate::instructions::{cr2, fs_base, set_fs_base};
 use crate::kernel::{State, local_apic, with_state};
 use crate::lock;
 use crate::trap;
@@ -33,20 +33,38 @@ pub(crate) fn begin(process: BootProcess) -> ! {
     unsafe { trap::leave() }
 }
 
-/// What `syscall_fast` answers: the call has been made, its thread goes on.
-pub(crate) const FAST_SAME: u32 = 1;
-/// Nothing has been done: save the other registers and come by [`syscall`].
+/// What `syscall_fast` answers: nothing has been done, save the other registers and come by [`syscall`].
 const FAST_DECLINED: u32 = 0;
+/// The call has been made, its thread goes on.
+pub(crate) const FAST_SAME: u32 = 1;
+/// The call has been made, another thread goes on.
+const FAST_SWITCHED: u32 = 2;
 
 /// A system call before all registers are saved: makes it if it is one that needs no more. r12 to r15 are still the
 /// thread's own; the other registers are in its frame.
-pub(crate) extern "C" fn syscall_fast(cpu: &mut Cpu, control: u64) -> u32 {
+pub(crate) extern "C" fn syscall_fast(cpu: *mut Cpu, control: u64) -> u32 {
+    let call = control as u8;
     // `Null` touches nothing, so it needs no lock.
-    if control as u8 == Call::Null as u8 {
-        cpu.frame.rax = Outcome::of(Status::Ok).0;
+    if call == Call::Null as u8 {
+        // SAFETY: this CPU's own state, which the edge passes; no one else touches it while its thread runs.
+        unsafe { (*cpu).frame.rax = Outcome::of(Status::Ok).0 };
         return FAST_SAME;
     }
-    FAST_DECLINED
+    // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
+    if call > Call::ReplyReceive as u8 || !lock::try_acquire() {
+        return FAST_DECLINED;
+    }
+    // SAFETY: as above.
+    let number = unsafe { (*cpu).edge[trap::edge::CPU] as usize };
+    let State { kernel, hardware, .. } = with_state();
+    kernel.cpus[number].frame.fs_base = fs_base();
+    let switched = kernel.fast(hardware, number, control);
+    if switched {
+        // SAFETY: a base that a thread has had, or that `sanitize` has let pass.
+        unsafe { set_fs_base(kernel.cpus[number].frame.fs_base) }
+    }
+    lock::release();
+    if switched { FAST_SWITCHED } else { FAST_DECLINED }
 }
 
 /// A system call; the registers are in the CPU's frame.

@@ -100,6 +100,13 @@ pub(crate) fn acquire(cpu: usize) {
     }
 }
 
+/// Takes the lock if nobody holds or awaits it.
+#[inline]
+pub(crate) fn try_acquire() -> bool {
+    let serving = SERVING.load(Ordering::Relaxed);
+    NEXT.compare_exchange(serving, serving.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
 #[cold]
 fn wait_for(ticket: u32, cpu: usize) {
     while SERVING.load(Ordering::Acquire) != ticket {

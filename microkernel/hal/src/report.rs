@@ -143,6 +143,13 @@ fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
     }
 }
 
+/// After a call to nowhere: the call itself, whose return address is still on top of the stack.
+fn caller(rsp: u64) -> Option<u64> {
+    // SAFETY: mapped and aligned (`is_readable`).
+    let back = is_readable(rsp).then(|| unsafe { *(rsp as *const u64) })?;
+    Image::linked().is_text(back).then_some(back - 1)
+}
+
 fn print_frames(frames: &[u64; FRAMES_MAX]) {
     let symbols = symbols::kernel();
     for (depth, &address) in frames.iter().take_while(|&&address| address != 0).enumerate() {
@@ -232,9 +239,8 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     record.error = trap.error;
     record.registers[..3].copy_from_slice(&[trap.rip, trap.rsp, trap.rflags]);
     record.registers[3..].copy_from_slice(&trap.general);
-    // A jump to nowhere: the frame pointer is still the caller's, so its return address is what matters.
     let lost = !Image::linked().is_text(trap.rip);
-    walk(trap.general[6], Some(trap.rip), &mut record.frames);
+    walk(trap.general[6], if lost { caller(trap.rsp) } else { Some(trap.rip) }, &mut record.frames);
     record.magic = PANIC_MAGIC;
 
     let name = exception_name(trap.vector);

@@ -4,7 +4,7 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::syscall_fast ──────────▶ sysret, at once
+//! syscall ─▶ syscall_entry ─▶ dispatch::syscall_fast ──────────▶ sysret, at once (the same thread, or another)
 //!              │ if it declines
 //!              └───────────────────┬─▶ dispatch::syscall ───┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::from_user ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
@@ -139,6 +139,8 @@ vector_stubs:
     mov gs:[{r8}], r8
     mov gs:[{r9}], r9
     mov gs:[{r10}], r10
+    rdfsbase r10
+    mov gs:[{fs_base}], r10
     .endm
 
     # Saves the others.
@@ -149,8 +151,6 @@ vector_stubs:
     mov gs:[{r15}], r15
     mov gs:[{rcx}], rcx
     mov gs:[{r11}], r11
-    rdfsbase rax
-    mov gs:[{fs_base}], rax
     .endm
 
     # Loads what `save_changing` saved and functions may change, with rip and flags where `sysret` wants them.
@@ -195,12 +195,27 @@ syscall_entry:
     mov rsi, rax
     call {syscall_fast}
     cmp eax, {fast_same}
-    jne syscall_slow
+    jb syscall_slow
+    ja syscall_switched
     # The same thread goes on: all other registers are still its own.
     load_changing
     mov rax, gs:[{rax}]
     mov rsp, gs:[{rsp}]
     swapgs
+    sysretq
+
+    # Another thread goes on, with the message in the frame, in r12 to r14, and without capabilities.
+syscall_switched:
+    mov rax, gs:[{fs_base}]
+    wrfsbase rax
+    load_changing
+    mov rbx, gs:[{rbx}]
+    mov rbp, gs:[{rbp}]
+    mov rax, gs:[{rax}]
+    mov rsp, gs:[{rsp}]
+    swapgs
+    xor r15d, r15d
+    wrgsbase r15
     sysretq
 
 syscall_slow:
