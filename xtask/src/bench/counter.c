@@ -2,8 +2,10 @@
  *
  * A guest marks with a no-operation whose displacement says so: 0f 1f 84 00 NN 'M' 'B' KK, where NN is the number of the
  * region and KK is 1 at its beginning and 0 at its end. At the end of the run one line per region says how often it was
- * entered and how many instructions lay within. A block that holds `pause` or `hlt` waits for something: it is not
- * counted. Declared here is what of QEMU's plugin interface (version 1) is used; Debian ships no header for it. */
+ * entered and how many instructions lay within. What spins says `pause` in each turn: when the same one comes twice
+ * within a few instructions, what lies between them was waiting and is taken back. A halted CPU executes nothing.
+ *
+ * Declared here is what of QEMU's plugin interface (version 1) is used; Debian ships no header for it. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,8 +14,8 @@
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 typedef uint64_t plugin_id;
-enum { CALLBACK_NO_REGISTERS = 0, INLINE_ADD = 0, REGIONS = 256, MARK_BYTES = 8 };
-int qemu_plugin_version = 1;
+enum { CALLBACK_NO_REGISTERS = 0, INLINE_ADD = 0, REGIONS = 256, MARK_BYTES = 8, SPIN_MAX = 64 };
+__attribute__((visibility("default"))) int qemu_plugin_version = 1;
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *), int, void *);
 void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int, void *, uint64_t);
@@ -22,13 +24,16 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 
-static uint64_t executed, begun[REGIONS], entered[REGIONS], within[REGIONS];
+static void *pausing;
+static uint64_t executed, paused, begun[REGIONS], entered[REGIONS], within[REGIONS];
 
 static void begin(unsigned cpu, void *region)
 {
     (void)cpu;
     begun[(uintptr_t)region] = executed;
+    pausing = NULL;
 }
 
 static void end(unsigned cpu, void *region)
@@ -37,28 +42,35 @@ static void end(unsigned cpu, void *region)
     /* The mark at the end has not been counted yet, the one at the beginning was counted after `begin`. */
     within[(uintptr_t)region] += executed - begun[(uintptr_t)region] - 1;
     entered[(uintptr_t)region]++;
+    pausing = NULL;
 }
 
-static int waits(struct qemu_plugin_insn *insn)
+static void spin(unsigned cpu, void *where)
 {
-    const uint8_t *bytes = qemu_plugin_insn_data(insn);
-    size_t size = qemu_plugin_insn_size(insn);
-    return (size == 1 && bytes[0] == 0xf4) || (size == 2 && bytes[0] == 0xf3 && bytes[1] == 0x90);
+    (void)cpu;
+    if (where == pausing && executed - paused <= SPIN_MAX)
+        executed = paused;
+    pausing = where;
+    paused = executed;
+}
+
+static int is_pause(struct qemu_plugin_insn *insn)
+{
+    return qemu_plugin_insn_size(insn) == 2 && !memcmp(qemu_plugin_insn_data(insn), "\xf3\x90", 2);
 }
 
 static void translated(plugin_id id, struct qemu_plugin_tb *block)
 {
     (void)id;
     size_t count = qemu_plugin_tb_n_insns(block), index;
-    int idle = 0;
-    for (index = 0; index < count; index++)
-        idle |= waits(qemu_plugin_tb_get_insn(block, index));
     for (index = 0; index < count; index++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(block, index);
         const uint8_t *bytes = qemu_plugin_insn_data(insn);
         if (qemu_plugin_insn_size(insn) == MARK_BYTES && !memcmp(bytes, "\x0f\x1f\x84\x00", 4) && bytes[5] == 'M' && bytes[6] == 'B')
             qemu_plugin_register_vcpu_insn_exec_cb(insn, bytes[7] ? begin : end, CALLBACK_NO_REGISTERS, (void *)(uintptr_t)bytes[4]);
-        if (!idle)
+        if (is_pause(insn))
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, spin, CALLBACK_NO_REGISTERS, (void *)(uintptr_t)qemu_plugin_insn_vaddr(insn));
+        else
             qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD, &executed, 1);
     }
 }
