@@ -97,7 +97,6 @@ impl Kernel {
             let kept = match before.state {
                 State::Calling | State::Sending => Self::message_of(registers),
                 State::AwaitReply if asked_again => Self::message_of(registers),
-                State::Receiving | State::Waiting => Registers { rax: registers.rax, ..Registers::default() },
                 State::Ready | State::Stopped if registers.rip == with.again_rip => Self::message_of(registers),
                 _ => Registers::default(),
             };

@@ -56,7 +56,11 @@ impl Kernel {
         if thread == NONE || !self.is_world_thread(thread) {
             return;
         }
-        self.threads.change(thread).registers = self.cpus[cpu].frame;
+        // Those who run come first when the world comes back.
+        let ticket = self.front_ticket();
+        let record = self.threads.change(thread);
+        record.registers = self.cpus[cpu].frame;
+        record.ticket = ticket;
         let vector = self.vectors.change(thread);
         if cpu == own { m.save_vector(vector) } else { m.save_vector_of(cpu, vector) }
     }

@@ -53,6 +53,15 @@ impl Kernel {
     /// I1: a thread is on the queue that its state names, once; and on none if it names none.
     fn check_queues(&self) -> Checked {
         let mut members = 0;
+        let runnable = (0..=u8::MAX).map(|priority| self.run.queue(priority));
+        for queue in runnable.chain(&self.endpoint_queues).chain(&self.notification_queues) {
+            let mut last = 0;
+            for thread in self.queue_members(queue) {
+                let ticket = self.threads.get(thread).ticket;
+                require(ticket > last, "I1: queues are in the order of tickets", thread)?;
+                last = ticket;
+            }
+        }
         for (endpoint, queue) in self.endpoint_queues.iter().enumerate() {
             for thread in self.queue_members(queue) {
                 let record = self.threads.get(thread);

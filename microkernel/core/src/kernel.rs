@@ -42,13 +42,16 @@ pub struct World {
     pub components: u32,
     /// Running epoch.
     pub epoch: u64,
-    /// Next ticket.
+    /// Tickets drawn so far.
     pub ticket: u64,
     /// World time in ns, as of the cut.
     pub time_ns: u64,
     /// Capacities of the world's part of the tables: processes, threads, endpoints, notifications, budgets, slots.
     pub capacities: [u32; 6],
 }
+
+/// Tickets of those who queue behind others count up from here, of those who are put in front down.
+const TICKET_MIDDLE: u64 = 1 << 63;
 
 /// Version of the kernel's record layouts.
 pub(crate) const WORLD_VERSION: u32 = 1;
@@ -152,10 +155,16 @@ impl Kernel {
         m.now_ns().wrapping_add(self.time_offset)
     }
 
-    /// The next ticket.
+    /// The next ticket, behind all others.
     pub(crate) fn ticket(&mut self) -> u64 {
         self.world.ticket += 1;
-        self.world.ticket
+        TICKET_MIDDLE + self.world.ticket
+    }
+
+    /// The next ticket, before all others: whoever is put in front of a queue is there again after a restore.
+    pub(crate) fn front_ticket(&mut self) -> u64 {
+        self.world.ticket += 1;
+        TICKET_MIDDLE - self.world.ticket
     }
 
     /// Registers of a thread, wherever they are.

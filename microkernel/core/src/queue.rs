@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! 1. A thread is on at most one queue, the one that its state names.
-//! 2. Queues are in the order of tickets, but for a thread that was put in front because the CPU was handed to it.
+//! 2. Queues are in the order of tickets.
 //! 3. A thread is in the heap exactly when it waits with a deadline.
 
 use crate::object::NONE;
@@ -114,7 +114,6 @@ impl RunQueues {
     }
 
     /// Those that wait at a priority.
-    #[cfg(any(test, feature = "host"))]
     pub(crate) fn queue(&self, priority: u8) -> &Queue {
         &self.queues[priority as usize]
     }

@@ -23,7 +23,7 @@ impl Kernel {
 
     fn make_ready(&mut self, thread: u32, front: bool) {
         self.unqueue(thread);
-        let ticket = self.ticket();
+        let ticket = if front { self.front_ticket() } else { self.ticket() };
         let record = self.threads.change(thread);
         record.state = State::Ready;
         record.object = NONE;
@@ -105,6 +105,8 @@ impl Kernel {
             let priority = self.threads.get(current).priority;
             if best.is_some_and(|best| best > priority) {
                 self.park(m, cpu);
+                let ticket = self.front_ticket();
+                self.threads.change(current).ticket = ticket;
                 self.run.push(&mut self.links, priority, current, true);
             }
         }
