@@ -156,9 +156,12 @@ impl Kernel {
     pub(crate) fn reply(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
         if handle.is_null() {
             let Some((thread, sequence)) = self.held_reply(caller.thread) else { return Err(Status::NoReply) };
-            self.answer(caller, thread, sequence, false)?;
-            self.threads.change(caller.thread).serving = NONE;
-            return Ok(Answer::Done);
+            let answered = self.answer(caller, thread, sequence, false);
+            if matches!(answered, Ok(()) | Err(Status::PeerDied)) {
+                // Used up, or void: a server must be able to receive again.
+                self.threads.change(caller.thread).serving = NONE;
+            }
+            return answered.map(|()| Answer::Done);
         }
         let slot = self.look_up(caller.process, handle, Rights::REPLY)?;
         let Some((thread, sequence)) = self.saved_reply(slot) else { return Err(Status::WrongKind) };
