@@ -116,17 +116,14 @@ impl<'m, H: Host> Store<'m, H> {
             let bound = node.child(cursor.position + 1).map(|(key, _)| key).or(cursor.bound);
             match child {
                 Some((key, pointer)) => self.merge_child(top, new, (key, pointer, bound)),
-                None => self.merge_leave(cursor.pointer),
+                None => return self.merge_leave(cursor.pointer),
             }
             return Lookup::Found(());
         }
         // The node's page may be needed for another while this item is written: work on a copy.
         let mut copy = [0; RECORD_BYTES_MAX];
         let item = match node.items_from(cursor.position as usize).next() {
-            None => {
-                self.merge_leave(cursor.pointer);
-                return Lookup::Found(());
-            }
+            None => return self.merge_leave(cursor.pointer),
             Some(Item::Record { key, bytes }) => {
                 copy[..bytes.len()].copy_from_slice(bytes);
                 Item::Record { key, bytes: &copy[..bytes.len()] }
@@ -135,16 +132,26 @@ impl<'m, H: Host> Store<'m, H> {
             Some(Item::Zero { key, count }) => Item::Zero { key, count },
             Some(Item::Absent { key, count }) => Item::Absent { key, count },
         };
+        if let Item::Page { place, .. } = item
+            && !self.space.is_alive(place.block)
+        {
+            // The map speaks of a block that the table has not: one of them is wrong, and neither is followed.
+            return Lookup::Failed(place.block);
+        }
         self.merge_item(top, new, item);
         Lookup::Found(())
     }
 
     /// A node of the old map was gone through: it dies.
-    fn merge_leave(&mut self, pointer: Pointer) {
+    fn merge_leave(&mut self, pointer: Pointer) -> Lookup<()> {
         let interval = self.fold.merge.interval;
+        if !self.space.is_alive(pointer.block) {
+            return Lookup::Failed(pointer.block);
+        }
         self.space.die(pointer.block, interval);
         self.fold.merge.nodes = self.fold.merge.nodes.saturating_sub(1);
         self.fold.merge.depth -= 1;
+        Lookup::Found(())
     }
 
     fn merge_child(&mut self, top: usize, new: Option<Held>, child: (Key, Pointer, Option<Key>)) {

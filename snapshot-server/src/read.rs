@@ -100,7 +100,8 @@ pub enum RecordStep {
     Record(u16, u32, usize),
     /// There is none.
     End,
-    /// A block of the map cannot be used: the records of this epoch are not whole.
+    /// This block of the map cannot be used: the records of this epoch are not whole. [`Block::NONE`]: the store is
+    /// not open.
     Failed(Block),
 }
 
@@ -231,7 +232,7 @@ impl<'m, H: Host> Store<'m, H> {
     /// Ask until [`RecordStep::End`]; records put meanwhile are seen when they lie ahead.
     pub fn next_record(&mut self, after: Option<(u16, u32)>, out: &mut [u8; RECORD_BYTES_MAX]) -> RecordStep {
         if !self.is_open() {
-            return RecordStep::End;
+            return RecordStep::Failed(Block::NONE);
         }
         let mut from = match after {
             None => Key::record(0, 0),

@@ -2,12 +2,12 @@
 
 use abi::Epoch;
 use format::{
-    Block, DESCRIPTOR_ITEM_BYTES, Descriptor, DescriptorError, DescriptorHead, Item, ItemIter, LogStart,
+    Block, DESCRIPTOR_ITEM_BYTES, Descriptor, DescriptorError, DescriptorHead, Item, ItemIter, Key, LogStart,
 };
 
 use crate::cache::Cache;
 use crate::disk::Host;
-use crate::layer::{Held, Value};
+use crate::layer::{Held, Layer, Value};
 use crate::recovery::{AHEAD, Case, Damage, LogEnd, Recovery, Refusal, Stage, Step, Walk};
 use crate::store::Store;
 
@@ -163,7 +163,7 @@ impl<'m, H: Host> Store<'m, H> {
         let at = recovery.walk.at;
         if at.sequence == recovery.walk.end.sequence {
             recovery.stage = Stage::Done;
-            return Ok(Step::On);
+            return self.check_replayed(recovery);
         }
         let Some(page) = self.fetch_raw(at.block)? else {
             return Ok(Step::Wait);
@@ -177,6 +177,9 @@ impl<'m, H: Host> Store<'m, H> {
         let mut copy = [0; DESCRIPTOR_ITEM_BYTES];
         let length = found.item_bytes().len();
         copy[..length].copy_from_slice(found.item_bytes());
+        if self.space.belongs_to_checkpoint(at.block, self.interval) {
+            return self.contradicted(recovery, at.block);
+        }
         let floor = recovery.walk.floor;
         self.space.replay_log(at.block, self.interval);
         self.descriptors += 1;
@@ -195,6 +198,36 @@ impl<'m, H: Host> Store<'m, H> {
         }
         recovery.walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
         Ok(Step::On)
+    }
+
+    /// After the replay every page of a layer lies in a block that the table gives to the layer's interval.
+    fn check_replayed(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
+        let frozen = self.fold.frozen.map_or(0, |frozen| frozen.interval);
+        let stray = self.stray(&self.active, self.interval).or_else(|| self.stray(&self.frozen, frozen));
+        match stray {
+            None => Ok(Step::On),
+            Some(block) => self.contradicted(recovery, block),
+        }
+    }
+
+    /// The first page of `layer` that does not lie in a block of `interval`.
+    fn stray(&self, layer: &Layer, interval: u8) -> Option<Block> {
+        let mut from = Key::default();
+        while let Some(held) = self.pool.at_or_after(layer, from) {
+            from = held.end();
+            if let Value::Page(place, _) = held.value
+                && !self.space.is_alive_in(place.block, interval)
+            {
+                return Some(place.block);
+            }
+        }
+        None
+    }
+
+    fn contradicted(&mut self, recovery: &mut Recovery, block: Block) -> Result<Step, Refusal> {
+        // Nothing that this log leads to can be believed, whichever epoch was asked for.
+        recovery.asked = None;
+        self.damaged(recovery, Damage::Contradiction(block))
     }
 
     /// An item for a layer.

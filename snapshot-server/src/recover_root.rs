@@ -1,7 +1,7 @@
 //! Opening, first half: header, roots, the table of used blocks, the root of the map.
 
 use abi::Epoch;
-use format::{Block, Header, HeaderError, Pointer, Root, RootError, SPACE_POINTERS_MAX, Seal, SpaceIndex};
+use format::{Block, Checkpoint, Header, HeaderError, Pointer, Root, RootError, SPACE_POINTERS_MAX, Seal, SpaceIndex};
 
 use crate::cache::{Cache, Fetch};
 use crate::disk::Host;
@@ -82,8 +82,19 @@ impl<'m, H: Host> Store<'m, H> {
         if recovery.copies == 1 {
             recovery.report.meet(Case::RootOneCopy);
         }
-        recovery.newest.get_or_insert((root, sum));
+        let (latest, _) = *recovery.newest.get_or_insert((root, sum));
         self.root = root;
+        // What a newer root has given up may have been overwritten since.
+        let still_kept =
+            |old: &Checkpoint| latest.checkpoints().iter().any(|kept| (kept.epoch, kept.slot) == (old.epoch, old.slot));
+        if root.newest().is_some_and(|newest| !still_kept(newest)) {
+            let damage = recovery.root_damage.unwrap_or(Damage::Roots);
+            return Err(Refusal::Damaged { damage, offer: recovery.older_checkpoint() });
+        }
+        while let Some(gone) = self.root.checkpoints().iter().position(|old| !still_kept(old)) {
+            self.root.remove(gone);
+        }
+        let root = self.root;
         self.root_sum = sum;
         self.interval = root.interval;
         // Whatever a newer root has left behind is no part of this one.
@@ -180,6 +191,13 @@ impl<'m, H: Host> Store<'m, H> {
         if index == table {
             while !self.space.sweep_some(&mut recovery.sweep, u32::MAX) {}
             self.space.count();
+            // The table must know of itself, or a later fold would free what it never had.
+            let own = |pointer: &Pointer| !pointer.block.is_some() || self.space.is_alive(pointer.block);
+            let table = self.space.table[..table].iter().map(|block| &block.pointer);
+            if let Some(stray) = table.chain(&self.fold.index).find(|pointer| !own(pointer)) {
+                let damage = Damage::Space(stray.block);
+                return Ok(Self::older_root(recovery, self.root.sequence, damage));
+            }
             recovery.stage = Stage::Map;
             return Ok(Step::On);
         }

@@ -143,6 +143,8 @@ pub enum Damage {
     Map(Block),
     /// The log breaks off at this block, but later descriptors prove that it went on.
     Log(Block),
+    /// The log and the table of used blocks contradict each other about this block.
+    Contradiction(Block),
     /// A root of a later incarnation is missing: this descriptor speaks of it.
     LaterIncarnation(Block),
 }

@@ -298,9 +298,21 @@ impl<'m> Space<'m> {
         !self.belongs_to_checkpoint(block, interval) && self.die(block, interval)
     }
 
-    fn belongs_to_checkpoint(&self, block: Block, interval: u8) -> bool {
+    /// Whether the table gives `block` to a checkpoint, not to the log of `interval`.
+    pub(crate) fn belongs_to_checkpoint(&self, block: Block, interval: u8) -> bool {
         let born = self.bytes[block.index()] >> 4;
-        (1..=14).contains(&born) && born != interval
+        (1..=14).contains(&born) && born != interval && born != self.bytes[block.index()] & 15
+    }
+
+    /// Whether `block` is used and has not died.
+    pub(crate) fn is_alive(&self, block: Block) -> bool {
+        let byte = self.bytes[block.index()];
+        (1..=14).contains(&(byte >> 4)) && byte & 15 == 0
+    }
+
+    /// Whether `block` is alive and was born in `interval`.
+    pub(crate) fn is_alive_in(&self, block: Block, interval: u8) -> bool {
+        self.bytes[block.index()] == interval << 4
     }
 
     /// Marks a block as a log descriptor of `interval`: the log is being read from it.
@@ -311,8 +323,8 @@ impl<'m> Space<'m> {
     /// The contents of `block` are replaced in `interval`. Returns true when nothing but recent epochs need it.
     pub(crate) fn die(&mut self, block: Block, interval: u8) -> bool {
         let byte = self.bytes[block.index()];
+        assert!(self.is_alive(block), "only a living block can die: {block} is {byte:#04x}");
         let born = byte >> 4;
-        assert!((1..=14).contains(&born) && byte & 15 == 0, "only a living block can die: {block} is {byte:#04x}");
         self.write(block, born << 4 | interval);
         born == interval
     }

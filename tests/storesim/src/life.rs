@@ -426,6 +426,7 @@ impl<'a> Life<'a> {
         for _ in 0..POLLS_MAX {
             match self.store.retire_before(self.store.head()) {
                 Ok(()) | Err(RetireError::Nothing) => return Ok(()),
+                Err(RetireError::Order) if self.faults_expected => self.until("stop", |_| false)?,
                 Err(RetireError::Order) => return Err(Err(LifeError::Hung("retire"))),
                 Err(RetireError::Busy) => {}
             }
@@ -479,6 +480,7 @@ impl<'a> Life<'a> {
                         self.take(event)?;
                     }
                 }
+                Err(_) if self.faults_expected => self.until("stop", |_| false)?,
                 Err(error) => return Err(Err(LifeError::Seal(error))),
             }
         }
