@@ -50,7 +50,8 @@ pub(crate) enum End {
     Wait(Wait),
 }
 
-/// Contents that the store said have no such page. Good while the fault waits: [`Pager::forget_absent`].
+/// Contents that the store said have no such page. Good while the fault waits and is about the same page of the same
+/// object: [`Pager::forget_absent`], [`Held::is_about`].
 pub(crate) type Absent = [u32; DEPTH_MAX];
 
 /// A fault, and what was found out about it.
@@ -58,6 +59,8 @@ pub(crate) type Absent = [u32; DEPTH_MAX];
 pub(crate) struct Held {
     pub(crate) fault: FaultMessage,
     pub(crate) absent: Absent,
+    /// Id of the object and page of it that `absent` is about.
+    about: (u32, u32),
     reply: Handle,
     pub(crate) wait: Option<Wait>,
 }
@@ -65,9 +68,31 @@ pub(crate) struct Held {
 const EMPTY: Held = Held {
     fault: FaultMessage { badge: 0, process: ProcessName(0), address: 0, access: Access::empty() },
     absent: [NONE; DEPTH_MAX],
+    about: (0, 0),
     reply: Handle::NULL,
     wait: None,
 };
+
+impl Held {
+    /// Forgets what is known about another page: regions may change while a fault waits.
+    fn is_about(&mut self, object: u32, index: u32) {
+        if self.about != (object, index) {
+            self.about = (object, index);
+            self.absent = [NONE; DEPTH_MAX];
+        }
+    }
+
+    /// Notes that the store has no such page of a content.
+    fn add_absent(&mut self, content: u32) {
+        if !self.absent.contains(&NONE) {
+            // Contents that are no ancestors any more: no chain is longer than this.
+            self.absent = [NONE; DEPTH_MAX];
+        }
+        if let Some(free) = self.absent.iter_mut().find(|known| **known == NONE) {
+            *free = content;
+        }
+    }
+}
 
 /// Faults that wait.
 pub(crate) struct HeldFaults {
@@ -187,8 +212,8 @@ impl Pager {
     pub(crate) fn retry_page(&mut self, env: &mut impl Environment, place: u32, absent: Option<u32>) {
         // The frame may get another use before all of them had their turn: they no longer wait for it by name.
         for held in self.held.slots.iter_mut().filter(|held| held.wait == Some(Wait::Page(place))) {
-            if let (Some(content), Some(free)) = (absent, held.absent.iter_mut().find(|known| **known == NONE)) {
-                *free = content;
+            if let Some(content) = absent {
+                held.add_absent(content);
             }
             held.wait = Some(Wait::Turn);
         }
@@ -262,6 +287,7 @@ impl Pager {
             flags,
             transient: self.objects.get(object).is_transient(),
         };
+        held.is_about(region.object, target.index);
         self.serve_page(env, &target, writes, &held.absent)
     }
 }
