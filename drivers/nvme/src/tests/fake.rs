@@ -26,6 +26,10 @@ pub(super) struct Profile {
     pub(super) sluggish: u32,
     /// Bytes of metadata for each sector.
     pub(super) metadata_bytes: u16,
+    /// Which of its formats, 0 to 2, the namespace has.
+    pub(super) format: u8,
+    /// DPS.
+    pub(super) protection: u8,
 }
 
 impl Default for Profile {
@@ -41,6 +45,8 @@ impl Default for Profile {
             namespace: 1,
             sluggish: 2,
             metadata_bytes: 0,
+            format: 1,
+            protection: 0,
         }
     }
 }
@@ -58,7 +64,7 @@ pub(super) struct Faults {
     pub(super) reset_loses_cache: bool,
     /// Admin commands of this opcode fail with this status (type << 8 | code).
     pub(super) refuse_admin: Option<(u8, u16)>,
-    /// The namespace list and Identify answer nothing but zeroes.
+    /// Identify succeeds and writes nothing.
     pub(super) blank_identify: bool,
 }
 
@@ -77,6 +83,8 @@ pub(super) enum Answer {
     Twice,
     /// Answered under an identifier that is not under way.
     WrongIdentifier,
+    /// The command before is answered once more, and this one not at all.
+    PreviousAgain,
     /// Answered in the name of another queue.
     WrongQueue,
     /// An entry with the old phase bit, then the truth in the same place.
@@ -472,15 +480,18 @@ impl Inside {
     fn identify(&mut self, command: [u32; 16], page: u64) -> u16 {
         let mut answer = vec![0u8; FRAME_BYTES];
         let namespace = self.profile.namespace;
+        if self.faults.blank_identify {
+            return 0;
+        }
         match command[10] & 0xff {
-            _ if self.faults.blank_identify => {}
             0 if command[1] != namespace => {}
             0 => {
                 answer[..8].copy_from_slice(&self.profile.sectors.to_le_bytes());
                 answer[25] = 2;
-                answer[26] = 1;
+                answer[26] = self.profile.format;
+                answer[29] = self.profile.protection;
                 let format = u32::from(self.profile.metadata_bytes) | self.profile.sector_bytes.trailing_zeros() << 16;
-                answer[132..136].copy_from_slice(&format.to_le_bytes());
+                answer[128 + usize::from(self.profile.format) * 4..][..4].copy_from_slice(&format.to_le_bytes());
             }
             1 => {
                 answer[77] = self.profile.mdts;
@@ -529,6 +540,10 @@ impl Inside {
         match answer {
             Answer::Silence => {}
             Answer::WrongIdentifier => self.post(1, identifier ^ 0x40, 1, status),
+            Answer::PreviousAgain => {
+                let before = self.executed.iter().rev().nth(1).expect("there was one");
+                self.post(1, (before[0] >> 16) as u16, 1, status);
+            }
             Answer::WrongQueue => self.post(1, identifier, 2, status),
             Answer::WrongPhaseFirst => {
                 self.post_stale();

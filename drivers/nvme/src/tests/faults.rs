@@ -86,6 +86,22 @@ fn nonsense_leads_to_a_reset() {
     assert_eq!(bench.driver.resets(), 1, "the second answer was to nothing");
 }
 
+/// The slot is the same, its use is not: a late repetition must not pass for the answer to a command that was not done.
+#[test]
+fn an_answer_to_an_earlier_use_of_a_slot_is_nonsense() {
+    let mut bench = Bench::ready(Profile::default());
+    for round in 0..3 {
+        assert_eq!(bench.ask(&flush(round)).result, Ok(()));
+        order(&bench, Answer::PreviousAgain);
+        bench.submit(&transfer(10 + round, Op::Read, 0, &[1]));
+        bench.poll();
+        bench.fake.run();
+        bench.run_until_settled();
+        assert_eq!(bench.completions(), [Completion { tag: 10 + round, result: UNKNOWN, device_status: 0 }]);
+    }
+    assert_eq!(bench.driver.resets(), 3);
+}
+
 #[test]
 fn an_entry_with_the_old_phase_is_not_read() {
     let mut bench = Bench::ready(Profile { entries: 4, ..Profile::default() });
@@ -246,6 +262,8 @@ fn a_flush_covers_only_what_had_completed() {
     bench.submit(&flush(1));
     bench.submit(&transfer(2, Op::Write, 4, &[1]));
     bench.poll();
+    // The write is answered first; the flush was there before it.
+    bench.fake.run_one(1);
     bench.fake.run();
     bench.poll();
     assert_eq!(bench.completions().len(), 2);

@@ -128,6 +128,21 @@ fn a_client_that_does_not_drain_stops_only_itself() {
     }
 }
 
+/// The same with requests that are refused: their completions need room too.
+#[test]
+fn refusals_that_nobody_takes_do_not_make_the_driver_spin() {
+    let area = area();
+    let mut rig = Rig::up(&area);
+    let beyond = |tag| transfer(tag, Op::Read, 1_000_000, &[5]);
+    for _ in 0..4 {
+        while rig.client.submit(&beyond(1)).is_ok() {}
+        assert_ne!(rig.service.turn(rig.now_ns).wait_ns_max, Some(0));
+    }
+    assert_eq!(rig.tags().len(), 64);
+    rig.turn();
+    assert_eq!(rig.tags().len(), 64, "the rest, when there is room");
+}
+
 #[test]
 fn a_restarted_client_gets_its_own_session() {
     let area = area();

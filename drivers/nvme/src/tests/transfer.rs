@@ -63,6 +63,23 @@ fn lists_of_different_commands_do_not_mix() {
 }
 
 #[test]
+fn the_longest_lists_do_not_reach_into_each_other() {
+    let mut bench = Bench::ready(Profile::default());
+    for tag in 0..2 {
+        let frames: Vec<u64> = (0..128).map(|i| 0x5000 + tag * 128 + i).collect();
+        frames.iter().for_each(|frame| bench.fake.fill(*frame, tag as u8 + 1));
+        bench.submit(&transfer(tag, Op::Write, tag * 128, &frames));
+    }
+    bench.poll();
+    bench.fake.run();
+    bench.poll();
+    assert_eq!(bench.completions().len(), 2);
+    for block in 0..256 {
+        assert_eq!(bench.fake.block(block), (block / 128) as u8 + 1);
+    }
+}
+
+#[test]
 fn queues_wrap_many_times() {
     let mut bench = Bench::ready(Profile { entries: 5, ..Profile::default() });
     for round in 0..200u64 {
