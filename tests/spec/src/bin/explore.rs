@@ -4,6 +4,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use spec::{Explorer, Progress, Report, universe};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Explores universes of the kernel core, every interleaving of every call.
@@ -49,7 +50,17 @@ fn main() -> ExitCode {
         };
         let bar = bar(arguments.states, name);
         let start = Instant::now();
+        let said = Mutex::new(Instant::now());
         let watch = |progress: Progress| {
+            // Without a terminal there is no bar: a line now and then.
+            if let Ok(mut said) = said.try_lock()
+                && bar.is_hidden()
+                && said.elapsed() > Duration::from_secs(5)
+            {
+                *said = Instant::now();
+                let Progress { states, transitions, waiting } = progress;
+                eprintln!("{name}: {states} states, {transitions} transitions, {waiting} states wait");
+            }
             bar.set_position(progress.states);
             bar.set_message(format!("{} transitions, {} states wait", progress.transitions, progress.waiting));
         };
