@@ -176,9 +176,11 @@ impl Objects {
     pub(crate) fn depth(&self, slot: u32) -> usize {
         let mut at = slot;
         for depth in 1..=DEPTH_MAX {
-            match self.parent(at) {
+            match self.table.try_get(at).map(|record| record.parent) {
+                Some(NONE) => return depth,
                 Some(parent) => at = parent,
-                None => return depth,
+                // A record that names nothing: it is judged itself.
+                None => return DEPTH_MAX + 1,
             }
         }
         DEPTH_MAX + 1

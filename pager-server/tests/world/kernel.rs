@@ -83,6 +83,8 @@ pub struct Kernel {
     donated_max: usize,
     pub epoch: Epoch,
     pub exported: bool,
+    /// No record of the kernel changes.
+    pub quiet: bool,
     pub handles: BTreeMap<u16, Option<u64>>,
     handle_next: u16,
     /// Pages that may be mapped at once.
@@ -134,6 +136,7 @@ impl Kernel {
             donated_max: 5,
             epoch,
             exported: true,
+            quiet: false,
             handles: BTreeMap::new(),
             handle_next: 1,
             pool_max: 24,
@@ -350,7 +353,7 @@ impl Kernel {
         self.snapshots.insert(self.epoch.bits(), self.model.clone());
         self.epoch = self.epoch.next().expect("few cuts");
         let log_position = self.log_tail + self.log.len() as u64;
-        Ok(CutPoint { running: self.epoch, log_position, quiet: false })
+        Ok(CutPoint { running: self.epoch, log_position, quiet: self.quiet })
     }
 
     pub fn read_log(&mut self, position: u64, to: &mut [FirstWrite; 8]) -> usize {

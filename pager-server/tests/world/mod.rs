@@ -145,7 +145,8 @@ pub struct World {
 }
 
 const FIRST_FRAME: u64 = 3;
-const PAGE: u64 = 0x10;
+/// The first page of addresses that the tests map.
+pub const PAGE: u64 = 0x10;
 
 fn config(shape: Shape) -> Config {
     let mut ranges = [FrameRange::default(); RANGES_MAX];
@@ -205,7 +206,7 @@ impl World {
         true
     }
 
-    fn settle_messages(&mut self) {
+    pub fn settle_messages(&mut self) {
         while self.outside.store.take(&mut self.outside.kernel) || self.deliver() {}
     }
 
@@ -532,6 +533,28 @@ impl World {
     /// more.
     pub fn crash(&mut self, after: Option<usize>) {
         let Some(durable) = self.durable.clone() else { return };
+        self.restart();
+        self.outside.kernel.model = durable.restored();
+        if !self.give_back(after) {
+            return self.crash(None);
+        }
+        assert_eq!(self.outside.store.refused, None);
+        assert!(self.outside.store.ready);
+        let spaces: Vec<u32> = self.outside.kernel.model.spaces.keys().copied().collect();
+        for space in spaces {
+            let badge = self.space_badge(space).bits();
+            self.outside.kernel.new_process(space, badge);
+        }
+    }
+
+    /// Gives the records of the store's image to a new pager, whatever it says.
+    pub fn try_restore(&mut self) {
+        self.restart();
+        self.give_back(None);
+    }
+
+    /// A new machine, over the same disk.
+    fn restart(&mut self) {
         self.incarnation += 1;
         let epoch = Epoch::first_of(self.incarnation).expect("few restores");
         let store = Store::new(self.outside.store.image.clone(), self.outside.store.committed);
@@ -541,25 +564,22 @@ impl World {
         self.outside.kernel.figures = figures;
         self.outside.store.page_ins = page_ins;
         self.pager = Pager::new(&mut HostArena, config(self.shape)).expect("sound");
-        self.outside.kernel.model = durable.restored();
-        let batches = self.record_batches();
-        for (count, batch) in batches.iter().enumerate() {
+    }
+
+    /// False: the power went after so many batches.
+    fn give_back(&mut self, after: Option<usize>) -> bool {
+        for (count, batch) in self.record_batches().iter().enumerate() {
             if after == Some(count) {
-                return self.crash(None);
+                return false;
             }
             self.outside.store.restore.insert(1, batch.clone());
             self.tell(ToPager::Restore { slot: 1, bytes: batch.len() as u32 });
             self.settle_messages();
         }
+        let epoch = self.outside.kernel.epoch;
         self.tell(ToPager::RestoreEnd { epoch });
         self.settle_messages();
-        assert_eq!(self.outside.store.refused, None);
-        assert!(self.outside.store.ready);
-        let spaces: Vec<u32> = self.outside.kernel.model.spaces.keys().copied().collect();
-        for space in spaces {
-            let badge = self.space_badge(space).bits();
-            self.outside.kernel.new_process(space, badge);
-        }
+        true
     }
 
     pub fn record_batches(&self) -> Vec<Vec<u8>> {
