@@ -1,5 +1,5 @@
 //! Accidents on order: `kill=nvme@2000,console@3500` on the kernel's command line has init kill these servers so many
-//! milliseconds of world time after the boot, as if they had died by themselves. For tests of restarts.
+//! milliseconds after the boot, as if they had died by themselves. For tests of restarts.
 
 use crate::list::List;
 
@@ -11,7 +11,7 @@ pub const ACCIDENTS_MAX: usize = 16;
 pub struct Accident<'a> {
     /// Who dies.
     pub service: &'a str,
-    /// When, in ns of world time after the boot.
+    /// When, in ns after the boot.
     pub at_ns: u64,
 }
 

@@ -11,7 +11,8 @@ use libos::abi::boot_info::{BootInfo, handle};
 use libos::abi::bundle::Bundle;
 use libos::abi::protocol::wiring::Phase;
 use libos::abi::protocol::{block, devices, genesis, paging};
-use libos::{Budget, Endpoint, Notification, clock, println};
+use libos::mmio::SteadyClock;
+use libos::{Budget, Endpoint, Notification, println};
 
 /// The memory of a link, in the pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +41,7 @@ pub(crate) struct System {
     pub(crate) accidents: List<Accident<'static>, ACCIDENTS_MAX>,
     /// Bits of the bell that came while something else was waited for.
     pub(crate) rung: u64,
+    pub(crate) time: SteadyClock,
     /// How far the world was when init last looked.
     pub(crate) phase: Phase,
     /// The incarnation whose ports have been bound; 0: none.
@@ -81,6 +83,7 @@ impl System {
             device,
             accidents,
             rung: 0,
+            time: SteadyClock::new(),
             phase: Phase::Opening,
             incarnation: 0,
         };
@@ -160,7 +163,7 @@ impl System {
     #[inline(never)]
     pub(crate) fn start_with(&mut self, place: usize, found: Option<init::Found>) {
         let made = self.spawn(place, found);
-        let now_ns = clock().world_ns;
+        let now_ns = self.now_ns();
         let Some(mut server) = self.servers.get(place) else { return };
         match made {
             Ok(()) => {

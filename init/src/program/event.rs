@@ -28,7 +28,8 @@ impl System {
             }
             self.do_what_is_due();
             if self.rung == 0 {
-                self.pump(Timeout::from_ns(self.until_due_ns()));
+                let wait_ns = self.until_due_ns();
+                self.pump(Timeout::from_ns(wait_ns));
             }
         }
     }
@@ -107,7 +108,7 @@ impl System {
         if let Some(process) = server.process.take() {
             destroy(process);
         }
-        let decision = server.watch.died(clock().world_ns);
+        let decision = server.watch.died(self.now_ns());
         self.servers.set(place, server);
         match decision {
             Decision::RestartAt(_) => {}
@@ -127,7 +128,7 @@ impl System {
 
     /// Restarts whose time has come, accidents that were ordered.
     fn do_what_is_due(&mut self) {
-        let now_ns = clock().world_ns;
+        let now_ns = self.now_ns();
         for place in 0..self.servers.len() {
             let Some(watch) = self.servers.get(place).map(|server| server.watch) else { continue };
             if !self.wants_device(place) {
@@ -156,8 +157,8 @@ impl System {
     }
 
     /// Time until something is due.
-    fn until_due_ns(&self) -> u64 {
-        let now_ns = clock().world_ns;
+    fn until_due_ns(&mut self) -> u64 {
+        let now_ns = self.now_ns();
         let restarts = self.servers.iter().enumerate().filter_map(|(place, server)| match server.watch.life() {
             Life::Waiting { until_ns } if !self.wants_device(place) || self.ready_device().is_some() => Some(until_ns),
             _ => None,
@@ -165,6 +166,13 @@ impl System {
         let accidents = self.accidents.iter().map(|accident| accident.at_ns);
         let next_ns = restarts.chain(accidents).min().unwrap_or(u64::MAX);
         next_ns.saturating_sub(now_ns).clamp(1, IDLE_NS)
+    }
+}
+
+impl System {
+    /// Time since the boot. World time leaps when a world is restored; restarts must not.
+    pub(crate) fn now_ns(&mut self) -> u64 {
+        self.time.advance(clock().world_ns, IDLE_NS)
     }
 }
 
