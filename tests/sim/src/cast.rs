@@ -1,0 +1,320 @@
+//! The programs of the world, and how a genesis makes them.
+//!
+//! - The *counter* keeps a number and adds what it is asked to.
+//! - The *tally* asks it to, counts along, and raises the alarm when the two disagree; every [`EVERY`]th number it
+//!   prints, by a repeatable call of the console port that is answered when the number has been shown; now and then
+//!   it asks for a `sync`.
+//! - *Scribblers* write all over their memory, keep sums of their pages, and now and then make a call of the console
+//!   port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
+//! - The *maker* makes memory objects, maps them, copies them, writes, reads, and destroys them again.
+
+use crate::chronicle::Chronicle;
+use crate::text::{CAPS, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
+use abi::protocol::memory::{ObjectFlags, Request as MemoryRequest};
+use abi::protocol::snapshot::Request as SnapshotRequest;
+use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status};
+use std::collections::BTreeMap;
+
+/// Where programs lie.
+pub(crate) const TEXT: u64 = 0x40_0000;
+/// Where their memory lies.
+pub(crate) const DATA: u64 = 0x60_0000;
+/// Where the second scribbler sees the first one's memory.
+pub(crate) const OTHERS: u64 = 0x80_0000;
+/// Where the second scribbler's transient memory lies.
+pub(crate) const PASSING: u64 = 0xa0_0000;
+/// And how many pages there are of it.
+pub(crate) const PASSING_PAGES: u64 = 4;
+/// Where the maker maps what it has made, and the copy.
+const MADE: u64 = 0xc0_0000;
+const COPIED: u64 = 0xe0_0000;
+/// Pages of what it makes.
+const MADE_PAGES: i32 = 4;
+
+/// Every so many numbers one is printed.
+pub(crate) const EVERY: u64 = 16;
+/// Prints until a `sync`.
+const SYNC_EVERY: i32 = 5;
+
+/// Tag of the console port: show word 0.
+pub(crate) const SHOW: u64 = 1;
+/// Tag of the console port: answer some time.
+pub(crate) const HOLD: u64 = 2;
+
+/// What programs tell the test.
+const ALARM: i32 = 1;
+const SYNCED: i32 = 2;
+const FRESH: i32 = 3;
+const COPY_MADE: i32 = 4;
+const GONE: i32 = 5;
+
+/// Who is who, by the kernel's numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cast {
+    pub(crate) counter: u32,
+    pub(crate) tally: u32,
+    processes: BTreeMap<u32, u32>,
+}
+
+impl Cast {
+    pub(crate) fn add(&mut self, thread: u32, process: u32) {
+        self.processes.insert(thread, process);
+    }
+
+    pub(crate) fn process_of(&self, thread: u32) -> u32 {
+        self.processes.get(&thread).copied().unwrap_or_else(|| panic!("thread {thread} is nobody's"))
+    }
+}
+
+impl Chronicle {
+    /// A program has reached a `Tell`.
+    pub(crate) fn told(&mut self, process: u32, what: i32, [a, b, _]: [u64; 3]) {
+        match what {
+            SYNCED => self.told_durable(a),
+            FRESH => {
+                self.figures.objects_made += 1;
+                let object = self.model.object(false);
+                self.model.map(process, a, MADE_PAGES as u64, object, 0);
+            }
+            COPY_MADE => {
+                let copy = self.model.copy(process, b);
+                self.model.map(process, a, MADE_PAGES as u64, copy, 0);
+            }
+            GONE => {
+                self.model.forget(process, a);
+                self.model.forget(process, b);
+            }
+            _ => panic!("process {process} raises the alarm: {a:#x}, {b:#x}"),
+        }
+    }
+}
+
+fn call(handle: Handle) -> Control {
+    Control::new(Call::Call, handle)
+}
+
+fn repeatable(handle: Handle, caps: u8) -> Control {
+    call(handle).with_flags(FLAG_REPEATABLE | caps)
+}
+
+/// Raises the alarm, for ever.
+fn alarm(text: &mut Text) {
+    let here = text.here();
+    text.op(Op::Tell, RAX, TAG, RBX, ALARM);
+    text.jump(here);
+}
+
+pub(crate) fn counter(receive: Handle) -> Vec<u64> {
+    let mut text = Text::new(TEXT);
+    text.number(RBP, DATA as i32);
+    text.call(Control::new(Call::Receive, receive));
+    let serve = text.here();
+    text.load(RBX, RBP, 0);
+    text.add(RBX, RBX, W[0]);
+    text.store(RBX, RBP, 0);
+    text.copy(W[0], RBX);
+    text.number(TAG, 0);
+    text.number(CAPS, 0);
+    text.call(Control::new(Call::ReplyReceive, receive));
+    text.jump(serve);
+    text.finish()
+}
+
+/// Words of the tally's memory: the number, then countdowns to the next print and to the next sync.
+const COUNTDOWN: i32 = 8;
+const SYNC_COUNTDOWN: i32 = 16;
+
+/// What the tally's memory holds at first.
+pub(crate) fn tally_memory() -> [u64; 3] {
+    [0, EVERY, SYNC_EVERY as u64]
+}
+
+pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle) -> Vec<u64> {
+    let mut text = Text::new(TEXT);
+    let (bad, zero) = (text.label(), W[7]);
+    text.number(RBP, DATA as i32);
+    let step = text.here();
+    text.number(TAG, 1);
+    text.number(W[0], 1);
+    text.number(CAPS, 0);
+    text.call(call(counter));
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    text.copy(RBX, W[0]);
+    text.load(RCX, RBP, 0);
+    text.add_number(RCX, RCX, 1);
+    text.store(RCX, RBP, 0);
+    text.if_not(RCX, RBX, bad);
+    text.load(RCX, RBP, COUNTDOWN);
+    text.add_number(RCX, RCX, -1);
+    text.store(RCX, RBP, COUNTDOWN);
+    text.if_not(RCX, zero, step);
+    text.number(RCX, EVERY as i32);
+    text.store(RCX, RBP, COUNTDOWN);
+    text.number(TAG, SHOW as i32);
+    text.copy(W[0], RBX);
+    text.call(repeatable(console, 0));
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    text.load(RCX, RBP, SYNC_COUNTDOWN);
+    text.add_number(RCX, RCX, -1);
+    text.store(RCX, RBP, SYNC_COUNTDOWN);
+    text.if_not(RCX, zero, step);
+    text.number(RCX, SYNC_EVERY);
+    text.store(RCX, RBP, SYNC_COUNTDOWN);
+    text.number(TAG, SnapshotRequest::Sync as i32);
+    text.call(repeatable(snapshot, 0));
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    text.if_not(TAG, zero, bad);
+    text.op(Op::Tell, RBX, RAX, RAX, SYNCED);
+    text.jump(step);
+    text.place(bad);
+    alarm(&mut text);
+    text.finish()
+}
+
+/// Writes over `pages` pages (a power of two) from DATA; its stack pointer is the random state it begins with. `sees`: looks at
+/// another's memory and at transient memory of its own, too.
+pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool) -> Vec<u64> {
+    let mut text = Text::new(TEXT);
+    let (bad, restarted, zero, base) = (text.label(), text.label(), W[7], W[6]);
+    text.number(RBP, DATA as i32);
+    text.copy(RBX, RSP);
+    let step = text.here();
+    for (shift, number) in [(Op::Left, 13), (Op::Right, 7), (Op::Left, 17)] {
+        text.op(shift, RCX, RBX, RAX, number);
+        text.op(Op::Xor, RBX, RBX, RCX, 0);
+    }
+    text.op(Op::Right, base, RBX, RAX, 8);
+    text.op(Op::And, base, base, RAX, pages - 1);
+    text.op(Op::Left, base, base, RAX, 12);
+    if sees {
+        text.add_number(R11, base, OTHERS as i32);
+        text.load(RCX, R11, 4088);
+        text.op(Op::And, R11, base, RAX, (PASSING_PAGES as i32 - 1) << 12);
+        text.add_number(R11, R11, PASSING as i32);
+        text.store(RBX, R11, 8);
+        text.load(RCX, R11, 16);
+    }
+    text.add(base, base, RBP);
+    text.op(Op::Right, R11, RBX, RAX, 24);
+    text.op(Op::And, R11, R11, RAX, 255);
+    text.op(Op::Left, R11, R11, RAX, 3);
+    text.add(R11, R11, base);
+    text.load(W[2], R11, 0);
+    text.store(RBX, R11, 0);
+    text.load(W[3], base, 4088);
+    text.add(W[3], W[3], RBX);
+    text.op(Op::Subtract, W[3], W[3], W[2], 0);
+    text.store(W[3], base, 4088);
+    text.op(Op::And, W[5], RBX, RAX, 0x7f);
+    text.number(zero, 0);
+    text.if_not(W[5], zero, step);
+    text.number(TAG, HOLD as i32);
+    text.number(CAPS, 0);
+    text.call(call(console));
+    text.number(RCX, Status::Restarted as i32);
+    text.if_equal(RAX, RCX, restarted);
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    text.jump(step);
+    text.place(restarted);
+    text.load(RCX, RBP, 4080);
+    text.add_number(RCX, RCX, 1);
+    text.store(RCX, RBP, 4080);
+    text.jump(step);
+    text.place(bad);
+    alarm(&mut text);
+    text.finish()
+}
+
+/// Makes, maps, copies and destroys memory objects.
+pub(crate) fn maker(space: Handle) -> Vec<u64> {
+    let mut text = Text::new(TEXT);
+    let bad = text.label();
+    let zero = R11;
+    let checked = |text: &mut Text| {
+        text.number(zero, 0);
+        text.if_not(RAX, zero, bad);
+        text.if_not(TAG, zero, bad);
+    };
+    text.number(RSP, 1);
+    let step = text.here();
+    text.number(TAG, MemoryRequest::CreateObject as i32);
+    text.number(W[0], MADE_PAGES);
+    text.number(W[1], ObjectFlags::empty().bits() as i32);
+    text.number(CAPS, 0);
+    text.call(repeatable(space, 0));
+    checked(&mut text);
+    text.copy(RBX, CAPS);
+    map(&mut text, space, MADE);
+    checked(&mut text);
+    text.number(W[0], MADE as i32);
+    text.op(Op::Tell, W[0], RAX, RAX, FRESH);
+    write_over(&mut text, MADE);
+    text.number(TAG, MemoryRequest::CopyObject as i32);
+    text.number(CAPS, i32::from(space.0));
+    text.call_through(repeatable(Handle::NULL, 1), RBX);
+    checked(&mut text);
+    text.copy(RBP, CAPS);
+    map(&mut text, space, COPIED);
+    checked(&mut text);
+    text.number(W[0], COPIED as i32);
+    text.number(W[1], MADE as i32);
+    text.op(Op::Tell, W[0], W[1], RAX, COPY_MADE);
+    write_over(&mut text, COPIED);
+    write_over(&mut text, MADE);
+    read_over(&mut text, COPIED);
+    read_over(&mut text, MADE);
+    for address in [MADE, COPIED] {
+        text.number(TAG, MemoryRequest::UnmapRegion as i32);
+        text.number(W[0], address as i32);
+        text.number(W[1], MADE_PAGES);
+        text.number(CAPS, 0);
+        text.call(repeatable(space, 0));
+        checked(&mut text);
+    }
+    text.number(W[0], COPIED as i32);
+    text.number(W[1], MADE as i32);
+    text.op(Op::Tell, W[0], W[1], RAX, GONE);
+    for handle in [RBX, RBP] {
+        text.number(TAG, MemoryRequest::DestroyObject as i32);
+        text.number(CAPS, 0);
+        text.call_through(repeatable(Handle::NULL, 0), handle);
+        checked(&mut text);
+        text.call_through(Control::new(Call::Drop, Handle::NULL), handle);
+        text.number(TAG, 0);
+        checked(&mut text);
+    }
+    text.jump(step);
+    text.place(bad);
+    alarm(&mut text);
+    text.finish()
+}
+
+/// Asks for the object in CAPS to be mapped, writable.
+fn map(text: &mut Text, space: Handle, address: u64) {
+    text.number(TAG, MemoryRequest::MapRegion as i32);
+    text.number(W[0], address as i32);
+    text.number(W[1], MADE_PAGES);
+    text.number(W[2], 0);
+    text.number(W[3], MapFlags::WRITE.bits() as i32);
+    text.call(repeatable(space, 1));
+}
+
+/// Writes new numbers to all pages but the last.
+fn write_over(text: &mut Text, address: u64) {
+    for page in 0..MADE_PAGES - 1 {
+        text.add_number(RSP, RSP, 1);
+        text.number(W[0], address as i32 + page * 4096);
+        text.store(RSP, W[0], 8 * page);
+    }
+}
+
+fn read_over(text: &mut Text, address: u64) {
+    for page in 0..MADE_PAGES {
+        text.number(W[0], address as i32 + page * 4096);
+        text.load(W[1], W[0], 8 * page);
+    }
+}

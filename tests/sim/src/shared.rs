@@ -1,0 +1,46 @@
+//! What volatile programs share by windows on the machine, and here directly: pages of news, the genesis mailbox,
+//! which frames lie with the store.
+
+use crate::board::ROLES;
+use abi::Handle;
+use abi::protocol::memory::Badge;
+use abi::protocol::wiring::EpochsPage;
+
+/// What init gave a program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    /// Its notification.
+    pub(crate) wake: Handle,
+    pub(crate) epoch: Handle,
+    pub(crate) memory: Handle,
+    pub(crate) interrupt: Handle,
+    /// A signal to its own notification, to be bound to the interrupt.
+    pub(crate) interrupt_bell: Handle,
+    /// Signals to the other programs.
+    pub(crate) bells: [Handle; ROLES],
+    /// The port that it serves now.
+    pub(crate) port: Handle,
+}
+
+/// What init asks of the pager before the world runs. Spaces and objects by their place among those asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum GenesisRequest {
+    Space { pages_max: u64 },
+    Object { space: usize, pages: u64, transient: bool },
+    Write { object: usize, index: u64, bytes: Vec<u8> },
+    Map { space: usize, object: usize, place: [u64; 4] },
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) given: [Given; ROLES],
+    pub(crate) epochs: EpochsPage,
+    pub(crate) genesis: Vec<GenesisRequest>,
+    pub(crate) spaces: Vec<Badge>,
+    pub(crate) genesis_done: bool,
+    /// Frames that the pager has handed over and the snapshot server has not looked at.
+    pub(crate) handed: Vec<u32>,
+    /// Tell what happens.
+    pub(crate) verbose: bool,
+}
