@@ -107,6 +107,14 @@ impl<'m, H: Host> Store<'m, H> {
         self.space.free() < self.space.geometry().data_blocks() / 8 + self.reserve()
     }
 
+    /// Whether so little is free that the blocks which only the newest checkpoint still needs must be won back. The
+    /// later this is, the more of the map each fold shares among its changes; what is left is for the epoch that
+    /// gathers while the fold goes on, which is taken to be as large as the last ones.
+    fn must_fold(&self) -> bool {
+        let epoch = self.epoch_pages.saturating_add(self.epoch_pages / 64);
+        self.space.free() < self.space.geometry().data_blocks() / 32 + self.reserve() + 64 + 2 * epoch
+    }
+
     /// Whether the epoch that is being sealed should be the last of its interval.
     pub(crate) fn should_end_interval(&self) -> bool {
         if self.is_folding() {
@@ -117,7 +125,16 @@ impl<'m, H: Host> Store<'m, H> {
             || self.descriptors >= config.interval_descriptors
             || self.pool.cells_free < self.pool.cells_total() / 2
             || self.fold_wanted
-            || (self.is_tight() && self.descriptors >= 8)
+            || (self.must_fold() && self.descriptors >= 8)
+    }
+
+    /// Between two epochs: ends the interval at the last one when that is due. Nothing on disk says so; an opening that
+    /// comes before the checkpoint replays both intervals as one.
+    pub(crate) fn end_interval_if_due(&mut self) {
+        let (epoch, time_ns) = self.last_written;
+        if self.active.len > 0 && self.should_end_interval() {
+            self.end_interval(epoch, time_ns, self.log);
+        }
     }
 
     /// Ends the interval at `epoch`, behind which the log goes on at `log`. While one is being folded nothing happens:
@@ -386,9 +403,10 @@ impl<'m, H: Host> Store<'m, H> {
         true
     }
 
-    /// Asks for a checkpoint as soon as an epoch is sealed, whatever the log's length.
+    /// Asks for a checkpoint of the newest epoch as soon as none gathers, whatever the log's length: it wins back what
+    /// the newest checkpoint alone still needs.
     pub fn want_checkpoint(&mut self) {
-        self.fold_wanted = true;
+        self.fold_wanted = self.active.len > 0;
     }
 }
 

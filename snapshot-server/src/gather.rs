@@ -47,7 +47,7 @@ pub enum SealError {
     Order,
     /// The caller's fault: not newer than the last, or not of this incarnation.
     Epoch,
-    /// Not now: too many epochs wait for the disk. Poll and try again.
+    /// Not now: too many epochs wait for the disk, or a fold has to win back space first. Poll and try again.
     Busy,
 }
 
@@ -99,6 +99,11 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(SealError::Epoch);
         }
         if self.gather.barrier.is_some() || self.sealed.is_full() {
+            return Err(SealError::Busy);
+        }
+        self.end_interval_if_due();
+        if self.is_folding() && self.room_pages() < self.epoch_pages + self.epoch_pages / 4 {
+            // The fold will win back what an epoch like the last ones takes.
             return Err(SealError::Busy);
         }
         self.gather = Gather { open: true, epoch, begun_ns: now_ns, ..Gather::default() };
@@ -315,6 +320,8 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(SealError::Busy);
         }
         self.gather.open = false;
+        // One large epoch is remembered for a while.
+        self.epoch_pages = (self.epoch_pages / 2 + self.epoch_pages / 4).max(self.gather.pages);
         if self.gather.items == 0 {
             self.sealed.push(Sealed { epoch: self.gather.epoch, end: self.queue.head(), ..Sealed::default() });
             return Ok(());
@@ -362,6 +369,7 @@ impl<'m, H: Host> Store<'m, H> {
         self.queue.want_flush(end);
         self.recent.copy_within(..crate::store::RECENT_MAX - 1, 1);
         self.recent[0] = head.epoch;
+        self.last_written = (head.epoch, head.time_ns);
         self.sealed.push(Sealed { epoch: head.epoch, end, floor: head.floor, written: true });
         if head.flags.interval_end {
             self.end_interval(head.epoch, head.time_ns, self.log);

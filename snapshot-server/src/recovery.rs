@@ -340,6 +340,7 @@ impl<'m, H: Host> Store<'m, H> {
             report.meet(Case::LogEmpty);
         }
         report.epoch = self.head;
+        self.last_written = (self.head, report.time_ns);
         report.incarnation = newest.as_ref().map_or(0, |(newest, _)| newest.incarnation);
         report.restores = if self.head.incarnation() < self.root.incarnation { self.root.restores } else { 0 };
         if let Some((root, sum)) = newest {

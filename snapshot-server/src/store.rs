@@ -116,7 +116,8 @@ pub struct Status {
     pub free_blocks: u32,
     /// Blocks kept back so that what is gathered can be folded.
     pub reserved_blocks: u32,
-    /// Pages that can be put before [`PutError::Full`](crate::PutError::Full), at least.
+    /// Pages that can be put before [`PutError::Full`](crate::PutError::Full), at least. Look before a cut: with less
+    /// room than there are dirty pages, make a checkpoint first ([`Store::want_checkpoint`]).
     pub room_pages: u32,
     /// Entries of the pool in use.
     pub entries_used: u32,
@@ -169,6 +170,10 @@ pub struct Store<'m, H> {
     pub(crate) fold: Fold,
     /// The next epoch to be sealed should end its interval.
     pub(crate) fold_wanted: bool,
+    /// The newest epoch of which something was written, sealed or opened, and when it was cut.
+    pub(crate) last_written: (Epoch, u64),
+    /// Pages of the largest recent epoch.
+    pub(crate) epoch_pages: u32,
     pub(crate) sealed: SealedQueue,
     pub(crate) recent: [Epoch; RECENT_MAX],
     /// The newest durable epoch.
@@ -294,6 +299,8 @@ impl<'m, H: Host> Store<'m, H> {
             gather: Gather::default(),
             fold: Fold::new(),
             fold_wanted: false,
+            last_written: (Epoch::NONE, 0),
+            epoch_pages: 0,
             sealed: SealedQueue::default(),
             recent: [Epoch::NONE; RECENT_MAX],
             head: Epoch::NONE,
@@ -374,6 +381,9 @@ impl<'m, H: Host> Store<'m, H> {
         progress |= self.step_commit();
         progress |= self.step_root();
         progress |= self.step_fold();
+        if self.fold_wanted && !self.gather.open && self.gather.barrier.is_none() {
+            self.end_interval_if_due();
+        }
         progress || self.step_quiet()
     }
 
