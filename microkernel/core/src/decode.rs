@@ -1,7 +1,8 @@
 //! The door: from a number in a register to an operation.
 
+use crate::capability::SYSCALL_BYTES;
 use crate::kernel::Caller;
-use crate::{Kernel, Machine};
+use crate::{Kernel, Machine, State};
 use abi::{Call, Control, Outcome, Status};
 
 /// What becomes of the caller's result register.
@@ -17,6 +18,14 @@ impl Kernel {
     /// The running thread of `cpu` made a system call; its registers are in the CPU's frame.
     pub fn syscall(&mut self, m: &mut impl Machine, cpu: usize) {
         let Some(thread) = self.current(cpu) else { return };
+        if self.threads.get(thread).state != State::Ready {
+            // Stopped while it ran here: the call is left to be made when it is started.
+            let frame = &mut self.cpus[cpu].frame;
+            frame.rip = frame.rip.wrapping_sub(SYSCALL_BYTES);
+            self.settle(m, cpu);
+            self.dispatch(m, cpu);
+            return;
+        }
         let caller = Caller { cpu, thread, process: self.threads.get(thread).process };
         match self.invoke(m, caller) {
             Ok(Answer::Done) => self.cpus[cpu].frame.rax = Outcome::of(Status::Ok).0,

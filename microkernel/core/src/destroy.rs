@@ -209,7 +209,12 @@ impl Kernel {
         if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
             return Err(Status::WrongState);
         }
-        self.wake(thread);
+        if self.links[thread as usize].cpu == NONE {
+            self.wake(thread);
+        } else {
+            // The CPU that runs it has not looked yet: it never stopped.
+            self.threads.change(thread).state = State::Ready;
+        }
         Ok(Answer::Done)
     }
 
@@ -295,10 +300,7 @@ impl Kernel {
         let done = match self.capabilities.get(slot).kind() {
             Some(Kind::Endpoint) => self.destroy_endpoint(object),
             Some(Kind::Notification) => self.destroy_notification(object),
-            Some(Kind::Thread) => {
-                self.end_thread(m, caller.cpu, object);
-                true
-            }
+            Some(Kind::Thread) => self.end_thread(m, caller.cpu, object),
             // A process cannot take the steps of its own end: whoever started it does.
             Some(Kind::Process) if object == caller.process => return Err(Status::WrongState),
             Some(Kind::Process) => self.destroy_process(m, caller.cpu, object),
@@ -396,6 +398,8 @@ impl Kernel {
         *self.threads.change(thread) =
             Thread { generation, call_sequence: call_sequence.wrapping_add(1), ..Thread::FREE };
         *self.vectors.change(thread) = VectorState::INITIAL;
+        // A CPU may still hold its vector registers: the next thread of this number must not find them there.
+        self.links[thread as usize].last_cpu = NONE;
         self.free_threads.insert(thread);
         self.refund(record.budget, Counts::one(Kind::Thread, 0));
         true

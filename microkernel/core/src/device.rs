@@ -171,6 +171,7 @@ impl Kernel {
 
     /// A device interrupt arrived on `cpu`: line, or message number. A line stays masked until it is acknowledged.
     pub fn interrupt(&mut self, m: &mut impl Machine, cpu: usize, line: u32) {
+        self.settle(m, cpu);
         if line < LINES {
             m.mask_interrupt(line, true);
         }

@@ -41,6 +41,10 @@ impl Kernel {
         if !self.threads.is_fresh(thread) || !self.vectors.is_fresh(thread) {
             return false;
         }
+        // Stopped by another CPU while it ran here.
+        if self.threads.get(thread).state != State::Ready {
+            return false;
+        }
         let handed = match control & !HANDLE_BITS {
             CALL => self.fast_call(thread, control),
             REPLY_RECEIVE => self.fast_reply_receive(thread, control),
@@ -96,7 +100,7 @@ impl Kernel {
         }
         // ---- point of no return ----
         self.endpoint_queues[endpoint as usize].remove(&mut self.links, receiver);
-        let ticket = self.ticket();
+        let ticket = self.front_ticket();
         let record = self.threads.change(caller);
         record.state = State::AwaitReply;
         record.badge = badge;
@@ -129,7 +133,7 @@ impl Kernel {
             return None;
         }
         // ---- point of no return ----
-        let ticket = self.ticket();
+        let ticket = self.front_ticket();
         let record = self.threads.change(caller);
         record.state = State::Ready;
         record.ticket = ticket;

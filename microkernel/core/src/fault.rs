@@ -31,6 +31,10 @@ impl Kernel {
         if thread == NONE {
             return;
         }
+        if self.settle(m, cpu) {
+            self.dispatch(m, cpu);
+            return;
+        }
         let mut access = access;
         let process = self.threads.get(thread).process;
         if access.contains(Access::WRITE) && address < abi::USER_END {
@@ -45,9 +49,14 @@ impl Kernel {
 
     /// The running thread of `cpu` raised an exception other than a page fault.
     pub fn exception(&mut self, m: &mut impl Machine, cpu: usize, vector: u8, error_code: u64) {
-        if self.cpus[cpu].current != NONE {
-            self.fault(m, cpu, [u64::from(vector), EXCEPTION, error_code]);
+        if self.cpus[cpu].current == NONE {
+            return;
         }
+        if self.settle(m, cpu) {
+            self.dispatch(m, cpu);
+            return;
+        }
+        self.fault(m, cpu, [u64::from(vector), EXCEPTION, error_code]);
     }
 
     fn fault(&mut self, m: &mut impl Machine, cpu: usize, fault: [u64; 3]) {

@@ -176,6 +176,7 @@ impl Kernel {
     /// The one-shot timer of `cpu` fired.
     pub fn timer(&mut self, m: &mut impl Machine, cpu: usize) {
         self.cpus[cpu].armed = None;
+        self.settle(m, cpu);
         let now = m.now_ns();
         for _ in 0..EXPIRED_MAX {
             let Some((_, thread)) = self.deadlines.first().filter(|&(at, _)| at <= now) else { break };
@@ -191,12 +192,19 @@ impl Kernel {
 
     /// Another CPU asked this one to look again.
     pub fn reschedule(&mut self, m: &mut impl Machine, cpu: usize) {
+        self.settle(m, cpu);
+        self.dispatch(m, cpu);
+    }
+
+    /// A thread that another CPU stopped while it ran here leaves this CPU as soon as that enters the kernel, whatever
+    /// it entered for. True if there was one.
+    pub(crate) fn settle(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
         let current = self.cpus[cpu].current;
-        // Stopped or destroyed from another CPU while it ran here.
-        if current != NONE && self.threads.get(current).state != State::Ready {
+        let stopped = current != NONE && self.threads.get(current).state != State::Ready;
+        if stopped {
             self.park(m, cpu);
         }
-        self.dispatch(m, cpu);
+        stopped
     }
 
     /// Puts the running thread of `cpu` behind the others of its priority.
