@@ -54,7 +54,7 @@ impl Kernel {
     fn check_queues(&self) -> Checked {
         let mut members = 0;
         let runnable = (0..=u8::MAX).map(|priority| self.run.queue(priority));
-        for queue in runnable.chain(&self.endpoint_queues).chain(&self.notification_queues) {
+        for queue in runnable.chain(self.endpoint_queues.iter()).chain(self.notification_queues.iter()) {
             let mut last = 0;
             for thread in self.queue_members(queue) {
                 let ticket = self.threads.get(thread).ticket;

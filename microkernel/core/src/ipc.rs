@@ -67,7 +67,7 @@ impl Kernel {
         Ok(Answer::Keep)
     }
 
-    fn is_receiver(&self, thread: u32) -> bool {
+    pub(crate) fn is_receiver(&self, thread: u32) -> bool {
         self.threads.get(thread).state == State::Receiving
     }
 

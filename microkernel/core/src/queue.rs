@@ -71,6 +71,20 @@ impl Queue {
         self.head = thread;
     }
 
+    /// Puts a thread before another one of the queue; without one, at the end.
+    pub(crate) fn insert_before(&mut self, links: &mut [Link], thread: u32, behind: Option<u32>) {
+        let Some(next) = behind else { return self.push_back(links, thread) };
+        let prev = links[next as usize].prev;
+        if prev == NONE {
+            return self.push_front(links, thread);
+        }
+        let link = &mut links[thread as usize];
+        debug_assert!(!link.queued, "a thread is on one queue at most");
+        (link.next, link.prev, link.queued) = (next, prev, true);
+        links[prev as usize].next = thread;
+        links[next as usize].prev = thread;
+    }
+
     pub(crate) fn remove(&mut self, links: &mut [Link], thread: u32) {
         let Link { next, prev, queued, .. } = links[thread as usize];
         if !queued {

@@ -9,7 +9,7 @@ use crate::{
     World,
 };
 use abi::record::{BatchReader, Table as Kept};
-use abi::{Control, Epoch, FLAG_REPEATABLE, Handle, Kind, PAGE_SIZE, Rights, Status};
+use abi::{Epoch, Handle, Kind, PAGE_SIZE, Rights, Status};
 use zerocopy::FromBytes;
 
 /// The record that was refused: its table and index.
@@ -286,14 +286,9 @@ impl Kernel {
     }
 
     fn restart_caller(&mut self, thread: u32) {
-        let record = *self.threads.get(thread);
-        if record.flags & FLAG_REPEATABLE != 0 {
-            let handle = Control(record.registers.rax).handle();
-            if let Ok(slot) = self.look_up(record.process, handle, Rights::SEND) {
-                let endpoint = self.capabilities.get(slot).object;
-                self.set_state(thread, State::Calling, endpoint);
-                return;
-            }
+        if let Some(endpoint) = self.asks_again(thread) {
+            self.set_state(thread, State::Calling, endpoint);
+            return;
         }
         self.finish(thread, Status::Restarted);
         self.threads.change(thread).deadline = u64::MAX;

@@ -1,9 +1,11 @@
 //! Moving a message from one thread to another, capabilities included: everything is checked, then done.
 
 use crate::object::NONE;
-use crate::{Kernel, State};
+use crate::{Kernel, State, Thread};
 use abi::registers::unpack_caps;
-use abi::{CAPS_MAX, Event, FLAG_CAPS_MASK, FLAG_MOVE, Handle, Kind, Outcome, Rights, Status};
+use abi::{
+    CAPS_MAX, Control, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status,
+};
 
 /// A capability on its way: the slot it is in.
 #[derive(Clone, Copy)]
@@ -131,9 +133,45 @@ impl Kernel {
             } else {
                 self.threads.change(caller).state = State::Stopped;
             }
-        } else {
+        } else if status != Status::Restarted || !self.ask_again(caller) {
             self.wake_with(caller, status);
         }
+    }
+
+    /// Law 4: the server of a repeatable call died, so the call is in line again, at its old ticket. False: it is not
+    /// repeatable, or can no longer be made.
+    fn ask_again(&mut self, caller: u32) -> bool {
+        let Thread { ticket, badge, flags, .. } = *self.threads.get(caller);
+        let Some(endpoint) = self.asks_again(caller) else { return false };
+        if let Some(receiver) = self.endpoint_queues[endpoint as usize].first().filter(|&first| self.is_receiver(first))
+        {
+            if self.deliver(caller, receiver, Event::Call, badge, flags).is_err() {
+                return false;
+            }
+            self.wake(receiver);
+            self.bind_reply(receiver, caller, State::AwaitReply);
+            return true;
+        }
+        let record = self.threads.change(caller);
+        (record.state, record.object) = (State::Calling, endpoint);
+        // Only those who ask again themselves, and were received before, can be in front of it.
+        let mut behind = self.endpoint_queues[endpoint as usize].first();
+        while let Some(other) = behind.filter(|&other| self.threads.get(other).ticket < ticket) {
+            behind = self.links[other as usize].next();
+        }
+        self.endpoint_queues[endpoint as usize].insert_before(&mut self.links, caller, behind);
+        true
+    }
+
+    /// The endpoint that a caller would ask again, if its call may be repeated and still be made.
+    pub(crate) fn asks_again(&self, caller: u32) -> Option<u32> {
+        let record = self.threads.get(caller);
+        if record.flags & FLAG_REPEATABLE == 0 {
+            return None;
+        }
+        let slot = self.look_up(record.process, Control(record.registers.rax).handle(), Rights::SEND).ok()?;
+        let endpoint = self.capabilities.get(slot).object;
+        (self.endpoints.get(endpoint).life == 1).then_some(endpoint)
     }
 
     /// What a caller is told when `thread`, which held its Reply, is no more.
