@@ -187,7 +187,16 @@ impl Kernel {
 
     /// One empty slot, made from one full one: children go to the parent, a Reply is dropped with `reply_status`.
     /// At most [`REVOKE_STEP_MAX`] children are moved; `false`: call again.
+    ///
+    /// A slot that is being revoked takes its descendants with it: they must not outlive their root by its drop.
     pub(crate) fn empty_slot(&mut self, slot: u32, reply_status: Status) -> bool {
+        if self.capabilities.get(slot).dying != 0 {
+            let bare = self.remove_descendants(slot);
+            if bare {
+                self.clear_leaf(slot, reply_status);
+            }
+            return bare;
+        }
         for _ in 0..REVOKE_STEP_MAX {
             let child = self.capability_links[slot as usize].child;
             if child == NONE {
@@ -327,19 +336,27 @@ impl Kernel {
             self.capabilities.change(slot).dying = 1;
             self.revoking += 1;
         }
+        if !self.remove_descendants(slot) {
+            return Ok(self.restart_call(caller));
+        }
+        self.capabilities.change(slot).dying = 0;
+        self.revoking -= 1;
+        Ok(Answer::Done)
+    }
+
+    /// Removes up to [`REVOKE_STEP_MAX`] descendants of a slot, leaves first; true when none is left.
+    fn remove_descendants(&mut self, slot: u32) -> bool {
         for _ in 0..REVOKE_STEP_MAX {
             let mut leaf = slot;
             while self.capability_links[leaf as usize].child != NONE {
                 leaf = self.capability_links[leaf as usize].child;
             }
             if leaf == slot {
-                self.capabilities.change(slot).dying = 0;
-                self.revoking -= 1;
-                return Ok(Answer::Done);
+                return true;
             }
             self.clear_leaf(leaf, Status::Revoked);
         }
-        Ok(self.restart_call(caller))
+        false
     }
 
     /// Leaves the thread about to make the same call again.
