@@ -283,7 +283,8 @@ impl Kernel {
         if frame.rdi > abi::BADGE_MAX {
             return Err(Status::BadArgument);
         }
-        if !self.may_hold(process, &port) {
+        // Law 3, both ways: a volatile thread must not wait inside the world with its fault either.
+        if self.is_world_process(process) != self.is_world_object(&port) {
             return Err(Status::WorldClosed);
         }
         let record = self.processes.change(process);

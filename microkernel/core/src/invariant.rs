@@ -187,8 +187,8 @@ impl Kernel {
             }
             let world = self.is_world_thread(thread);
             require(world == self.is_world_process(record.process), "I4: a thread is its process's kind", thread)?;
-            let sends_in =
-                matches!(record.state, State::Calling | State::Sending) && record.object < self.endpoints.world();
+            let sends_in = matches!(record.state, State::Calling | State::Sending | State::Faulting)
+                && record.object < self.endpoints.world();
             require(world || !sends_in, "I4: the volatile never waits inside the world", thread)?;
             require(
                 record.serving == NONE || !world || self.is_world_thread(record.serving),
