@@ -3,7 +3,7 @@
 use crate::decode::Answer;
 use crate::kernel::Caller;
 use crate::object::NONE;
-use crate::{Kernel, Machine, State, Thread};
+use crate::{Kernel, Machine, Thread};
 use abi::record::{BatchWriter, Table as Kept};
 use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Handle, Rights, Status};
 use records::Table;
@@ -105,12 +105,12 @@ impl Kernel {
         let page = self.cpus[caller.cpu].frame.rdi;
         let frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
         let mut batch = BatchWriter::new(m.frame(frame));
-        let more = export_table(&mut batch, &mut self.processes, Kept::Process, |p| p.exists())
-            || export_table(&mut batch, &mut self.threads, Kept::Thread, |t| t.state != State::Free)
+        let more = export_table(&mut batch, &mut self.processes, Kept::Process, |p| p.generation != 0)
+            || export_table(&mut batch, &mut self.threads, Kept::Thread, |t| t.generation != 0)
             || export_table(&mut batch, &mut self.vectors, Kept::Vector, |_| true)
-            || export_table(&mut batch, &mut self.endpoints, Kept::Endpoint, |e| e.life != 0)
-            || export_table(&mut batch, &mut self.notifications, Kept::Notification, |n| n.life != 0)
-            || export_table(&mut batch, &mut self.budgets, Kept::Budget, |b| b.life != 0)
+            || export_table(&mut batch, &mut self.endpoints, Kept::Endpoint, |e| e.generation != 0)
+            || export_table(&mut batch, &mut self.notifications, Kept::Notification, |n| n.generation != 0)
+            || export_table(&mut batch, &mut self.budgets, Kept::Budget, |b| b.generation != 0)
             || export_table(&mut batch, &mut self.capabilities, Kept::Capability, |c| c.kind != 0);
         if !more
             && let Some(world) = self.ended_world
@@ -224,7 +224,8 @@ fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static>(
     exists: impl Fn(&T) -> bool,
 ) -> bool {
     while let Some((index, record)) = table.peek() {
-        // A record that no longer exists is an entry without bytes.
+        // A record that never existed, or an empty slot, is an entry without bytes. One whose object died stays: its
+        // generation is what keeps old capabilities from meaning a new object.
         let bytes = if exists(record) { record.as_bytes() } else { &[] };
         if !batch.push(kept as u16, index, bytes.len(), |to| to.copy_from_slice(bytes)) {
             return true;
