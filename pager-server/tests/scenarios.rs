@@ -225,6 +225,31 @@ fn stale_capabilities_name_nothing() {
     assert_eq!(answered.map(|answered| answered.tag), Some(Error::Gone as u64));
 }
 
+/// What a waiting fault knows to be absent is about one page: its region may be another when it is served again.
+#[test]
+fn a_region_that_changes_under_a_waiting_fault_is_looked_at_anew() {
+    let (mut world, space, object) = world(CALM, 2);
+    for page in 0..2 {
+        write(&mut world, space, PAGE + page);
+    }
+    let copy = (0..99).find_map(|_| world.copy_object(object, space)).expect("made");
+    // Page 1 of the object is its own, page 0 is still its ancestor's.
+    write(&mut world, space, PAGE + 1);
+    world.destroy_object(copy);
+    world.settle();
+    world.crash(None);
+    world.access(space, PAGE, false);
+    run(&mut world);
+    assert!(world.outside.store.take(&mut world.outside.kernel));
+    assert!(world.outside.store.answer_one(&mut world.outside.kernel, &mut world.random));
+    assert!(world.deliver(), "the object itself has no such page");
+    // It waits for the ancestor's page now; meanwhile the other page comes to lie there.
+    world.unmap(space, PAGE, 2);
+    assert!(world.map(space, object, PAGE, 1, 1, true));
+    world.settle();
+    assert_eq!(world.outside.kernel.figures.stopped, 0);
+}
+
 fn refusal(world: &mut World, badge: u64, request: u64, words: [u64; 8], cap: Option<Badge>) -> u64 {
     let cap = cap.and_then(|badge| world.outside.kernel.add_handle(Some(badge.bits())));
     world.outside.kernel.serving_request = true;
