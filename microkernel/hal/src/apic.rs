@@ -50,6 +50,8 @@ const SPURIOUS_VECTOR: u32 = 0xf0;
 const COMMAND: u32 = 0x300;
 const COMMAND_HIGH: u32 = 0x310;
 const TIMER_VECTOR: u32 = 0x320;
+const OLD_CONTROLLERS_VECTOR: u32 = 0x350;
+const LOCAL_MASKED: u32 = 1 << 16;
 const TIMER_INITIAL: u32 = 0x380;
 const TIMER_CURRENT: u32 = 0x390;
 const TIMER_DIVIDE: u32 = 0x3e0;
@@ -93,6 +95,7 @@ impl LocalApic {
         self.write(TIMER_DIVIDE, DIVIDE_BY_16);
         self.write(TIMER_VECTOR, u32::from(TIMER));
         self.write(TIMER_INITIAL, 0);
+        self.write(OLD_CONTROLLERS_VECTOR, LOCAL_MASKED);
         self.write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
     }
 

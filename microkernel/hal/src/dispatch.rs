@@ -33,38 +33,55 @@ pub(crate) fn begin(process: BootProcess) -> ! {
     unsafe { trap::leave() }
 }
 
-/// What `syscall_fast` answers: nothing has been done, save the other registers and come by [`syscall`].
-const FAST_DECLINED: u32 = 0;
-/// The call has been made, its thread goes on.
-pub(crate) const FAST_SAME: u32 = 1;
-/// The call has been made, another thread goes on.
-const FAST_SWITCHED: u32 = 2;
+/// What the fast way answers to the edge, in rax and rdx.
+#[repr(C)]
+pub(crate) struct Fast {
+    /// What the thread finds in rax, if the same one goes on.
+    outcome: u64,
+    /// One of the three below.
+    how: u64,
+}
+
+/// The call has been made, its thread goes on. Zero, as the edge tests for that.
+const SAME: u64 = 0;
+/// Nothing has been done: save the other registers and come by [`syscall`].
+pub(crate) const DECLINED: u64 = 1;
+/// The call has been made, another thread goes on, with what is in the frame.
+const SWITCHED: u64 = 2;
 
 /// A system call before all registers are saved: makes it if it is one that needs no more. r12 to r15 are still the
 /// thread's own; the other registers are in its frame.
-pub(crate) extern "C" fn syscall_fast(cpu: *mut Cpu, control: u64) -> u32 {
+pub(crate) extern "C" fn syscall_fast(cpu: *mut Cpu) -> Fast {
+    // SAFETY: this CPU's own state, which the edge passes; no one else touches it while its thread runs.
+    let control = unsafe { (*cpu).frame.rax };
     let call = control as u8;
     // `Null` touches nothing, so it needs no lock.
     if call == Call::Null as u8 {
-        // SAFETY: this CPU's own state, which the edge passes; no one else touches it while its thread runs.
-        unsafe { (*cpu).frame.rax = Outcome::of(Status::Ok).0 };
-        return FAST_SAME;
+        return Fast { outcome: Outcome::of(Status::Ok).0, how: SAME };
     }
     // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
     if call > Call::ReplyReceive as u8 || !lock::try_acquire() {
-        return FAST_DECLINED;
+        return Fast { outcome: 0, how: DECLINED };
     }
-    // SAFETY: as above.
-    let number = unsafe { (*cpu).edge[trap::edge::CPU] as usize };
+    message_fast(cpu, control)
+}
+
+/// A call or reply, with the lock held, which it releases. On its own, so that the others save no registers for it.
+#[inline(never)]
+extern "C" fn message_fast(cpu: *mut Cpu, control: u64) -> Fast {
     let State { kernel, hardware, .. } = with_state();
-    kernel.cpus[number].frame.fs_base = fs_base();
+    // SAFETY: this CPU's own state, as above; the core has not begun.
+    let number = unsafe {
+        (*cpu).frame.fs_base = fs_base();
+        (*cpu).edge[trap::edge::CPU] as usize
+    };
     let switched = kernel.fast(hardware, number, control);
     if switched {
-        // SAFETY: a base that a thread has had, or that `sanitize` has let pass.
-        unsafe { set_fs_base(kernel.cpus[number].frame.fs_base) }
+        // SAFETY: 1. as above; the core is done; 2. a base that a thread has had, or that `sanitize` has let pass.
+        unsafe { set_fs_base((*cpu).frame.fs_base) }
     }
     lock::release();
-    if switched { FAST_SWITCHED } else { FAST_DECLINED }
+    Fast { outcome: 0, how: if switched { SWITCHED } else { DECLINED } }
 }
 
 /// A system call; the registers are in the CPU's frame.

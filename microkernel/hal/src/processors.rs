@@ -120,12 +120,15 @@ pub(crate) unsafe fn prepare_ap_page() {
 /// [`prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
 pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     let (apic, own) = (local_apic(), local_apic().id());
-    for &id in ids.iter().filter(|&&id| id != own) {
+    let others = || ids.iter().copied().filter(|&id| id != own);
+    others().for_each(|id| apic.send_init(id));
+    if others().next().is_some() {
+        clock.pause_ns(INIT_PAUSE_NS);
+    }
+    for id in others() {
         let cpu = JOINED.load(Ordering::SeqCst);
         // SAFETY: no other processor is on its way in.
         unsafe { *MAILBOX.0.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
-        apic.send_init(id);
-        clock.pause_ns(INIT_PAUSE_NS);
         let end = clock.now_ns() + JOIN_NS_MAX;
         for _ in 0..2 {
             apic.send_startup(id, AP_PAGE);

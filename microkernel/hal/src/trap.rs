@@ -192,22 +192,19 @@ syscall_entry:
     mov gs:[{rflags}], r11
     save_changing
     mov rdi, gs:[{own}]
-    mov rsi, rax
     call {syscall_fast}
-    cmp eax, {fast_same}
-    jb syscall_slow
-    ja syscall_switched
-    # The same thread goes on: all other registers are still its own.
+    test edx, edx
+    jnz syscall_other
+    # The same thread goes on, with what is in rax: all other registers are still its own.
     load_changing
-    mov rax, gs:[{rax}]
     mov rsp, gs:[{rsp}]
     swapgs
     sysretq
 
+syscall_other:
+    cmp edx, {fast_declined}
+    je syscall_slow
     # Another thread goes on, with the message in the frame, in r12 to r14, and without capabilities.
-syscall_switched:
-    mov rax, gs:[{fs_base}]
-    wrfsbase rax
     load_changing
     mov rbx, gs:[{rbx}]
     mov rbp, gs:[{rbp}]
@@ -367,7 +364,7 @@ idle_loop:
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
     syscall_fast = sym dispatch::syscall_fast,
-    fast_same = const dispatch::FAST_SAME,
+    fast_declined = const dispatch::DECLINED,
     from_user = sym dispatch::from_user,
     from_idle = sym dispatch::from_idle,
     fatal = sym report::fatal,
