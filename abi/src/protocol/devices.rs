@@ -16,9 +16,12 @@ use crate::PAGE_SIZE;
 /// Shape of both rings.
 const RING: Layout = Layout::new(16).expect("a power of two");
 const REPLIES: usize = RING.words();
+const NOTES: usize = 2 * RING.words();
 
+/// Words in which a platform driver leaves notes for the next one of the same boot: zero at first, and nobody else's.
+pub const NOTES_WORDS: usize = 64;
 /// Bytes of shared memory that the link takes, in whole pages.
-pub const AREA_BYTES: usize = (2 * RING.words() * 8).next_multiple_of(PAGE_SIZE);
+pub const AREA_BYTES: usize = ((NOTES + NOTES_WORDS) * 8).next_multiple_of(PAGE_SIZE);
 /// Base address registers of a device.
 pub const BARS_MAX: u8 = 6;
 
@@ -173,7 +176,7 @@ impl Reply {
     }
 }
 
-/// Empties the area. Only while no platform driver runs.
+/// Empties the rings, and leaves the notes. Only while no platform driver runs.
 pub fn reset(area: &[AtomicU64]) {
     RING.reset(area);
     RING.reset(area.get(REPLIES..).unwrap_or(&[]));
@@ -189,6 +192,7 @@ pub struct Asker<'m> {
 /// The platform driver's end.
 #[derive(Debug)]
 pub struct Answerer<'m> {
+    notes: &'m [AtomicU64],
     requests: Consumer<'m>,
     replies: Producer<'m>,
 }
@@ -224,7 +228,14 @@ impl<'m> Answerer<'m> {
     #[must_use]
     pub fn new(area: &'m [AtomicU64]) -> Option<Self> {
         let replies = Producer::new(area.get(REPLIES..)?, RING)?;
-        Some(Self { requests: Consumer::new(area, RING)?, replies })
+        let notes = area.get(NOTES..NOTES + NOTES_WORDS)?;
+        Some(Self { notes, requests: Consumer::new(area, RING)?, replies })
+    }
+
+    /// What the platform driver before this one has noted; [`NOTES_WORDS`] words, all zero when it is the first.
+    #[must_use]
+    pub fn notes(&self) -> &'m [AtomicU64] {
+        self.notes
     }
 
     /// The next request, if there is room for its answer.
@@ -251,6 +262,7 @@ impl<'m> Answerer<'m> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::sync::atomic::Ordering;
     use proptest::prelude::*;
 
     const DEVICE: Device = Device { place: 0x18, vendor: 0x1b36, product: 0x10, class: CLASS_NVME, messages: None };
@@ -288,10 +300,14 @@ mod tests {
         let area = area();
         let mut init = Asker::new(&area).expect("large enough");
         init.ask(Request::Describe(0)).expect("room");
+        let before = Answerer::new(&area).expect("large enough");
+        assert!(before.notes().iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        before.notes().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
         reset(&area);
         let mut init = Asker::new(&area).expect("large enough");
         let mut platform = Answerer::new(&area).expect("large enough");
         assert_eq!(platform.request(), Ok(None));
+        assert!(platform.notes().iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX), "notes stay");
         init.ask(Request::Describe(1)).expect("room");
         assert_eq!(platform.request(), Ok(Some(Request::Describe(1))));
         assert!(Asker::new(&area[..200]).is_none() && Answerer::new(&area[..200]).is_none());

@@ -82,6 +82,13 @@ pub(crate) fn refuse() {
     let _ = libos::reply(&message(&Answer::Refused { error: Error::Full, session: 0 }));
 }
 
+/// Nothing in this protocol carries capabilities: what comes all the same must not fill the table.
+pub(crate) fn drop_capabilities(message: &Message) {
+    for handle in message.caps.into_iter().take_while(|handle| !handle.is_null()) {
+        let _ = Capability(handle).drop();
+    }
+}
+
 fn message(answer: &Answer) -> Message {
     let (tag, words) = answer.carry();
     Message { tag, words, ..Message::default() }

@@ -101,13 +101,17 @@ impl Server {
             return self.woken(self.wake.wait(timeout).unwrap_or(0));
         };
         match port.receive(timeout) {
-            Ok(Received::Call { message, .. }) => match Caller::put_aside() {
-                Some(caller) => self.console.request(&mut KernelWorld, caller, &(message.tag, message.words)),
-                None => kernel::refuse(),
-            },
+            Ok(Received::Call { message, .. }) => {
+                kernel::drop_capabilities(&message);
+                match Caller::put_aside() {
+                    Some(caller) => self.console.request(&mut KernelWorld, caller, &(message.tag, message.words)),
+                    None => kernel::refuse(),
+                }
+            }
             Ok(Received::Notification(bits)) => self.woken(bits),
             // A message that wants no answer says nothing in this protocol.
-            Ok(Received::Message { .. } | Received::Fault(_)) => {}
+            Ok(Received::Message { message, .. }) => kernel::drop_capabilities(&message),
+            Ok(Received::Fault(_)) => {}
             Err(
                 ReceiveError::TimedOut | ReceiveError::WouldBlock | ReceiveError::Cancelled | ReceiveError::Restarted,
             ) => {}

@@ -44,6 +44,18 @@ pub(crate) fn read_all(config: &impl ConfigSpace, place: Place) -> [Bar; COUNT] 
     bars
 }
 
+/// The same for a device that is at work, whose sizes are known: `powers` of two, 0 for no window. Only reads.
+pub(crate) fn read_known(config: &impl ConfigSpace, place: Place, powers: [u8; COUNT]) -> [Bar; COUNT] {
+    let mut bars = [Bar::default(); COUNT];
+    for (index, power) in powers.into_iter().enumerate().filter(|(_, power)| (1..=62).contains(power)) {
+        let value = config.read(place, register(index));
+        let wide = value >> 1 & 3 == 2 && index + 1 < COUNT;
+        let high = if wide { config.read(place, register(index + 1)) } else { 0 };
+        bars[index] = Bar { base: u64::from(value & !0xf) | u64::from(high) << 32, bytes: 1 << power, wide };
+    }
+    bars
+}
+
 /// What all ones turn into shows which address bits the device decodes.
 fn probe(config: &impl ConfigSpace, place: Place, offset: u16) -> (u32, u32) {
     let value = config.read(place, offset);

@@ -11,6 +11,12 @@ impl Place {
         Self((bus as u16) << 8 | ((device & 31) as u16) << 3 | (function & 7) as u16)
     }
 
+    /// Another function of the same device.
+    #[must_use]
+    pub const fn function(self, function: u8) -> Self {
+        Self(self.0 & !7 | (function & 7) as u16)
+    }
+
     /// As one number: bus, device (5 bits), function (3 bits).
     #[must_use]
     pub const fn number(self) -> u16 {

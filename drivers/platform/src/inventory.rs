@@ -1,6 +1,8 @@
 //! The devices on the buses.
 
-use abi::protocol::devices::{Device, MessageTable};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::protocol::devices::{Device, MessageTable, NOTES_WORDS};
 
 use crate::bar::{self, Bar, Hole};
 use crate::capability::{self, MESSAGES};
@@ -44,15 +46,23 @@ impl Inventory {
         Self { functions: [None; DEVICES_MAX], count: 0, left_out: 0 }
     }
 
-    /// Looks through the buses of `region`. Takes bus mastering away from every device but bridges: none of them has a
-    /// driver yet, and what firmware or a driver before left running must not write to memory.
-    pub fn scan(config: &impl ConfigSpace, region: ConfigRegion) -> Self {
+    /// Looks through the buses of `region`.
+    ///
+    /// The first platform driver of a boot takes bus mastering away from every device but bridges: none of them has a driver
+    /// yet, and what firmware left running must not write to memory. It leaves `notes` for the next one
+    /// ([`Answerer::notes`](abi::protocol::devices::Answerer::notes)), which touches no device that it finds in them:
+    /// they may be at work.
+    pub fn scan(config: &impl ConfigSpace, region: ConfigRegion, notes: &[AtomicU64]) -> Self {
         let mut found = Self::empty();
         let mut buses = Buses::new(region);
+        let notes = Notes(notes);
         while let Some(bus) = buses.next() {
             for device in 0..32 {
-                found.scan_device(config, &mut buses, bus, device);
+                found.scan_device(config, &mut buses, &notes, Place::new(bus, device, 0));
             }
+        }
+        for (index, function) in found.iter().enumerate() {
+            notes.write(index, function);
         }
         found
     }
@@ -104,29 +114,35 @@ impl Inventory {
         left
     }
 
-    fn scan_device(&mut self, config: &impl ConfigSpace, buses: &mut Buses, bus: u8, device: u8) {
+    fn scan_device(&mut self, config: &impl ConfigSpace, buses: &mut Buses, notes: &Notes<'_>, first: Place) {
         let several = |place| config.read(place, HEADER_TYPE) >> 23 & 1 == 1;
-        let first = Place::new(bus, device, 0);
         if !is_present(config.read(first, IDENTITY)) {
             return;
         }
         let functions = if several(first) { 8 } else { 1 };
         for function in 0..functions {
-            let place = Place::new(bus, device, function);
+            let place = first.function(function);
             if is_present(config.read(place, IDENTITY)) {
-                self.scan_function(config, buses, place);
+                self.scan_function(config, buses, notes, place);
             }
         }
     }
 
-    fn scan_function(&mut self, config: &impl ConfigSpace, buses: &mut Buses, place: Place) {
+    fn scan_function(&mut self, config: &impl ConfigSpace, buses: &mut Buses, notes: &Notes<'_>, place: Place) {
         let class = config.read(place, CLASS) >> 8;
         match config.read(place, HEADER_TYPE) >> 16 & 0x7f {
             HEADER_BRIDGE => buses.add((config.read(place, BRIDGE_BUSES) >> 8) as u8),
             HEADER_DEVICE if class >> 16 != CLASS_BRIDGES => {
-                let clean = config.read(place, COMMAND) & BUS_MASTER == 0;
-                change_command(config, place, BUS_MASTER, 0);
-                self.keep(read_function(config, place, class, clean));
+                let (bars, clean) = match notes.read(place) {
+                    // Whether it has been reset since it last worked is not noted: it will be before it works again.
+                    Some(powers) => (bar::read_known(config, place, powers), false),
+                    None => {
+                        let clean = config.read(place, COMMAND) & BUS_MASTER == 0;
+                        change_command(config, place, BUS_MASTER, 0);
+                        (bar::read_all(config, place), clean)
+                    }
+                };
+                self.keep(describe(config, place, class, bars, clean));
             }
             _ => {}
         }
@@ -143,7 +159,7 @@ impl Inventory {
     }
 }
 
-fn read_function(config: &impl ConfigSpace, place: Place, class: u32, clean: bool) -> Function {
+fn describe(config: &impl ConfigSpace, place: Place, class: u32, bars: [Bar; bar::COUNT], clean: bool) -> Function {
     let identity = config.read(place, IDENTITY);
     let device = Device {
         place: place.number(),
@@ -152,7 +168,7 @@ fn read_function(config: &impl ConfigSpace, place: Place, class: u32, clean: boo
         class,
         messages: read_messages(config, place),
     };
-    let mut function = Function { device, place, bars: bar::read_all(config, place), clean };
+    let mut function = Function { device, place, bars, clean };
     // A table outside its window would lead a driver elsewhere.
     function.device.messages = function.device.messages.filter(|table| table_fits(&function, *table));
     function
@@ -199,5 +215,37 @@ impl Buses {
         self.waiting[word] &= !(1 << bit);
         self.seen[word] |= 1 << bit;
         Some((word as u32 * 64 + bit) as u8)
+    }
+}
+
+/// A word for each device: its place (16 bits) and, for each window, the power of two that is its size (8 bits each). A
+/// device without windows is noted by its place and a mark in the first power that no window has.
+struct Notes<'n>(&'n [AtomicU64]);
+
+const _: () = assert!(DEVICES_MAX <= NOTES_WORDS && bar::COUNT == 6);
+
+/// No window is that large: says that there are none.
+const NO_WINDOWS: u8 = 0xff;
+
+impl Notes<'_> {
+    /// The sizes of the device at `place`, if it is noted.
+    fn read(&self, place: Place) -> Option<[u8; bar::COUNT]> {
+        let mut words = self.0.iter().map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+        let [_, _, powers @ ..] = words.find(|note| *note != [0; 8] && note[..2] == place.number().to_le_bytes())?;
+        Some(powers)
+    }
+
+    fn write(&self, index: usize, function: &Function) {
+        let mut note = [0; 8];
+        note[..2].copy_from_slice(&function.place.number().to_le_bytes());
+        for (power, bar) in note[2..].iter_mut().zip(function.bars) {
+            *power = bar.bytes.checked_ilog2().unwrap_or(0) as u8;
+        }
+        if note[2..] == [0; 6] {
+            note[2] = NO_WINDOWS;
+        }
+        if let Some(word) = self.0.get(index) {
+            word.store(u64::from_le_bytes(note), Ordering::Relaxed);
+        }
     }
 }

@@ -28,7 +28,7 @@ fn main(startup: Startup) {
     let config = MappedConfig::new(non_memory, region.unwrap_or_default());
     let mut inventory = Inventory::empty();
     if let Some(region) = region {
-        inventory = Inventory::scan(&config, region);
+        inventory = Inventory::scan(&config, region, answerer.notes());
         let left = inventory.place_windows(&config, Hole::USUAL);
         report(&inventory, left);
     }

@@ -234,6 +234,55 @@ fn what_is_typed_before_there_is_a_world_waits_for_it() {
 }
 
 #[test]
+fn an_empty_write_is_answered() {
+    let (mut around, mut console) = (Around::new(), console());
+    around.ask(&mut console, 1, write(b""));
+    assert!(around.turn(&mut console, 9).want_cut);
+    assert_eq!(around.answered(), []);
+    around.turn(&mut console, 10);
+    assert_eq!(around.answered(), [(1, DONE)]);
+}
+
+#[test]
+fn a_clock_that_went_back_only_delays() {
+    let (mut around, mut console) = (Around::new(), console());
+    around.running = 11;
+    around.ask(&mut console, 1, put(b"a"));
+    around.running = 10;
+    around.ask(&mut console, 1, write(b"b"));
+    around.turn(&mut console, 10);
+    assert!(around.shown.is_empty());
+    around.turn(&mut console, 11);
+    assert_eq!(around.shown, b"ab");
+}
+
+#[test]
+fn readers_of_a_world_that_has_gone_take_no_place() {
+    let (mut around, mut console) = (Around::new(), console());
+    for caller in 0..16 {
+        around.ask(&mut console, caller, Request::Read);
+    }
+    console.world_began(Epoch::NONE, SESSION + 1);
+    around.ask(&mut console, 20, Request::Read);
+    around.typed.extend(b"x");
+    around.turn(&mut console, 9);
+    assert_eq!(around.answered().iter().map(|(caller, _)| *caller).collect::<Vec<_>>(), [20]);
+}
+
+/// Commits make room: somebody may type for ever.
+#[test]
+fn settled_input_makes_room() {
+    let (mut around, mut console) = (Around::new(), console());
+    for round in 0..500u64 {
+        around.typed.extend([b'x'; 50]);
+        around.ask(&mut console, 1, Request::Read);
+        around.running = 10 + round;
+        around.turn(&mut console, 9 + round);
+    }
+    assert_eq!((around.answered().len(), console.dropped()), (500, 0));
+}
+
+#[test]
 fn too_many_readers_and_nonsense_are_refused() {
     let (mut around, mut console) = (Around::new(), console());
     for caller in 0..16 {

@@ -15,7 +15,7 @@ fn places(inventory: &Inventory) -> Vec<Place> {
 fn an_nvme_controller_is_described() {
     let at = Place::new(0, 3, 0);
     let bus = FakeBus::default().with(at, nvme(0xfebd_0000));
-    let inventory = Inventory::scan(&bus, ALL);
+    let inventory = Inventory::scan(&bus, ALL, &[]);
     let function = inventory.get(0).expect("found");
     assert_eq!(function.place, at);
     assert_eq!((function.device.vendor, function.device.product, function.device.class), (0x1b36, 0x10, NVME));
@@ -35,7 +35,7 @@ fn windows_of_every_kind() {
         .bar(2, 0x38_0000_0000, 34, true)
         .set(0x24, 0x4);
     let bus = FakeBus::default().with(at, function);
-    let inventory = Inventory::scan(&bus, ALL);
+    let inventory = Inventory::scan(&bus, ALL, &[]);
     let bars = inventory.get(0).expect("found").bars;
     assert_eq!(bars[0], Bar { base: 0xfea0_0000, bytes: 0x1000, wide: false });
     assert_eq!(bars[1], Bar::default(), "ports");
@@ -48,7 +48,7 @@ fn windows_of_every_kind() {
 fn sizing_happens_without_decoding() {
     let at = Place::new(0, 3, 0);
     let bus = FakeBus::default().with(at, nvme(0xfebd_0000).set(4, 0x0010_0007));
-    let inventory = Inventory::scan(&bus, ALL);
+    let inventory = Inventory::scan(&bus, ALL, &[]);
     let log = bus.0.borrow()[&at].log.clone();
     let mut decoding = true;
     for (register, value) in log {
@@ -81,15 +81,15 @@ fn buses_behind_bridges_are_found_once() {
         .with(Place::new(0, 31, 0), FakeFunction::new(0x06_0100));
     let region = ConfigRegion { last_bus: 127, ..ALL };
     let expected = [Place::new(0, 0, 0), Place::new(0, 0, 7), Place::new(0, 2, 0), Place::new(5, 31, 0)];
-    assert_eq!(places(&Inventory::scan(&bus, region)), expected);
-    assert_eq!(places(&Inventory::scan(&bus, ALL)).len(), 5);
+    assert_eq!(places(&Inventory::scan(&bus, region, &[])), expected);
+    assert_eq!(places(&Inventory::scan(&bus, ALL, &[])).len(), 5);
 }
 
 #[test]
 fn bridges_keep_bus_mastering() {
     let at = Place::new(0, 1, 0);
     let bus = FakeBus::default().with(at, FakeFunction::new(BRIDGE).set(0x0c, 1 << 16).set(4, 7));
-    assert!(places(&Inventory::scan(&bus, ALL)).is_empty());
+    assert!(places(&Inventory::scan(&bus, ALL, &[])).is_empty());
     assert_eq!(bus.register(at, 4), 7);
 }
 
@@ -101,7 +101,7 @@ fn more_devices_than_fit_are_counted() {
             bus = bus.with(Place::new(0, device, function), FakeFunction::new(0x02_0000).set(0x0c, 1 << 23));
         }
     }
-    let inventory = Inventory::scan(&bus, ALL);
+    let inventory = Inventory::scan(&bus, ALL, &[]);
     assert_eq!((inventory.iter().count(), inventory.left_out()), (DEVICES_MAX, 96 - DEVICES_MAX));
 }
 
@@ -115,7 +115,7 @@ fn capability_lists_that_run_in_circles_end() {
         nvme(0xfebd_0000).set(4, 0),
     ] {
         let bus = FakeBus::default().with(at, function);
-        assert_eq!(Inventory::scan(&bus, ALL).get(0).expect("found").device.messages, None);
+        assert_eq!(Inventory::scan(&bus, ALL, &[]).get(0).expect("found").device.messages, None);
     }
 }
 
@@ -124,7 +124,7 @@ fn tables_outside_their_window_are_not_believed() {
     let at = Place::new(0, 3, 0);
     let found = |function: FakeFunction| {
         let bus = FakeBus::default().with(at, function.capabilities(&[(MESSAGES_AT, 0x11)]));
-        Inventory::scan(&bus, ALL).get(0).expect("found").device.messages
+        Inventory::scan(&bus, ALL, &[]).get(0).expect("found").device.messages
     };
     assert!(found(nvme(0xfebd_0000).messages(0, 0x3000, 256)).is_some(), "just fits");
     assert_eq!(found(nvme(0xfebd_0000).messages(0, 0x3000, 257)), None);
@@ -140,7 +140,7 @@ fn windows_without_a_place_get_one() {
         .with(second, FakeFunction::new(0x02_0000).bar(0, 0, 8, false).bar(1, 0, 20, false))
         // In the way of the first choice.
         .with(third, FakeFunction::new(0x02_0000).bar(0, 0xfebf_c000, 14, false));
-    let mut inventory = Inventory::scan(&bus, ALL);
+    let mut inventory = Inventory::scan(&bus, ALL, &[]);
     assert_eq!(inventory.place_windows(&bus, Hole::USUAL), 0);
     let mut spans: Vec<(u64, u64)> = inventory
         .iter()
@@ -167,7 +167,7 @@ fn a_hole_that_is_too_small_says_so() {
         .with(Place::new(0, 1, 0), nvme(0))
         .with(Place::new(0, 2, 0), nvme(0))
         .with(Place::new(0, 3, 0), nvme(0));
-    let mut inventory = Inventory::scan(&bus, ALL);
+    let mut inventory = Inventory::scan(&bus, ALL, &[]);
     assert_eq!(inventory.place_windows(&bus, hole), 1);
     assert_eq!(inventory.place_windows(&bus, Hole { start: 0, end: 0x1000 }), 1);
 }

@@ -26,7 +26,7 @@ fn area() -> Vec<AtomicU64> {
 impl<'a> Rig<'a> {
     fn new(bus: &'a FakeBus, area: &'a [AtomicU64]) -> Self {
         let link = Answerer::new(area).expect("large enough");
-        let service = Service::new(bus, Inventory::scan(bus, ALL), link);
+        let service = Service::new(bus, Inventory::scan(bus, ALL, link.notes()), link);
         Self { bus, service, init: Asker::new(area).expect("large enough"), now_ns: 0 }
     }
 
@@ -100,6 +100,32 @@ fn a_device_that_was_running_is_reset_before_it_is_enabled() {
     assert!(took_ms >= 100);
     rig.ask(Request::Enable(0));
     assert_eq!(bus.0.borrow()[&AT].resets, 2, "it has been let work since: asked again, it is reset again");
+}
+
+/// A platform driver dies and the next one comes, while a disk is at work.
+#[test]
+fn the_next_driver_does_not_disturb_devices_at_work() {
+    let card = Place::new(0, 4, 0);
+    let bus = FakeBus::default().with(AT, nvme(BASE)).with(card, FakeFunction::new(0x02_0000).set(4, 0x0010_0006));
+    let area = area();
+    let mut rig = Rig::new(&bus, &area);
+    assert_eq!(bus.register(card, 4) & 4, 0, "the first one silences what firmware left on");
+    rig.ask(Request::Enable(0));
+    bus.change(AT, |function| function.log.clear());
+    let told = (rig.ask(Request::Describe(0)).0, rig.ask(Request::Bar { device: 0, bar: 0 }).0);
+    abi::protocol::devices::reset(&area);
+    let mut rig = Rig::new(&bus, &area);
+    assert_eq!((rig.ask(Request::Describe(0)).0, rig.ask(Request::Bar { device: 0, bar: 0 }).0), told);
+    assert!(bus.0.borrow()[&AT].log.is_empty(), "not one register was written");
+    assert_eq!(rig.command() & 6, 6);
+    // Asked to, it silences it, and it resets before it lets work, for it does not know what was before.
+    assert_eq!(rig.ask(Request::Silence(0)).0, Reply::Done);
+    assert_eq!(rig.ask(Request::Enable(0)), (Reply::Done, 0));
+    assert_eq!(rig.ask(Request::Enable(1)).0, Reply::Refused(Refusal::Stuck), "it cannot be reset");
+    abi::protocol::devices::reset(&area);
+    let mut rig = Rig::new(&bus, &area);
+    rig.ask(Request::Enable(0));
+    assert_eq!(bus.0.borrow()[&AT].resets, 2);
 }
 
 #[test]
