@@ -18,6 +18,8 @@ use crate::memory::PageRef;
 use crate::queue::Owner;
 use crate::store::{Phase, Store};
 
+/// Bytes that a page takes in a descriptor.
+const PAGE_ITEM_BYTES: usize = 40;
 /// Polls in which nothing goes on until a half-filled descriptor is let go.
 const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
@@ -118,6 +120,8 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(PutError::Invalid);
         }
         self.look(key, 1, 0, true)?;
+        // The descriptor first, so that its block lies before the page's: they go out in one command.
+        self.room_in_descriptor(PAGE_ITEM_BYTES);
         let Some(block) = self.space.allocate(self.interval) else {
             return Err(PutError::Full);
         };
@@ -241,17 +245,22 @@ impl<'m, H: Host> Store<'m, H> {
         }
     }
 
-    /// Appends an item to the open descriptor, closing a full one first and opening one when none is.
-    fn log_item(&mut self, item: &Item<'_>) {
-        self.gather.items += 1;
-        self.gather.quiet = 0;
-        if self.gather.descriptor.as_ref().is_some_and(|open| !open.writer.fits(item.stored_bytes())) {
+    /// Closes a descriptor into which `stored_bytes` do not fit, and opens one when none is.
+    fn room_in_descriptor(&mut self, stored_bytes: usize) {
+        if self.gather.descriptor.as_ref().is_some_and(|open| !open.writer.fits(stored_bytes)) {
             let head = self.descriptor_head(DescriptorFlags::default(), 0);
             self.close_descriptor(head);
         }
         if self.gather.descriptor.is_none() {
             self.open_descriptor();
         }
+    }
+
+    /// Appends an item to the open descriptor.
+    fn log_item(&mut self, item: &Item<'_>) {
+        self.gather.items += 1;
+        self.gather.quiet = 0;
+        self.room_in_descriptor(item.stored_bytes());
         let Some(open) = &mut self.gather.descriptor else {
             unreachable!("opened above");
         };
