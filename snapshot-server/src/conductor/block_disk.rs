@@ -127,8 +127,9 @@ impl<P: PageMemory> PageMemory for BlockDisk<'_, P> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Probe, Probed};
     use super::*;
-    use abi::protocol::block::{AREA_BYTES, DiskInfo, Driver};
+    use abi::protocol::block::{AREA_BYTES, Asked, Completion as BlockCompletion, DiskInfo, Driver};
 
     #[derive(Default)]
     struct NoPages(Vec<Box<BlockBytes>>);
@@ -144,6 +145,36 @@ mod tests {
 
     const INFO: DiskInfo =
         DiskInfo { blocks: 100, request_blocks_max: 128, volatile_cache: true, can_zero: false, can_deallocate: false };
+
+    #[test]
+    fn a_probe_outlives_the_driver_it_asked() {
+        let area: Vec<AtomicU64> = (0..AREA_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
+        let mut disk = BlockDisk::new(&area, NoPages(vec![Box::new([0; 4096])]));
+        let mut probe = Probe::new(PageRef(0));
+        let mut driver = Driver::new(&area).expect("large enough");
+        let mut asked = 0;
+        for _ in 0..100 {
+            match probe.poll(&mut disk) {
+                Some(probed) => {
+                    assert_eq!((probed, asked), (Probed::Blank, 3));
+                    return;
+                }
+                None if driver.asked() == Asked::Open => driver.accept(INFO),
+                None => {}
+            }
+            while let Ok(Some(Ok(request))) = driver.peek() {
+                driver.taken();
+                asked += 1;
+                if asked == 1 {
+                    driver = Driver::new(&area).expect("large enough");
+                } else {
+                    let done = BlockCompletion { tag: request.tag, result: Ok(()), device_status: 0 };
+                    driver.complete(&done).expect("room");
+                }
+            }
+        }
+        panic!("the probe hangs");
+    }
 
     #[test]
     fn a_driver_that_dies_loses_what_it_had_and_the_next_one_serves() {

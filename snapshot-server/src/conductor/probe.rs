@@ -32,7 +32,8 @@ impl Probe {
         Self { page, place: 0, under_way: false, tries: 0 }
     }
 
-    /// Goes on; `None`: the disk has not answered yet.
+    /// Goes on; `None`: the disk has not answered yet. To be called while the link to the driver is down, too: only so
+    /// does it hear that its read was lost with a driver, and ask the next one.
     pub fn poll<H: Host>(&mut self, host: &mut H) -> Option<Probed> {
         if let Some(completion) = host.poll().filter(|completion| completion.tag == self.place) {
             self.under_way = false;
@@ -52,8 +53,8 @@ impl Probe {
             return Some(Probed::Dead);
         }
         if !self.under_way {
-            let last = host.blocks().checked_sub(1)?;
-            let block = if self.place == 0 { 0 } else { last };
+            // A link that is not up has no blocks yet, and comes up by being asked.
+            let block = if self.place == 0 { 0 } else { host.blocks().checked_sub(1)? };
             let command = Command { tag: self.place, op: Op::Read, block, pages: &[self.page] };
             self.under_way = host.submit(&command).is_ok();
         }

@@ -120,9 +120,7 @@ fn probe(
     let begun = machine.now();
     let mut told = false;
     loop {
-        if disk.is_up()
-            && let Some(probed) = probe.poll(disk)
-        {
+        if let Some(probed) = probe.poll(disk) {
             match probed {
                 Probed::Blank => return true,
                 Probed::Written => return false,
