@@ -34,6 +34,10 @@ impl<'a> DriverProgram<'a> {
         !self.under_way.is_empty()
     }
 
+    pub(crate) fn describe(&self) -> String {
+        format!("driver up {}, {} under way", self.driver.is_up(), self.under_way.len())
+    }
+
     /// It dies, and another one starts in its place: what was under way is unknown.
     pub(crate) fn die(&mut self) {
         self.silence();

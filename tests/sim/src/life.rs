@@ -145,6 +145,15 @@ impl<'a> Life<'a> {
         &mut self.board
     }
 
+    /// How things stand, for who has to find out why nothing moves.
+    pub(crate) fn describe(&mut self) -> String {
+        let now = self.board.machine.now();
+        let phase = self.board.shared.epochs.phase;
+        let threads: Vec<_> = self.board.kernel.each_thread().map(|(at, thread)| (at, thread.state)).collect();
+        let Self { snapshot, driver, .. } = self;
+        format!("at {now} ns, {phase:?}; {}; {}; threads {threads:?}", snapshot.describe(), driver.describe())
+    }
+
     /// Every invariant of kernel and pager.
     pub(crate) fn check(&self) {
         assert_eq!(self.board.kernel.check(&self.board.machine), Ok(()), "the kernel");

@@ -42,9 +42,9 @@ impl<'a> PagerProgram<'a> {
         Self { pager, link: Link { area, to_store, from_store }, first_frame, bound: false }
     }
 
-    /// Every invariant of the library.
+    /// Every invariant of the library. While records come back nothing has been derived from them yet.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        self.pager.check()
+        if self.pager.is_ready() { self.pager.check() } else { Ok(()) }
     }
 
     pub(crate) fn turn(&mut self, actor: &mut Actor<'_>) {

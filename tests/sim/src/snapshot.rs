@@ -86,6 +86,18 @@ impl<'a> SnapshotProgram<'a> {
         Self { stage, plan, link: Link { area: paging, to_pager, from_pager }, bound: false }
     }
 
+    pub(crate) fn describe(&mut self) -> String {
+        match &mut self.stage {
+            Stage::Probing(parts) => format!("probing {:?}, link up {}", parts.1, parts.0.is_up()),
+            Stage::Conducting(conductor) => {
+                let page = *conductor.page();
+                let up = conductor.store_mut().is_some_and(|store| store.host_mut().is_up());
+                format!("conducting {page:?}, link up {up}")
+            }
+            Stage::Turning => String::from("turning"),
+        }
+    }
+
     /// The pages that the disk reads and writes.
     pub(crate) fn pages(&mut self) -> &mut dyn PageMemory {
         match &mut self.stage {
@@ -115,7 +127,7 @@ impl<'a> SnapshotProgram<'a> {
 
     fn probe(&self, mut parts: Box<(Disk<'a>, Probe, Memory<'a>)>) -> Stage<'a> {
         let (disk, probe, _) = &mut *parts;
-        let probed = if disk.is_up() { probe.poll(disk) } else { None };
+        let probed = probe.poll(disk);
         let StorePlan { config, policy, options } = self.plan;
         match probed {
             None => Stage::Probing(parts),

@@ -132,7 +132,7 @@ fn live(life: &mut Life<'_>, setting: &Setting, number: u32) {
     while number == POWER_CUTS && !life.disk().is_dead() && !life.board().kernel.has_started() {
         life.step();
         waited += 1;
-        assert!(waited < HUNG_STEPS, "the world does not come back");
+        assert!(waited < HUNG_STEPS, "the world does not come back: {}", life.describe());
     }
     life.check();
 }
