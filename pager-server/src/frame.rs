@@ -261,6 +261,11 @@ impl FrameTable {
         Some(self.residents[content as usize].0).filter(|&place| place != NONE)
     }
 
+    /// The findable frame of the same content after this one.
+    pub(crate) fn next_of(&self, place: u32) -> Option<u32> {
+        Some(self.frames[place as usize].sibling_next).filter(|&place| place != NONE)
+    }
+
     /// How many findable frames a content has.
     pub(crate) fn resident_count(&self, content: u32) -> u32 {
         self.residents[content as usize].1

@@ -32,6 +32,7 @@ mod cut;
 mod environment;
 mod eviction;
 mod fault;
+mod fold;
 mod frame;
 mod gather;
 mod genesis;

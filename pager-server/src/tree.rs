@@ -1,4 +1,4 @@
-//! Making, copying and destroying memory objects and spaces.
+//! Making, copying and destroying memory objects and spaces. What copies leave behind is tidied up in [`crate::fold`].
 //!
 //! Each operation checks everything first; from its point of no return on nothing can fail.
 
@@ -48,6 +48,8 @@ impl Pager {
         if !self.spaces.can_charge(space, record.pages) || transient && !self.can_be_transient(2 * record.pages) {
             return Err(Error::BudgetExhausted);
         }
+        self.fold_ancestors(env, object);
+        let record = *self.objects.get(object);
         // One that has not written anything since it was copied last needs no further ancestor.
         let untouched = record.parent != NONE && self.is_empty_content(self.objects.state(object).content);
         let needed = if untouched { 1 } else { 2 };
@@ -85,7 +87,7 @@ impl Pager {
     }
 
     /// Whether no page of a content exists anywhere.
-    fn is_empty_content(&self, content: u32) -> bool {
+    pub(crate) fn is_empty_content(&self, content: u32) -> bool {
         let state = self.contents.get(content);
         self.frames.resident_count(content) == 0 && !state.stored && state.pending == 0
     }
@@ -122,7 +124,7 @@ impl Pager {
             self.objects.end(slot);
             let Some(parent) = parent else { return };
             if self.objects.state(parent).child != NONE {
-                self.absorb(parent);
+                self.fold(env, parent);
                 return;
             }
             slot = parent;
@@ -130,7 +132,7 @@ impl Pager {
     }
 
     /// Ends a content: its pages of the running epoch go, those of ended epochs stay until they are written.
-    fn end_content(&mut self, env: &mut impl Environment, content: u32) {
+    pub(crate) fn end_content(&mut self, env: &mut impl Environment, content: u32) {
         let running = self.lanes.running() as u8;
         while let Some(place) = self.frames.first_of(content) {
             let frame = *self.frames.get(place);
@@ -165,33 +167,6 @@ impl Pager {
         if self.contents.reap(content, self.frames.resident_count(content)) {
             self.forget_absent(content);
         }
-    }
-
-    /// A hidden object that shows through in one empty object only: that one takes its place.
-    fn absorb(&mut self, hidden: u32) {
-        let Some(child) = self.objects.only_child(hidden) else { return };
-        let (empty, kept) = (self.objects.state(child).content, self.objects.state(hidden).content);
-        if !self.is_empty_content(empty) {
-            return;
-        }
-        let record = *self.objects.get(hidden);
-        self.objects.disown(child);
-        if record.parent != NONE {
-            self.objects.disown(hidden);
-        }
-        let own = self.objects.table.change(child);
-        own.content = record.content;
-        own.parent = record.parent;
-        self.objects.state_mut(child).content = kept;
-        self.contents.get_mut(kept).object = child;
-        if record.parent != NONE {
-            self.objects.adopt(child, record.parent);
-        }
-        self.objects.end(hidden);
-        self.transient_pages -= if record.is_transient() { record.pages } else { 0 };
-        // Never had a page: the store has not heard of it.
-        self.contents.get_mut(empty).object = NONE;
-        self.reap_content(empty);
     }
 
     /// A new space that may own so many pages.

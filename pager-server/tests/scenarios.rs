@@ -196,6 +196,31 @@ fn chains_of_copies_end() {
     world.read_all();
 }
 
+/// A shell's life: copy, write on both sides, drop the copy.
+#[test]
+fn copying_again_and_again_goes_on_for_ever() {
+    let (mut world, space, object) = world(Shape { interleave: 3, ..CALM }, 4);
+    let mut made = 0;
+    for round in 0..100 {
+        write(&mut world, space, PAGE + round % 3);
+        let Some(copy) = world.copy_object(object, space) else { continue };
+        made += 1;
+        assert!(world.map(space, copy, PAGE + 20, 0, 4, true));
+        write(&mut world, space, PAGE + 20 + round % 4);
+        write(&mut world, space, PAGE + round % 4);
+        if round % 7 == 0 {
+            world.settle();
+        }
+        world.destroy_object(copy);
+        world.unmap(space, PAGE + 20, 4);
+        world.check();
+    }
+    assert!(made > 80, "{made}: only answers that got lost are missing");
+    world.settle();
+    world.crash(None);
+    world.read_all();
+}
+
 #[test]
 fn copies_of_what_has_not_changed_are_brothers() {
     let (mut world, space, object) = world(CALM, 2);
