@@ -53,9 +53,10 @@ impl System {
     /// again when the system runs.
     #[inline(never)]
     pub(crate) fn boot(info: BootInfo<'static>) -> Result<Self, BootError> {
-        let mut memory = OwnMemory::divide(&info).map_err(BootError::Memory)?;
         let bundle = Bundle::open(map_bundle(&info).map_err(BootError::Memory)?).map_err(BootError::Bundle)?;
         let plan = Plan::of(&bundle).map_err(BootError::Plan)?;
+        let pages = pages_needed(&bundle, &plan)?;
+        let mut memory = OwnMemory::divide(&info, pages).map_err(BootError::Memory)?;
         let kill = info.option("kill").unwrap_or_default();
         let accidents = accidents(kill).map_err(|_| BootError::CommandLine("kill"))?;
         let budget = Budget(handle::BUDGET);
@@ -64,7 +65,7 @@ impl System {
         bell.bind().map_err(BuildError::from)?;
         let mut areas = [Area::default(); Link::ALL.len()];
         for (area, link) in areas.iter_mut().zip(Link::ALL) {
-            let pages = (area_bytes(link) / PAGE_SIZE) as u64;
+            let pages = area_pages(link);
             *area = Area { first: memory.take(pages).map_err(BuildError::from)?, pages };
         }
         let epochs_page = memory.take(1).map_err(BuildError::from)?;
@@ -120,12 +121,7 @@ impl System {
 
     /// What is mapped where in this server. Not kept: it is large, and servers are seldom started.
     pub(crate) fn image(&self, planned: &Planned<'_>) -> Result<Image, BuildError> {
-        let program = self.bundle.program(planned.service.program()).ok_or(BuildError::NoProgram)?;
-        let buffers = planned.grants().map(|grant| match grant {
-            Grant::Buffers { pages } => u64::from(pages),
-            _ => 0,
-        });
-        Ok(Image::of(&program, planned.service.stack_pages().into(), buffers.sum())?)
+        image_of(&self.bundle, planned)
     }
 
     /// Starts every server that needs no device; those wait for the platform driver.
@@ -195,12 +191,32 @@ impl System {
     }
 }
 
-/// Shared memory that a link takes, in bytes.
-fn area_bytes(link: Link) -> usize {
-    match link {
+/// What is mapped where in a server.
+fn image_of(bundle: &Bundle<'_>, planned: &Planned<'_>) -> Result<Image, BuildError> {
+    let program = bundle.program(planned.service.program()).ok_or(BuildError::NoProgram)?;
+    let buffers = planned.grants().map(|grant| match grant {
+        Grant::Buffers { pages } => u64::from(pages),
+        _ => 0,
+    });
+    Ok(Image::of(&program, planned.service.stack_pages().into(), buffers.sum())?)
+}
+
+/// Pages that init will hand out: the page of epochs, the links, all servers' own.
+fn pages_needed(bundle: &Bundle<'_>, plan: &Plan<'_>) -> Result<u64, BuildError> {
+    let mut pages = 1 + Link::ALL.into_iter().map(area_pages).sum::<u64>();
+    for planned in plan.servers.iter() {
+        pages += image_of(bundle, &planned)?.own_pages;
+    }
+    Ok(pages)
+}
+
+/// Shared memory that a link takes, in pages.
+fn area_pages(link: Link) -> u64 {
+    let bytes = match link {
         Link::Paging => paging::AREA_BYTES,
         Link::Block => block::AREA_BYTES,
         Link::Genesis => genesis::AREA_BYTES,
         Link::Devices => devices::AREA_BYTES,
-    }
+    };
+    (bytes / PAGE_SIZE) as u64
 }

@@ -23,7 +23,7 @@ pub(crate) enum BootError {
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memory(why) => write!(f, "no memory to start with: {why:?}"),
+            Self::Memory(why) => write!(f, "{why}"),
             Self::Bundle(why) => write!(f, "{why}"),
             Self::Plan(why) => write!(f, "{why}"),
             Self::Build(why) => write!(f, "{why:?}"),

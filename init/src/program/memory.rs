@@ -7,10 +7,8 @@ use libos::abi::protocol::startup::{WINDOWS_START, WindowEntry, WindowFlags};
 use libos::abi::{Epoch, Handle, MapFlags, PAGE_SIZE, Rights};
 use libos::{MapError, Mapping, Memory, Pages, Process, Window};
 
-/// What init keeps for itself and the volatile servers: at most …
-const POOL_PAGES_MAX: u64 = 4096;
-/// … and at most this share of the largest range.
-const POOL_SHARE: u64 = 8;
+/// Less memory for a world is no use: its processes, donated frames, and what waits for the disk.
+const WORLD_PAGES_MIN: u64 = 2048;
 
 /// Where init maps the bundle.
 const BUNDLE_AT: u64 = WINDOWS_START;
@@ -22,10 +20,31 @@ const POOL_AT: u64 = WINDOWS_START + (1 << 32);
 pub(crate) enum NoMemory {
     /// No range of free memory at all.
     None,
+    /// Too little of it in one piece, in pages.
+    TooLittle {
+        /// What the manifest needs, and a small world.
+        needed: u64,
+        /// What there is.
+        found: u64,
+    },
     /// The kernel did not divide it.
     Divide(libos::CopyError),
     /// The kernel did not map it.
     Map(MapError),
+}
+
+impl core::fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::None => write!(f, "the kernel has left no free memory"),
+            Self::TooLittle { needed, found } => {
+                let short = (needed - found).div_ceil(256);
+                write!(f, "this machine has too little memory: {short} MiB more are needed")
+            }
+            Self::Divide(why) => write!(f, "memory was not divided: {why:?}"),
+            Self::Map(why) => write!(f, "memory was not mapped: {why:?}"),
+        }
+    }
 }
 
 /// Init's memory.
@@ -45,11 +64,14 @@ pub(crate) struct OwnMemory {
 }
 
 impl OwnMemory {
-    /// Divides the largest range of free memory.
-    pub(crate) fn divide(info: &BootInfo<'static>) -> Result<Self, NoMemory> {
+    /// Divides the largest range of free memory: `pool_pages` for the volatile servers, the rest for the world.
+    pub(crate) fn divide(info: &BootInfo<'static>, pool_pages: u64) -> Result<Self, NoMemory> {
         let range = *info.ranges().first().ok_or(NoMemory::None)?;
+        let (needed, found) = (pool_pages.saturating_add(WORLD_PAGES_MIN), range.count);
+        if found < needed {
+            return Err(NoMemory::TooLittle { needed, found });
+        }
         let whole = Memory(Handle(handle::MEMORY));
-        let pool_pages = (range.count / POOL_SHARE).min(POOL_PAGES_MAX);
         let part = |offset, pages| whole.part(offset, pages, Rights::all()).map_err(NoMemory::Divide);
         let memory = part(0, pool_pages)?;
         let ram = part(pool_pages, range.count - pool_pages)?;
