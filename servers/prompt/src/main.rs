@@ -57,15 +57,28 @@ impl World for Servers {
     }
 }
 
+/// Which run of the machine this is, as the world counts them.
+fn incarnation() -> u32 {
+    libos::clock().epoch.incarnation()
+}
+
 fn main(startup: Startup) {
     let mut servers = Servers { counter: startup.endpoint("counter"), snapshot: startup.endpoint("snapshot") };
     let mut console = Console::new(startup.endpoint("console"));
     let mut prompt = Prompt::new();
     let mut typed = [0; CHUNK_BYTES_MAX];
+    // The run that has seen the line as it is: after a restore that came while the prompt wrote (output is repeated by
+    // itself) nothing else says that the screen is a new one.
+    let mut drawn = incarnation();
     // The console collects and never fails.
     let _ = prompt.begin(&mut console);
     loop {
         console.flush();
+        if incarnation() != drawn {
+            drawn = incarnation();
+            let _ = prompt.restarted(&mut console);
+            console.flush();
+        }
         match console.read(&mut typed) {
             Ok(count) => {
                 for byte in &typed[..count] {
@@ -73,6 +86,7 @@ fn main(startup: Startup) {
                 }
             }
             Err(ReadError::Restarted) => {
+                drawn = incarnation();
                 let _ = prompt.restarted(&mut console);
             }
             Err(ReadError::NoAnswer) => libos::sleep(PAUSE_NS),

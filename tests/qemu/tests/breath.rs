@@ -162,7 +162,7 @@ fn half_a_line_is_there_again_and_the_call_that_was_cut_is_told_once() {
     guest.kill();
     let mut disk = disk.survive();
     let mut guest = boot(&mut disk, "line", "");
-    expect(&mut guest, "> cou");
+    wait_until(&mut guest, "the half line", |console| without_tallies(console).contains("> cou"));
     guest.type_text("nt\r").expect("typed");
     wait_until(&mut guest, "the answer", |console| !counts(&without_tallies(console)).is_empty());
     guest.kill();
