@@ -17,6 +17,7 @@ mod life;
 mod model;
 mod random;
 mod run;
+mod soak;
 mod tally;
 
 pub use arena::{Arena, Sizes};
@@ -27,4 +28,5 @@ pub use life::{Ended, History, Life, LifeError, Lived};
 pub use model::{Model, fill};
 pub use random::Random;
 pub use run::{Failed, Plan, run_seed};
+pub use soak::{Soaked, soak};
 pub use tally::Tally;

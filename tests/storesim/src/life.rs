@@ -22,6 +22,8 @@ pub struct History {
     pub sealed: Vec<(Epoch, Model)>,
     /// The newest epoch reported as committed.
     pub acknowledged: Epoch,
+    /// Contents given out so far: no two pages ever put are alike.
+    pub contents: u64,
 }
 
 impl History {
@@ -90,9 +92,10 @@ pub struct Life<'a> {
     pub tally: Tally,
     /// Where faults are expected, damage reported ends a life instead of failing it.
     pub faults_expected: bool,
+    /// Long lives keep what the newest epoch should hold, not what each should.
+    pub keep_only_newest: bool,
     free: Vec<PageRef>,
     time_ns: u64,
-    next_content: u64,
     /// Puts into the epoch that gathers.
     puts: u64,
     last_begun: Option<Epoch>,
@@ -120,9 +123,9 @@ impl<'a> Life<'a> {
             model: Model::default(),
             tally: Tally::default(),
             faults_expected: false,
+            keep_only_newest: false,
             free,
             time_ns: 1,
-            next_content: 1,
             puts: 0,
             last_begun: None,
             opened: None,
@@ -330,8 +333,8 @@ impl<'a> Life<'a> {
         let Some(page) = self.free.pop() else {
             return Err(Err(LifeError::Hung("free page")));
         };
-        let content = self.history.sealed.len() as u64 * 1_000_003 + self.next_content;
-        self.next_content += 1;
+        self.history.contents += 1;
+        let content = self.history.contents;
         fill(content, snapshot_server::PageMemory::bytes_mut(self.store.host_mut(), page));
         let put = self.put(|store| store.put_page(object, index, page));
         if put.is_err() {
@@ -440,6 +443,23 @@ impl<'a> Life<'a> {
         Err(Err(LifeError::Hung("retire")))
     }
 
+    /// One epoch of pages of object 1.
+    pub fn epoch_of(&mut self, indices: &[u64]) -> Lived<()> {
+        let next = match self.last_begun {
+            Some(last) => last.next(),
+            None => Epoch::first_of(self.store.root().incarnation),
+        };
+        let Some(epoch) = next else {
+            return Err(Err(LifeError::Hung("epoch numbers")));
+        };
+        self.last_begun = next;
+        self.begin(epoch)?;
+        for index in indices {
+            self.put_page(1, *index)?;
+        }
+        self.seal(epoch)
+    }
+
     fn begin(&mut self, epoch: Epoch) -> Lived<()> {
         for _ in 0..POLLS_MAX {
             // A store that has stopped says why before it says that the order is wrong.
@@ -466,6 +486,9 @@ impl<'a> Life<'a> {
     fn seal(&mut self, epoch: Epoch) -> Lived<()> {
         // What the seal makes durable counts from the moment that it is asked for; an empty epoch is never written.
         if core::mem::take(&mut self.puts) > 0 {
+            if self.keep_only_newest {
+                self.history.sealed.clear();
+            }
             self.history.sealed.push((epoch, self.model.clone()));
         }
         for _ in 0..POLLS_MAX {
