@@ -64,8 +64,8 @@ pub(super) struct Faults {
     pub(super) reset_loses_cache: bool,
     /// Admin commands of this opcode fail with this status (type << 8 | code).
     pub(super) refuse_admin: Option<(u8, u16)>,
-    /// Identify succeeds and writes nothing.
-    pub(super) blank_identify: bool,
+    /// Identify of this (CNS) succeeds and writes nothing.
+    pub(super) blank_identify: Option<u32>,
 }
 
 /// What the controller answers the next I/O command with, beside or instead of the truth.
@@ -480,7 +480,7 @@ impl Inside {
     fn identify(&mut self, command: [u32; 16], page: u64) -> u16 {
         let mut answer = vec![0u8; FRAME_BYTES];
         let namespace = self.profile.namespace;
-        if self.faults.blank_identify {
+        if self.faults.blank_identify == Some(command[10] & 0xff) {
             return 0;
         }
         match command[10] & 0xff {

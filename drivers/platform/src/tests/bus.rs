@@ -1,6 +1,8 @@
 //! What is found on a bus, and where its windows go.
 
-use abi::protocol::devices::MessageTable;
+use core::sync::atomic::AtomicU64;
+
+use abi::protocol::devices::{MessageTable, NOTES_WORDS};
 
 use super::fake::*;
 use crate::{Bar, ConfigRegion, DEVICES_MAX, Hole, Inventory, Place};
@@ -83,6 +85,24 @@ fn buses_behind_bridges_are_found_once() {
     let expected = [Place::new(0, 0, 0), Place::new(0, 0, 7), Place::new(0, 2, 0), Place::new(5, 31, 0)];
     assert_eq!(places(&Inventory::scan(&bus, region, &[])), expected);
     assert_eq!(places(&Inventory::scan(&bus, ALL, &[])).len(), 5);
+}
+
+#[test]
+fn a_second_scan_writes_to_nothing_that_the_first_has_noted() {
+    let (first, second) = (Place::new(0, 0, 0), Place::new(0, 3, 0));
+    let bus = FakeBus::default().with(first, FakeFunction::new(0x02_0000)).with(second, nvme(0xfebd_0000));
+    let notes: Vec<AtomicU64> = (0..NOTES_WORDS).map(|_| AtomicU64::new(0)).collect();
+    let before = Inventory::scan(&bus, ALL, &notes);
+    for place in [first, second] {
+        bus.change(place, |function| function.log.clear());
+    }
+    let new = Place::new(0, 4, 0);
+    let bus = bus.with(new, nvme(0xfebe_0000).set(4, 0x0010_0006));
+    let after = Inventory::scan(&bus, ALL, &notes);
+    assert!(bus.0.borrow()[&first].log.is_empty() && bus.0.borrow()[&second].log.is_empty());
+    assert_eq!(before.get(1).map(|function| function.bars), after.get(1).map(|function| function.bars));
+    assert_eq!(bus.register(new, 4) & 4, 0, "one that has come since is silenced");
+    assert_eq!(after.get(2).map(|function| function.bars[0].bytes), Some(0x4000));
 }
 
 #[test]
