@@ -112,6 +112,8 @@ impl Kernel {
             ports: [NONE; PORTS_MAX],
             spaces: arena.slab(processes as usize, Space::NONE),
             pool: TablePool::new(arena, capacities.tables),
+            #[cfg(any(test, feature = "host"))]
+            steps_max: usize::MAX,
             frames: arena.slab(capacities.frames as usize, 0),
             log: WriteLog::new(arena, capacities.log, capacities.donated),
         };

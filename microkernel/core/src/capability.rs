@@ -197,7 +197,7 @@ impl Kernel {
             }
             return bare;
         }
-        for _ in 0..REVOKE_STEP_MAX {
+        for _ in 0..self.steps(REVOKE_STEP_MAX) {
             let child = self.capability_links[slot as usize].child;
             if child == NONE {
                 self.clear_leaf(slot, reply_status);
@@ -346,7 +346,7 @@ impl Kernel {
 
     /// Removes up to [`REVOKE_STEP_MAX`] descendants of a slot, leaves first; true when none is left.
     fn remove_descendants(&mut self, slot: u32) -> bool {
-        for _ in 0..REVOKE_STEP_MAX {
+        for _ in 0..self.steps(REVOKE_STEP_MAX) {
             let mut leaf = slot;
             while self.capability_links[leaf as usize].child != NONE {
                 leaf = self.capability_links[leaf as usize].child;

@@ -317,7 +317,7 @@ impl Kernel {
 
     fn destroy_endpoint(&mut self, endpoint: u32) -> bool {
         self.endpoints.change(endpoint).life = 2;
-        for _ in 0..STEP_MAX {
+        for _ in 0..self.steps(STEP_MAX) {
             let Some(thread) = self.endpoint_queues[endpoint as usize].first() else {
                 let Endpoint { generation, budget, .. } = *self.endpoints.get(endpoint);
                 *self.endpoints.change(endpoint) = Endpoint { generation, ..Endpoint::FREE };
@@ -343,7 +343,7 @@ impl Kernel {
 
     fn destroy_notification(&mut self, notification: u32) -> bool {
         self.notifications.change(notification).life = 2;
-        for _ in 0..STEP_MAX {
+        for _ in 0..self.steps(STEP_MAX) {
             let Some(thread) = self.notification_queues[notification as usize].first() else {
                 let bound = self.notifications.get(notification).bound;
                 if bound != NONE {
@@ -420,7 +420,7 @@ impl Kernel {
         for thread in from..to {
             let record = self.threads.get(thread);
             if record.state != State::Free && record.process == process {
-                if ended == STEP_MAX || !self.end_thread(m, cpu, thread) {
+                if ended == self.steps(STEP_MAX) || !self.end_thread(m, cpu, thread) {
                     return false;
                 }
                 ended += 1;
@@ -431,7 +431,7 @@ impl Kernel {
         let mut emptied = 0;
         for slot in slots..slots + slot_count {
             if self.capabilities.get(slot).kind != 0 {
-                if emptied == STEP_MAX || !self.empty_slot(slot, status) {
+                if emptied == self.steps(STEP_MAX) || !self.empty_slot(slot, status) {
                     return false;
                 }
                 emptied += 1;

@@ -87,7 +87,7 @@ impl Kernel {
             self.cpus[caller.cpu].frame.rax = Outcome::event(Event::Notification, bits).0;
             return Ok(Answer::Keep);
         }
-        for _ in 0..FAILED_SENDERS_MAX {
+        for _ in 0..self.steps(FAILED_SENDERS_MAX) {
             let sender = self.endpoint_queues[endpoint as usize].first().filter(|&first| !self.is_receiver(first));
             let Some(sender) = sender else {
                 let timeout = self.control(caller.cpu).timeout();

@@ -104,6 +104,9 @@ pub struct Kernel {
     pub(crate) ports: [u32; PORTS_MAX],
     pub(crate) spaces: Slab<Space>,
     pub(crate) pool: TablePool,
+    /// Bound on the steps of one entry, tighter than the machine's: exploration sees long jobs interrupted early.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) steps_max: usize,
     // ---- frames ----
     /// State and stamp of each frame of memory.
     pub(crate) frames: Slab<u64>,
@@ -119,6 +122,13 @@ pub(crate) struct Caller {
 }
 
 impl Kernel {
+    /// How many steps of a long job one entry takes, where the machine takes at most `max`.
+    pub(crate) fn steps(&self, max: usize) -> usize {
+        #[cfg(any(test, feature = "host"))]
+        let max = max.min(self.steps_max);
+        max
+    }
+
     /// Number of the thread that runs on `cpu`.
     pub fn current(&self, cpu: usize) -> Option<u32> {
         let current = self.cpus[cpu].current;

@@ -301,26 +301,29 @@ impl Kernel {
         (record.state, record.object) = (state, object);
     }
 
-    /// Queues and deadlines of the world's threads, in the order of their tickets.
+    /// Queues and deadlines of the world's threads, in the order of their tickets: sorted by the heap of deadlines,
+    /// which is emptied for it and filled again.
     fn requeue(&mut self, m: &mut impl Machine) {
-        // Volatile threads wait for deadlines of their own in the heap; it sorts the world's apart from them.
-        for thread in 0..self.threads.world() {
+        for thread in 0..self.threads.len() {
             self.deadlines.remove(&mut self.links, thread);
         }
-        let mut last = 0;
-        for _ in 0..self.threads.world() {
-            // Tickets are unique: the next is the least that is greater. Quadratic only in threads that wait.
-            let next = (0..self.threads.world())
-                .filter(|&thread| self.threads.get(thread).ticket > last && !self.links[thread as usize].queued)
-                .min_by_key(|&thread| self.threads.get(thread).ticket);
-            let Some(thread) = next else { break };
-            last = self.threads.get(thread).ticket;
-            self.requeue_one(m, thread);
+        for thread in 0..self.threads.world() {
+            let Thread { state, ticket, .. } = *self.threads.get(thread);
+            if !matches!(state, State::Free | State::Stopped) {
+                self.deadlines.insert(&mut self.links, ticket, thread);
+            }
+        }
+        while let Some((_, thread)) = self.deadlines.first() {
+            self.deadlines.remove(&mut self.links, thread);
+            self.queue_by_state(thread);
+        }
+        for thread in 0..self.threads.len() {
+            self.expect_deadline(m, thread);
         }
     }
 
-    fn requeue_one(&mut self, m: &mut impl Machine, thread: u32) {
-        let Thread { state, object, priority, deadline, .. } = *self.threads.get(thread);
+    fn queue_by_state(&mut self, thread: u32) {
+        let Thread { state, object, priority, .. } = *self.threads.get(thread);
         match state {
             State::Ready => self.run.push(&mut self.links, priority, thread, false),
             State::Calling | State::Sending | State::Receiving | State::Faulting => {
@@ -329,12 +332,20 @@ impl Kernel {
             State::Waiting => self.notification_queues[object as usize].push_back(&mut self.links, thread),
             _ => {}
         }
-        if deadline != u64::MAX && state != State::Ready && state != State::Free {
-            // A deadline that passed while nobody looked is due now.
-            let left = deadline.saturating_sub(self.world_time(m));
-            let at = m.now_ns().saturating_add(left);
-            self.deadlines.insert(&mut self.links, at, thread);
+    }
+
+    fn expect_deadline(&mut self, m: &mut impl Machine, thread: u32) {
+        let Thread { state, deadline, .. } = *self.threads.get(thread);
+        if deadline == u64::MAX || matches!(state, State::Ready | State::Stopped | State::Free) {
+            return;
         }
+        // Threads of the world record world time; a deadline that passed while nobody looked is due now.
+        let at = if self.is_world_thread(thread) {
+            m.now_ns().saturating_add(deadline.saturating_sub(self.world_time(m)))
+        } else {
+            deadline
+        };
+        self.deadlines.insert(&mut self.links, at, thread);
     }
 
     /// System call `BindPort`.

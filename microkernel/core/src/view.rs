@@ -131,6 +131,11 @@ impl Kernel {
         ]
     }
 
+    /// From now on one entry takes at most `max` steps (at least 1) of a job that can be interrupted.
+    pub fn limit_steps(&mut self, max: usize) {
+        self.steps_max = max.max(1);
+    }
+
     /// Tickets drawn so far.
     pub fn tickets_drawn(&self) -> u64 {
         self.world.ticket
