@@ -85,6 +85,11 @@ pub trait Kernel {
     fn set_frames(&mut self, frames: &[u32], state: FrameState) -> u8;
     /// Answers. When it fails nothing was delivered and the capability is gone.
     fn reply(&mut self, to: ReplyTo, answer: &Answer) -> Result<(), Status>;
+    /// Lets a thread that faulted make its access again. It may do so as late as with the next receive, but must before
+    /// the next cut. A thread that is gone needs no answer.
+    fn resume(&mut self, to: ReplyTo) {
+        let _ = self.reply(to, &Answer::default());
+    }
     /// Puts the Reply of what was just received aside; `None`: the handle table is full.
     fn save_reply(&mut self) -> Option<Handle>;
     /// Drops a Reply: a caller gets `Abandoned`, a thread that faulted stops.

@@ -5,7 +5,7 @@
 
 use crate::Pager;
 use crate::config::HELD_MAX;
-use crate::environment::{Answer, Environment, Note, ProcessName, ReplyTo};
+use crate::environment::{Environment, Note, ProcessName, ReplyTo};
 use crate::frame::NONE;
 use crate::object::DEPTH_MAX;
 use abi::fault::Access;
@@ -144,11 +144,6 @@ impl HeldFaults {
     }
 }
 
-/// Lets a thread go on; one that is gone needs no answer.
-fn resume(env: &mut impl Environment, reply: ReplyTo) {
-    let _ = env.reply(reply, &Answer::default());
-}
-
 impl Pager {
     /// A page fault was received: its Reply is the current one. Only when [`Self::can_receive`].
     pub fn fault(&mut self, env: &mut impl Environment, fault: FaultMessage) {
@@ -161,7 +156,7 @@ impl Pager {
     /// Resumes, stops or puts aside the thread of a fault.
     fn finish(&mut self, env: &mut impl Environment, mut held: Held, reply: ReplyTo, end: End) {
         match end {
-            End::Resume => resume(env, reply),
+            End::Resume => env.resume(reply),
             End::Refuse(note) => {
                 env.note(note);
                 env.drop_reply(reply);
@@ -174,7 +169,7 @@ impl Pager {
                 };
                 let Some(saved) = saved else {
                     // No room for the Reply: let the thread fault again.
-                    return resume(env, reply);
+                    return env.resume(reply);
                 };
                 held.reply = saved;
                 held.wait = Some(wait);

@@ -4,10 +4,10 @@ use core::sync::atomic::AtomicU64;
 use libos::abi::protocol::paging::{self, Direction, ToPager, ToStore};
 use libos::abi::protocol::ring::{Consumer, Producer};
 use libos::abi::protocol::wiring::{self, link};
-use libos::abi::{FRAMES_BATCH_MAX, FrameState, Handle, Kind, Rights, Status};
+use libos::abi::{FRAMES_BATCH_MAX, FrameState, Handle, Kind, Rights, Status, Timeout};
 use libos::{
-    Capability, Endpoint, EpochControl, Failure, LentPages, Memory, Message, Notification, RangePart, SavedReply,
-    Space, Startup, println, reply, save_reply,
+    Capability, Endpoint, EpochControl, Failure, LentPages, Memory, Message, Notification, RangePart, ReceiveError,
+    Received, SavedReply, Space, Startup, println, reply, save_reply,
 };
 use pager_server::{
     Answer, CutPoint, FirstWrite, Frames, Kernel, Mapping, Note, Notes, ProcessName, ReplyTo, StoreLink,
@@ -25,6 +25,8 @@ pub(super) struct Machine {
     from_store: Consumer<'static>,
     bell: Notification,
     rings: bool,
+    /// The thread whose fault was received last goes on with the next receive: one call less.
+    resumes: bool,
 }
 
 /// A window that is shared and written to.
@@ -57,6 +59,24 @@ impl Machine {
             from_store,
             bell: startup.notification(link::PAGING_BELL),
             rings: false,
+            resumes: false,
+        }
+    }
+
+    /// Receives from the port, for as long as it takes.
+    pub(super) fn receive_from(&mut self, port: Endpoint) -> Result<Received, ReceiveError> {
+        if core::mem::take(&mut self.resumes) {
+            port.reply_receive(&Message::default(), Timeout::FOREVER)
+        } else {
+            port.receive(Timeout::FOREVER)
+        }
+    }
+
+    /// Lets the thread go on that would with the next receive.
+    pub(super) fn resume_now(&mut self) {
+        if core::mem::take(&mut self.resumes) {
+            // One that is gone needs no answer.
+            let _ = reply(&Message::default());
         }
     }
 
@@ -120,6 +140,7 @@ impl Kernel for Machine {
     }
 
     fn cut(&mut self) -> Result<CutPoint, Status> {
+        self.resume_now();
         let libos::CutPoint { running, log_position, quiet } = self.epoch.cut().map_err(Failure::status)?;
         Ok(CutPoint { running, log_position, quiet })
     }
@@ -164,6 +185,13 @@ impl Kernel for Machine {
             self.drop_handle(cap);
         }
         result.map_err(Failure::status)
+    }
+
+    fn resume(&mut self, to: ReplyTo) {
+        match to {
+            ReplyTo::Current => self.resumes = true,
+            ReplyTo::Saved(handle) => drop(SavedReply(handle).reply(&Message::default())),
+        }
     }
 
     fn save_reply(&mut self) -> Option<Handle> {

@@ -36,12 +36,17 @@ pub(crate) fn main(startup: Startup) -> ! {
         machine.ring();
         machine.port = port(&news);
         match machine.port.filter(|_| pager.can_receive()) {
-            Some(port) => match port.receive(Timeout::FOREVER) {
+            Some(port) => match machine.receive_from(port) {
                 Ok(received) => serve(&mut pager, &mut machine, received),
                 // The port is void: there will be news of another.
-                Err(_) => drop(wake.wait(Timeout::FOREVER)),
+                Err(_) => {
+                    let _ = wake.wait(Timeout::FOREVER);
+                }
             },
-            None => drop(wake.wait(Timeout::FOREVER)),
+            None => {
+                machine.resume_now();
+                let _ = wake.wait(Timeout::FOREVER);
+            }
         }
     }
 }
