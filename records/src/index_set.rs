@@ -119,6 +119,18 @@ impl IndexSet {
         at
     }
 
+    /// How many members there are, counted up to `enough`.
+    pub fn count_up_to(&self, enough: u32) -> u32 {
+        let (mut from, mut count) = (0, 0);
+        while count < enough {
+            match self.first_from(from) {
+                Some(member) => (from, count) = (member + 1, count + 1),
+                None => break,
+            }
+        }
+        count
+    }
+
     /// Removes and returns the lowest member of `from .. to`.
     pub fn take_first(&mut self, from: u32, to: u32) -> Option<u32> {
         let index = self.first_from(from).filter(|&index| index < to)?;

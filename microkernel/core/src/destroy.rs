@@ -23,6 +23,10 @@ impl Kernel {
         let slot = self.look_up(caller.process, handle, Rights::BUDGET_SPEND)?;
         let budget = self.capabilities.get(slot).object;
         let world = budget < self.budgets.world();
+        if world && self.restored && !self.started {
+            // Records are there, but not yet what says which numbers are free.
+            return Err(Status::WrongState);
+        }
         let frame = self.cpus[caller.cpu].frame;
         let kind = u8::try_from(frame.rdi).ok().and_then(Kind::from_bits).ok_or(Status::BadArgument)?;
         // The result needs a slot; checked before anything is made.

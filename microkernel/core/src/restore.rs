@@ -4,10 +4,12 @@
 use crate::decode::Answer;
 use crate::kernel::{Caller, WORLD_VERSION};
 use crate::object::{HANDLES_MIN, NONE};
+use crate::queue::Queue;
 use crate::{
     Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread, VectorState,
     World,
 };
+use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, Handle, Kind, PAGE_SIZE, Rights, Status};
 use zerocopy::FromBytes;
@@ -19,7 +21,8 @@ impl Kernel {
     /// System call `Restore`.
     pub(crate) fn restore(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
         self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
-        if self.started {
+        // Records come into a world that nobody has begun to make.
+        if self.started || !self.restored && !self.is_untouched() {
             return Err(Status::WrongState);
         }
         let page = self.cpus[caller.cpu].frame.rdi;
@@ -37,6 +40,15 @@ impl Kernel {
                 Err(Status::BadRecord)
             }
         }
+    }
+
+    /// Whether the world has no object but its root budget.
+    fn is_untouched(&self) -> bool {
+        (0..self.processes.world()).all(|process| self.free_processes.contains(process))
+            && (0..self.threads.world()).all(|thread| self.free_threads.contains(thread))
+            && (0..self.endpoints.world()).all(|endpoint| self.free_endpoints.contains(endpoint))
+            && (0..self.notifications.world()).all(|notification| self.free_notifications.contains(notification))
+            && (1..self.budgets.world()).all(|budget| self.free_budgets.contains(budget))
     }
 
     /// Takes the records of a batch, each validated alone.
@@ -122,8 +134,8 @@ impl Kernel {
         Ok(Answer::Done)
     }
 
-    /// The references of all records, as a graph.
-    pub(crate) fn check_graph(&self) -> Result<(), Refused> {
+    /// The references of all records, as a graph. What passes can be rebuilt without a failure.
+    pub(crate) fn check_graph(&mut self) -> Result<(), Refused> {
         for process in 0..self.processes.world() {
             self.check_process(process).ok_or((Kept::Process as u16, process))?;
         }
@@ -141,6 +153,110 @@ impl Kernel {
         }
         for slot in 0..self.capabilities.world() {
             self.check_capability(slot).ok_or((Kept::Capability as u16, slot))?;
+        }
+        self.check_ports()?;
+        let slots = self.check_slots();
+        for slot in 0..self.capabilities.world() {
+            self.capability_links[slot as usize].process = NONE;
+        }
+        let waiting = self.check_waiting();
+        self.endpoint_queues.iter_mut().take(self.endpoints.world() as usize).for_each(|queue| *queue = Queue::EMPTY);
+        let replies = self.check_replies_once();
+        self.links.iter_mut().for_each(|link| link.reply_held = false);
+        slots.and(waiting).and(replies)
+    }
+
+    /// Services have one port each, and no more than there is room for.
+    fn check_ports(&self) -> Result<(), Refused> {
+        let mut ports = [0; PORTS_MAX];
+        let mut count = 0;
+        for endpoint in 0..self.endpoints.world() {
+            let Endpoint { life, service, .. } = *self.endpoints.get(endpoint);
+            if service == 0 {
+                continue;
+            }
+            let refused = (Kept::Endpoint as u16, endpoint);
+            if life == 0 || ports[..count].contains(&service) {
+                return Err(refused);
+            }
+            *ports.get_mut(count).ok_or(refused)? = service;
+            count += 1;
+        }
+        Ok(())
+    }
+
+    /// No two processes share slots; a capability lies in a process's slot, and not in the null handle's. Marks
+    /// owners in the links, which the caller wipes.
+    fn check_slots(&mut self) -> Result<(), Refused> {
+        let mut spaces = 0;
+        for process in 0..self.processes.world() {
+            let Process { slots, slot_count, .. } = *self.processes.get(process);
+            let refused = (Kept::Process as u16, process);
+            for slot in slots..slots + slot_count {
+                if self.capability_links[slot as usize].process != NONE {
+                    return Err(refused);
+                }
+                self.capability_links[slot as usize].process = process;
+            }
+            spaces += u32::from(slot_count != 0);
+            if slot_count != 0 && self.capabilities.get(slots).kind != 0 {
+                return Err(refused);
+            }
+        }
+        if self.pool.free.count_up_to(spaces) < spaces {
+            // A machine too small for its world: not the record's fault, but it cannot be rebuilt here.
+            return Err((Kept::Process as u16, NONE));
+        }
+        for slot in 0..self.capabilities.world() {
+            if self.capabilities.get(slot).kind != 0 && self.capability_links[slot as usize].process == NONE {
+                return Err((Kept::Capability as u16, slot));
+            }
+        }
+        Ok(())
+    }
+
+    /// Those who wait on an endpoint all send or all receive; nobody waits for bits that are there. Marks endpoints
+    /// in their queues, which the caller wipes.
+    fn check_waiting(&mut self) -> Result<(), Refused> {
+        const SENDERS: u32 = 0;
+        const RECEIVERS: u32 = 1;
+        for thread in 0..self.threads.world() {
+            let Thread { state, object, bound, .. } = *self.threads.get(thread);
+            let refused = (Kept::Thread as u16, thread);
+            let side = match state {
+                State::Calling | State::Sending | State::Faulting => SENDERS,
+                State::Receiving => RECEIVERS,
+                State::Waiting if self.notifications.get(object).bits != 0 => return Err(refused),
+                _ => continue,
+            };
+            if state == State::Receiving && bound != NONE && self.notifications.get(bound).bits != 0 {
+                return Err(refused);
+            }
+            let queue = &mut self.endpoint_queues[object as usize];
+            if queue.head != NONE && queue.head != side {
+                return Err(refused);
+            }
+            queue.head = side;
+        }
+        Ok(())
+    }
+
+    /// A call that waits has one Reply at most. Marks callers in the links, which the caller wipes.
+    fn check_replies_once(&mut self) -> Result<(), Refused> {
+        for thread in 0..self.threads.world() {
+            let Thread { serving, serving_sequence, .. } = *self.threads.get(thread);
+            if serving != NONE && self.reply_stands(serving, serving_sequence) {
+                let held = core::mem::replace(&mut self.links[serving as usize].reply_held, true);
+                (!held).then_some(()).ok_or((Kept::Thread as u16, thread))?;
+            }
+        }
+        for slot in 0..self.capabilities.world() {
+            if let Some((caller, sequence)) = self.saved_reply(slot)
+                && self.reply_stands(caller, sequence)
+            {
+                let held = core::mem::replace(&mut self.links[caller as usize].reply_held, true);
+                (!held).then_some(()).ok_or((Kept::Capability as u16, slot))?;
+            }
         }
         Ok(())
     }
@@ -181,6 +297,10 @@ impl Kernel {
         let in_range = self.is_world_object(capability);
         if capability.parent == NONE {
             return in_range.then_some(());
+        }
+        if kind == Kind::Reply {
+            // Linear: derived from nothing.
+            return None;
         }
         let parent =
             self.capabilities.try_get(capability.parent).filter(|_| capability.parent < self.capabilities.world())?;
