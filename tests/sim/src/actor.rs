@@ -75,6 +75,12 @@ impl<'b> Actor<'b> {
         self.board.kernel.syscall(&mut self.board.machine, self.cpu);
     }
 
+    /// Ends the turn, for good.
+    pub(crate) fn stop(&mut self) {
+        self.board.kernel.cpus[self.cpu].frame.rax = Control::new(Call::Wait, Handle::NULL).0;
+        self.board.kernel.syscall(&mut self.board.machine, self.cpu);
+    }
+
     pub(crate) fn bind(&mut self) {
         let wake = self.given().wake;
         self.must(Call::BindNotification, wake, |_| {});

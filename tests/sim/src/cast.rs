@@ -12,7 +12,7 @@ use crate::chronicle::Chronicle;
 use crate::text::{CAPS, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
 use abi::protocol::memory::{ObjectFlags, Request as MemoryRequest};
 use abi::protocol::snapshot::Request as SnapshotRequest;
-use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status};
+use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status, Timeout};
 use std::collections::BTreeMap;
 
 /// Where programs lie.
@@ -47,12 +47,15 @@ const SYNCED: i32 = 2;
 const FRESH: i32 = 3;
 const COPY_MADE: i32 = 4;
 const GONE: i32 = 5;
+const SLEPT: i32 = 6;
 
 /// Who is who, by the kernel's numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cast {
     pub(crate) counter: u32,
     pub(crate) tally: u32,
+    /// How long programs sleep when they do; 0: never.
+    pub(crate) sleep_ns: u64,
     processes: BTreeMap<u32, u32>,
 }
 
@@ -80,6 +83,11 @@ impl Chronicle {
                 let copy = self.model.copy(process, b);
                 self.model.map(process, a, MADE_PAGES as u64, copy, 0);
             }
+            SLEPT => {
+                let least = self.cast.sleep_ns;
+                assert!(a >= b + least, "process {process} slept from {b} to {a} of world time, not for {least} ns");
+                self.figures.sleeps += 1;
+            }
             GONE => {
                 self.model.forget(process, a);
                 self.model.forget(process, b);
@@ -95,6 +103,22 @@ fn call(handle: Handle) -> Control {
 
 fn repeatable(handle: Handle, caps: u8) -> Control {
     call(handle).with_flags(FLAG_REPEATABLE | caps)
+}
+
+/// Where a program keeps the time at which it went to sleep.
+const ASLEEP: i32 = 4072;
+
+/// Sleeps, and compares world time before and after. RBP is DATA.
+fn sleep(text: &mut Text, ns: u64) {
+    if ns == 0 {
+        return;
+    }
+    text.call(Control::new(Call::Clock, Handle::NULL));
+    text.store(W[1], RBP, ASLEEP);
+    text.timed_call(Control::new(Call::Wait, Handle::NULL).with_timeout(Timeout::from_ns(ns)));
+    text.call(Control::new(Call::Clock, Handle::NULL));
+    text.load(RCX, RBP, ASLEEP);
+    text.op(Op::Tell, W[1], RCX, RAX, SLEPT);
 }
 
 /// Raises the alarm, for ever.
@@ -129,7 +153,7 @@ pub(crate) fn tally_memory() -> [u64; 3] {
     [0, EVERY, SYNC_EVERY as u64]
 }
 
-pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle) -> Vec<u64> {
+pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle, sleep_ns: u64) -> Vec<u64> {
     let mut text = Text::new(TEXT);
     let (bad, zero) = (text.label(), W[7]);
     text.number(RBP, DATA as i32);
@@ -168,6 +192,7 @@ pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle) -> Vec<u
     text.if_not(RAX, zero, bad);
     text.if_not(TAG, zero, bad);
     text.op(Op::Tell, RBX, RAX, RAX, SYNCED);
+    sleep(&mut text, sleep_ns);
     text.jump(step);
     text.place(bad);
     alarm(&mut text);
@@ -176,7 +201,7 @@ pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle) -> Vec<u
 
 /// Writes over `pages` pages (a power of two) from DATA; its stack pointer is the random state it begins with. `sees`: looks at
 /// another's memory and at transient memory of its own, too.
-pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool) -> Vec<u64> {
+pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool, sleep_ns: u64) -> Vec<u64> {
     let mut text = Text::new(TEXT);
     let (bad, restarted, zero, base) = (text.label(), text.label(), W[7], W[6]);
     text.number(RBP, DATA as i32);
@@ -208,7 +233,7 @@ pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool) -> Vec<u64> {
     text.add(W[3], W[3], RBX);
     text.op(Op::Subtract, W[3], W[3], W[2], 0);
     text.store(W[3], base, 4088);
-    text.op(Op::And, W[5], RBX, RAX, 0x7f);
+    text.op(Op::And, W[5], RBX, RAX, 0x3f);
     text.number(zero, 0);
     text.if_not(W[5], zero, step);
     text.number(TAG, HOLD as i32);
@@ -218,6 +243,7 @@ pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool) -> Vec<u64> {
     text.if_equal(RAX, RCX, restarted);
     text.number(zero, 0);
     text.if_not(RAX, zero, bad);
+    sleep(&mut text, sleep_ns);
     text.jump(step);
     text.place(restarted);
     text.load(RCX, RBP, 4080);
@@ -230,7 +256,7 @@ pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool) -> Vec<u64> {
 }
 
 /// Makes, maps, copies and destroys memory objects.
-pub(crate) fn maker(space: Handle) -> Vec<u64> {
+pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     let mut text = Text::new(TEXT);
     let bad = text.label();
     let zero = R11;
@@ -287,6 +313,8 @@ pub(crate) fn maker(space: Handle) -> Vec<u64> {
         text.number(TAG, 0);
         checked(&mut text);
     }
+    text.number(RBP, DATA as i32);
+    sleep(&mut text, sleep_ns);
     text.jump(step);
     text.place(bad);
     alarm(&mut text);

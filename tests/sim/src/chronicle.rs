@@ -4,7 +4,7 @@
 use crate::cast::{Cast, DATA};
 use crate::model::Model;
 use abi::{Epoch, FLAG_REPEATABLE, Outcome, Status};
-use kernel_core::{Kernel, State, Thread};
+use kernel_core::{Budget, Capability, Endpoint, Kernel, Notification, Process, State, Thread};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What has happened, counted over all lives.
@@ -46,6 +46,10 @@ pub struct Figures {
     pub driver_deaths: u64,
     /// Memory objects that programs of the world made.
     pub objects_made: u64,
+    /// Console servers that died.
+    pub console_deaths: u64,
+    /// Times a program slept.
+    pub sleeps: u64,
 }
 
 impl Figures {
@@ -57,7 +61,7 @@ impl Figures {
         }
     }
 
-    fn each_mut(&mut self, other: &Self) -> [(&'static str, &mut u64, u64); 18] {
+    fn each_mut(&mut self, other: &Self) -> [(&'static str, &mut u64, u64); 20] {
         [
             ("steps", &mut self.steps, other.steps),
             ("instructions", &mut self.instructions, other.instructions),
@@ -77,6 +81,8 @@ impl Figures {
             ("syncs", &mut self.synced, other.synced),
             ("driver deaths", &mut self.driver_deaths, other.driver_deaths),
             ("objects made", &mut self.objects_made, other.objects_made),
+            ("console deaths", &mut self.console_deaths, other.console_deaths),
+            ("sleeps", &mut self.sleeps, other.sleeps),
         ]
     }
 }
@@ -95,6 +101,33 @@ impl core::fmt::Display for Figures {
 struct Snapshot {
     model: Model,
     threads: Vec<(u32, Thread)>,
+    objects: Objects,
+}
+
+/// All of the world but its threads and memory, by index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Objects {
+    processes: Vec<(u32, Process)>,
+    endpoints: Vec<(u32, Endpoint)>,
+    notifications: Vec<(u32, Notification)>,
+    budgets: Vec<(u32, Budget)>,
+    capabilities: Vec<(u32, Capability)>,
+}
+
+impl Objects {
+    fn of(kernel: &Kernel) -> Self {
+        fn below<'k, T: Copy + 'k>(all: impl Iterator<Item = (u32, &'k T)>, bound: u32) -> Vec<(u32, T)> {
+            all.filter(|&(at, _)| at < bound).map(|(at, record)| (at, *record)).collect()
+        }
+        let [processes, _, endpoints, notifications, budgets, slots] = kernel.world_bounds();
+        Self {
+            processes: below(kernel.each_process(), processes),
+            endpoints: below(kernel.each_endpoint(), endpoints),
+            notifications: below(kernel.each_notification(), notifications),
+            budgets: below(kernel.each_budget(), budgets),
+            capabilities: below(kernel.each_capability().map(|held| (held.slot, held.capability)), slots),
+        }
+    }
 }
 
 /// All of it.
@@ -119,7 +152,7 @@ impl Chronicle {
     pub(crate) fn cut(&mut self, kernel: &Kernel, ended: Epoch) {
         self.figures.cuts += 1;
         let threads = world_threads(kernel);
-        self.snapshots.insert(ended, Snapshot { model: self.model.clone(), threads });
+        self.snapshots.insert(ended, Snapshot { model: self.model.clone(), threads, objects: Objects::of(kernel) });
     }
 
     /// The pager says that nothing changed in this epoch.
@@ -187,6 +220,7 @@ impl Chronicle {
         self.model = snapshot.model.restored();
         self.acknowledged = from;
         self.figures.restores += 1;
+        assert_eq!(Objects::of(kernel), snapshot.objects, "objects of {from}");
         self.compare_threads(&before, &world_threads(kernel));
         self.compare_numbers();
     }
@@ -215,6 +249,9 @@ impl Chronicle {
             }
             assert_eq!((is.state, is.registers), (state, registers), "thread {thread}, which was {:?}", was.state);
             assert_eq!((is.process, is.priority), (was.process, was.priority), "thread {thread}");
+            assert!(is.ticket == was.ticket, "thread {thread} has lost its turn");
+            let told = state == State::Ready && was.state == State::AwaitReply;
+            assert!(told || is.deadline == was.deadline, "thread {thread} waits until another time");
         }
     }
 

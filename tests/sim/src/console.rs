@@ -4,6 +4,7 @@
 use crate::actor::Actor;
 use crate::board::Role;
 use crate::cast::{EVERY, HOLD, SHOW};
+use crate::shared::Health;
 use abi::{Epoch, Event, Handle, Timeout};
 
 /// Longest a call is held.
@@ -14,14 +15,20 @@ const HOLD_NS_MAX: u64 = 2_000_000;
 pub(crate) struct Console {
     waiting: Vec<(Handle, u64, Epoch)>,
     held: Vec<(Handle, u64)>,
-    bound: bool,
+    /// One in so many turns with something in hand it crashes; 0: never.
+    dies: u64,
 }
 
 impl Console {
+    pub(crate) fn new(dies: u64) -> Self {
+        Self { dies, ..Self::default() }
+    }
+
     pub(crate) fn turn(&mut self, actor: &mut Actor<'_>) {
-        if !self.bound {
+        if actor.board.shared.console == Health::New {
+            *self = Self::new(self.dies);
             actor.bind();
-            self.bound = true;
+            actor.board.shared.console = Health::Well;
         }
         let arrived = actor.arrived();
         if arrived.event == Event::Call {
@@ -41,6 +48,15 @@ impl Console {
         }
         self.show(actor);
         self.release(actor);
+        let in_hand = !self.waiting.is_empty() || !self.held.is_empty();
+        if self.dies > 0 && in_hand && actor.board.random.below(self.dies) == 0 {
+            actor.board.chronicle.figures.console_deaths += 1;
+            actor.board.shared.console = Health::Crashed;
+            actor.ring(Role::Init);
+            // It never comes back from this; init destroys it.
+            actor.stop();
+            return;
+        }
         let now = actor.board.machine.now();
         let next = self.held.iter().map(|&(_, until)| until.saturating_sub(now)).min();
         actor.wait(actor.given().port, next.map_or(Timeout::FOREVER, Timeout::from_ns));

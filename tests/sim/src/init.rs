@@ -4,7 +4,7 @@
 use crate::actor::Actor;
 use crate::board::{ROLES, Role};
 use crate::cast::{self, Cast, DATA, OTHERS, PASSING, PASSING_PAGES, TEXT};
-use crate::shared::GenesisRequest;
+use crate::shared::{GenesisRequest, Given, Health};
 use abi::boot_info::handle;
 use abi::protocol::service::Service;
 use abi::protocol::wiring::Phase;
@@ -53,14 +53,16 @@ pub(crate) struct Init {
     stage: Stage,
     processes: [Handle; ROLES],
     threads: Vec<(Handle, Handle)>,
+    wakes: [Handle; ROLES],
     /// What the world is to be.
     scribbler_pages: u64,
+    sleep_ns: u64,
 }
 
 impl Init {
-    pub(crate) fn new(scribbler_pages: u64) -> Self {
-        let processes = [Handle::NULL; ROLES];
-        Self { stage: Stage::Start, processes, threads: Vec::new(), scribbler_pages }
+    pub(crate) fn new(scribbler_pages: u64, sleep_ns: u64) -> Self {
+        let none = [Handle::NULL; ROLES];
+        Self { stage: Stage::Start, processes: none, wakes: none, threads: Vec::new(), scribbler_pages, sleep_ns }
     }
 
     pub(crate) fn turn(&mut self, actor: &mut Actor<'_>) {
@@ -86,6 +88,9 @@ impl Init {
             }
             _ => {}
         }
+        if self.stage == Stage::Running && actor.board.shared.console == Health::Crashed {
+            self.replace_console(actor);
+        }
         actor.wait(Handle::NULL, Timeout::FOREVER);
     }
 
@@ -96,40 +101,52 @@ impl Init {
             *wake = actor.create(handle::BUDGET, Kind::Notification, [0; 4], Handle::NULL);
         }
         actor.board.shared.given[Role::Init as usize].wake = wakes[Role::Init as usize];
-        let roles = [Role::Pager, Role::Snapshot, Role::Driver, Role::Console];
-        let mut started = Vec::new();
-        for role in roles {
-            let process = actor.create(handle::BUDGET, Kind::Process, [128, 0, 0, 0], Handle::NULL);
-            self.processes[role as usize] = process;
-            let mut given = actor.board.shared.given[role as usize];
-            given.wake = actor.grant(process, wakes[role as usize], Rights::WAIT, 0);
-            for other in [Role::Init, Role::Pager, Role::Snapshot, Role::Driver, Role::Console] {
-                given.bells[other as usize] =
-                    actor.grant(process, wakes[other as usize], Rights::SIGNAL, 1 << role as usize);
-            }
-            match role {
-                Role::Pager => {
-                    given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_CUT, 0);
-                    given.memory = actor.grant(process, MEMORY, Kind::Memory.rights(), 0);
-                }
-                Role::Snapshot => {
-                    given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_RECORDS, 0);
-                    given.memory = actor.grant(process, BATCH, Kind::Memory.rights(), 0);
-                }
-                Role::Driver => self.give_interrupt(actor, process, &mut given, wakes[role as usize]),
-                _ => {}
-            }
-            actor.board.shared.given[role as usize] = given;
-            let thread = actor.create(handle::BUDGET, Kind::Thread, [0x1000, 0, 0, PRIORITY], process);
-            let number = actor.object(thread);
-            actor.board.roles.insert(number, role);
-            started.push(thread);
+        self.wakes = wakes;
+        for role in [Role::Pager, Role::Snapshot, Role::Driver, Role::Console] {
+            self.make(actor, role);
         }
         actor.board.shared.given[Role::Init as usize].bells = self.own_bells(actor, &wakes);
-        for thread in started {
-            actor.must(Call::Start, thread, |_| {});
-            actor.drop(thread);
+    }
+
+    /// Makes and starts a volatile program.
+    fn make(&mut self, actor: &mut Actor<'_>, role: Role) {
+        let wakes = self.wakes;
+        let process = actor.create(handle::BUDGET, Kind::Process, [128, 0, 0, 0], Handle::NULL);
+        self.processes[role as usize] = process;
+        let mut given = Given { wake: actor.grant(process, wakes[role as usize], Rights::WAIT, 0), ..Given::default() };
+        for other in [Role::Init, Role::Pager, Role::Snapshot, Role::Driver, Role::Console] {
+            let badge = 1 << role as usize;
+            given.bells[other as usize] = actor.grant(process, wakes[other as usize], Rights::SIGNAL, badge);
         }
+        match role {
+            Role::Pager => {
+                given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_CUT, 0);
+                given.memory = actor.grant(process, MEMORY, Kind::Memory.rights(), 0);
+            }
+            Role::Snapshot => {
+                given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_RECORDS, 0);
+                given.memory = actor.grant(process, BATCH, Kind::Memory.rights(), 0);
+            }
+            Role::Driver => self.give_interrupt(actor, process, &mut given, wakes[role as usize]),
+            _ => {}
+        }
+        actor.board.shared.given[role as usize] = given;
+        let thread = actor.create(handle::BUDGET, Kind::Thread, [0x1000, 0, 0, PRIORITY], process);
+        let number = actor.object(thread);
+        actor.board.roles.insert(number, role);
+        actor.must(Call::Start, thread, |_| {});
+        actor.drop(thread);
+    }
+
+    /// The console's server has crashed: its callers are told, or ask again, and another one takes its place.
+    fn replace_console(&mut self, actor: &mut Actor<'_>) {
+        actor.board.roles.retain(|_, role| *role != Role::Console);
+        let process = self.processes[Role::Console as usize];
+        actor.must(Call::Destroy, process, |_| {});
+        actor.drop(process);
+        self.make(actor, Role::Console);
+        self.bind_port(actor, Service::Console, Role::Console);
+        actor.board.shared.console = Health::New;
     }
 
     fn own_bells(&self, actor: &mut Actor<'_>, wakes: &[Handle; ROLES]) -> [Handle; ROLES] {
@@ -142,7 +159,7 @@ impl Init {
         })
     }
 
-    fn give_interrupt(&self, actor: &mut Actor<'_>, process: Handle, given: &mut crate::shared::Given, wake: Handle) {
+    fn give_interrupt(&self, actor: &mut Actor<'_>, process: Handle, given: &mut Given, wake: Handle) {
         let frame = actor.must(Call::Copy, handle::INTERRUPTS, |r| {
             r.rdi = u64::from(Kind::Interrupt.rights().bits());
             r.words = [0, u64::from(INTERRUPT), 1, 0, 0, 0, 0, 0];
@@ -181,13 +198,14 @@ impl Init {
         let mut cast = Cast::default();
         cast.counter = actor.object(processes[0]);
         cast.tally = actor.object(processes[1]);
+        cast.sleep_ns = self.sleep_ns;
         actor.board.chronicle.cast = cast;
         let send = Rights::SEND;
         let serve = actor.grant(processes[0], counting, Rights::RECEIVE, 0);
         let tally = [counting, console, snapshot].map(|port| actor.grant(processes[1], port, send, 1));
         let first = actor.grant(processes[2], console, send, 2);
         let second = actor.grant(processes[3], console, send, 3);
-        let pages = self.scribbler_pages;
+        let (pages, sleep) = (self.scribbler_pages, self.sleep_ns);
         let random = actor.board.random.within(1, u64::from(u32::MAX));
         let member = |at: usize, priority, text, data, data_pages| Member {
             process: processes[at],
@@ -199,13 +217,13 @@ impl Init {
             data,
             data_pages,
         };
-        let tally_text = cast::tally(tally[0], tally[1], tally[2]);
+        let tally_text = cast::tally(tally[0], tally[1], tally[2], self.sleep_ns);
         vec![
             member(0, SERVER_PRIORITY, cast::counter(serve), Vec::new(), 1),
             member(1, CLIENT_PRIORITY, tally_text, cast::tally_memory().to_vec(), 1),
-            member(2, CLIENT_PRIORITY, cast::scribbler(first, pages as i32, false), Vec::new(), pages),
-            member(3, CLIENT_PRIORITY, cast::scribbler(second, pages as i32, true), Vec::new(), pages),
-            member(4, CLIENT_PRIORITY, cast::maker(SPACE), Vec::new(), 1),
+            member(2, CLIENT_PRIORITY, cast::scribbler(first, pages as i32, false, sleep), Vec::new(), pages),
+            member(3, CLIENT_PRIORITY, cast::scribbler(second, pages as i32, true, sleep), Vec::new(), pages),
+            member(4, CLIENT_PRIORITY, cast::maker(SPACE, sleep), Vec::new(), 1),
         ]
     }
 
@@ -280,15 +298,18 @@ impl Init {
     /// Gives each server its port.
     fn bind_ports(&mut self, actor: &mut Actor<'_>) {
         for (service, role) in SERVED {
-            let frame = actor.must(Call::BindPort, handle::EPOCH, |r| r.rdi = service as u64);
-            let port = Handle(frame.rdi as u16);
-            let rights = Rights::RECEIVE | Rights::SEND | Rights::COPY;
-            let process = self.processes[role as usize];
-            let there = actor.grant(process, port, rights, 0);
-            actor.drop(port);
-            actor.board.shared.given[role as usize].port = there;
-            actor.ring(role);
+            self.bind_port(actor, service, role);
         }
+    }
+
+    fn bind_port(&mut self, actor: &mut Actor<'_>, service: Service, role: Role) {
+        let frame = actor.must(Call::BindPort, handle::EPOCH, |r| r.rdi = service as u64);
+        let port = Handle(frame.rdi as u16);
+        let rights = Rights::RECEIVE | Rights::SEND | Rights::COPY;
+        let there = actor.grant(self.processes[role as usize], port, rights, 0);
+        actor.drop(port);
+        actor.board.shared.given[role as usize].port = there;
+        actor.ring(role);
     }
 }
 

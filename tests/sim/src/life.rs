@@ -36,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) step_ns_max: u64,
     /// One in so many steps the driver dies; 0: never.
     pub(crate) driver_dies: u64,
+    /// One in so many of its turns the console's server dies; 0: never.
+    pub(crate) console_dies: u64,
+    /// How long programs of the world sleep when they do; 0: never.
+    pub(crate) sleep_ns: u64,
     /// Steps from one check of all invariants to the next.
     pub(crate) check_every: u64,
     pub(crate) verbose: bool,
@@ -123,11 +127,11 @@ impl<'a> Life<'a> {
         Self {
             board,
             plan,
-            init: Init::new(plan.scribbler_pages),
+            init: Init::new(plan.scribbler_pages, plan.sleep_ns),
             pager: PagerProgram::new(plan.pager(), &areas.paging),
             snapshot,
             driver: DriverProgram::new(&areas.block, disk),
-            console: Console::default(),
+            console: Console::new(plan.console_dies),
         }
     }
 

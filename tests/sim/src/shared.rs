@@ -31,6 +31,18 @@ pub(crate) enum GenesisRequest {
     Map { space: usize, object: usize, place: [u64; 4] },
 }
 
+/// How the console's server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Just started: it knows nothing of what its predecessor did.
+    #[default]
+    New,
+    /// At work.
+    Well,
+    /// It has stopped, and init knows.
+    Crashed,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -41,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) genesis_done: bool,
     /// Frames that the pager has handed over and the snapshot server has not looked at.
     pub(crate) handed: Vec<u32>,
+    pub(crate) console: Health,
     /// Tell what happens.
     pub(crate) verbose: bool,
 }

@@ -210,6 +210,15 @@ impl Text {
         self.op(Op::Call, RAX, RAX, RAX, 0);
     }
 
+    /// A call that waits no longer than its control word says.
+    pub(crate) fn timed_call(&mut self, control: Control) {
+        self.number(RAX, (control.0 >> 32) as i32);
+        self.op(Op::Left, RAX, RAX, RAX, 32);
+        self.number(RCX, control.0 as u32 as i32);
+        self.add(RAX, RAX, RCX);
+        self.op(Op::Call, RAX, RAX, RAX, 0);
+    }
+
     /// A call through the handle in `handle`.
     pub(crate) fn call_through(&mut self, control: Control, handle: Reg) {
         self.op(Op::Left, RCX, handle, RAX, 16);
