@@ -8,9 +8,7 @@ use core::fmt;
 
 /// Bytes that are collected before they go out.
 const BUFFER_BYTES: usize = 256;
-/// How often printing is tried again when nobody answers: the console driver is being restarted, or was given up.
-const ATTEMPTS_MAX: u32 = 20;
-/// Between two of them.
+/// Before printing is tried again when nobody answers or there is no room for long: the console driver is in trouble.
 const PAUSE_NS: u64 = 100_000_000;
 
 /// The console port. Printing blocks until the text is shown, which is when it is durable; what waits lies in the memory
@@ -46,18 +44,13 @@ impl Console {
         }
     }
 
-    /// Prints what has been collected. When nobody answers for long it is dropped, and the program goes on.
+    /// Prints what has been collected, and waits until it has been shown: without end, if need be, for output is never
+    /// lost (law 5).
     pub fn flush(&mut self) {
         let used = core::mem::take(&mut self.used);
-        if used == 0 {
-            // An empty write would wait for a commit.
-            return;
-        }
-        for _ in 0..ATTEMPTS_MAX {
-            match print(&mut self.port, &self.buffer[..used]) {
-                Ok(()) | Err(PrintError::Refused) => return,
-                Err(PrintError::NoAnswer) => crate::sleep(PAUSE_NS),
-            }
+        // Nothing to print: an empty write would wait for a commit all the same.
+        while used > 0 && print(&mut self.port, &self.buffer[..used]).is_err() {
+            crate::sleep(PAUSE_NS);
         }
     }
 

@@ -56,6 +56,8 @@ impl System {
             return;
         }
         self.incarnation = incarnation;
+        // From now on processes of the world are made by processes of the world.
+        let _ = Capability(handle::WORLD_BUDGET).drop();
         for place in 0..self.servers.len() {
             self.tell_port(place);
         }
