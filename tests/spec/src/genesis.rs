@@ -64,7 +64,7 @@ impl Genesis {
         let boot = kernel.boot_process(&mut m, 32, ENTRY, STACK, 0).expect("boots");
         kernel.boot_memory_at(boot.process, Handle(MEMORY), 32, 32).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
-        Self { sim: Sim { kernel, m, tells_changed: false } }
+        Self { sim: Sim { kernel, m, store: Default::default() } }
     }
 
     /// A call by init that must succeed; its registers after it.

@@ -28,6 +28,6 @@ pub use event::{Event, Frame, Op};
 pub use explorer::{Explorer, Failure, Progress, Report};
 pub use genesis::Genesis;
 pub use refinement::{agree, refines};
-pub use sim::{AGAIN_RIP, Sim};
+pub use sim::{AGAIN_RIP, Records, Sim};
 pub use sometimes::Sometimes;
 pub use universe::Universe;

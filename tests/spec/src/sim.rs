@@ -4,6 +4,8 @@ use crate::digest;
 use crate::event::{Event, Frame};
 use abi::fault::Access;
 use kernel_core::{Canonical, HostMachine, Kernel};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Where a thread's instruction pointer is when it is about to make the same call again.
 pub const AGAIN_RIP: u64 = 0x40_1000;
@@ -14,6 +16,9 @@ pub(crate) const FAULT_ADDRESS: u64 = 0x60_0000;
 /// Error code of that fault: a read by a user program.
 pub(crate) const FAULT_CODE: u64 = 4;
 
+/// Exported records by table and index.
+pub type Records = BTreeMap<(u16, u32), Vec<u8>>;
+
 /// Kernel and machine.
 #[derive(Clone, Debug)]
 pub struct Sim {
@@ -21,8 +26,9 @@ pub struct Sim {
     pub kernel: Kernel,
     /// Its machine.
     pub m: HostMachine,
-    /// Whether the canonical state tells what changed in the running epoch.
-    pub tells_changed: bool,
+    /// What the store holds, where a universe has one. It is no part of what tells states apart: what in it matters
+    /// is equal to the kernel's own records, which is what a restore checks.
+    pub store: Arc<Records>,
 }
 
 impl Sim {
@@ -66,7 +72,7 @@ impl Sim {
 
     /// What tells this state from others.
     pub fn digest(&self) -> u128 {
-        let with = Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: self.tells_changed };
+        let with = Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: false };
         let timers: Vec<(usize, u64)> =
             self.m.timers.iter().map(|(&cpu, &at)| (cpu, at.saturating_sub(self.m.now_ns))).collect();
         digest(&(self.kernel.canonical(with), timers, &self.m.kicked, &self.m.masked))

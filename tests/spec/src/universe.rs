@@ -1,6 +1,12 @@
 //! Small universes: a start, what each thread may do, what may come from outside.
 
+mod boundary;
+mod capabilities;
+mod death;
 mod ipc;
+mod notifications;
+mod restore;
+mod two_cpus;
 
 use crate::event::{Event, Op};
 use crate::model::Model;
@@ -21,15 +27,23 @@ pub struct Universe {
     pub faults: Vec<u32>,
     /// Interrupts that may arrive.
     pub interrupts: Vec<u32>,
+    /// What a power failure makes of a state, where there may be one; it checks that nothing else has changed.
+    pub crash: Option<fn(&Sim) -> Result<Sim, String>>,
 }
 
 /// Names of all universes.
-pub const NAMES: &[&str] = &["ipc"];
+pub const NAMES: &[&str] = &["ipc", "capabilities", "notifications", "death", "two-cpus", "restore", "boundary"];
 
 /// A universe by name.
 pub fn named(name: &str) -> Option<Universe> {
     Some(match name {
         "ipc" => ipc::universe(),
+        "capabilities" => capabilities::universe(),
+        "notifications" => notifications::universe(),
+        "death" => death::universe(),
+        "two-cpus" => two_cpus::universe(),
+        "restore" => restore::universe(),
+        "boundary" => boundary::universe(),
         _ => return None,
     })
 }
@@ -38,7 +52,8 @@ impl Universe {
     /// A universe of a started world.
     pub fn new(name: &'static str, about: &'static str, start: Sim) -> Self {
         let threads = start.kernel.table_sizes()[1] as usize;
-        Self { name, about, start, alphabets: vec![Vec::new(); threads], faults: Vec::new(), interrupts: Vec::new() }
+        let alphabets = vec![Vec::new(); threads];
+        Self { name, about, start, alphabets, faults: Vec::new(), interrupts: Vec::new(), crash: None }
     }
 
     /// Lets a thread make these calls.
@@ -70,6 +85,7 @@ impl Universe {
             }
             events.extend(self.interrupts.iter().map(|&line| Event::Interrupt(cpu, line)));
         }
+        events.extend(self.crash.map(|_| Event::Crash));
         events
     }
 
@@ -80,6 +96,9 @@ impl Universe {
 
     /// One step, with everything about it checked but what [`Self::check`] does.
     pub fn step(&self, before: &Sim, model: &Model, event: Event) -> Result<Sim, String> {
+        if let (Event::Crash, Some(crash)) = (event, self.crash) {
+            return crash(before);
+        }
         let mut after = before.clone();
         after.apply(event);
         refines(model, event, &after)?;

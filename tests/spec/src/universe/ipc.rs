@@ -5,9 +5,10 @@ use crate::event::Op;
 use crate::genesis::{Genesis, WORLD};
 use abi::{Call, Rights, Timeout};
 
-/// Handles of every process: the endpoints with a badge of its own.
+/// Handles of every process: the endpoints with a badge of its own; and where a Reply is saved.
 const FIRST: u16 = 1;
 const SECOND: u16 = 2;
+const SAVED: u16 = 3;
 
 /// Each in a process of its own, all of one priority.
 pub(super) fn universe() -> Universe {
@@ -19,31 +20,46 @@ pub(super) fn universe() -> Universe {
         for endpoint in endpoints {
             genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, badge);
         }
-        threads.push(genesis.thread(WORLD, process, 10));
+        threads.push(genesis.thread(WORLD, process, 10).index);
     }
     genesis.resume();
-    let mut universe = Universe::new("ipc", "three threads, two endpoints, calls, replies and sends", genesis.sleep());
-    for (number, thread) in threads.iter().enumerate() {
-        let word = number as u64 + 1;
-        universe = universe.may(
-            thread.index,
+    let about = "three threads, two endpoints: calls, sends, replies held, saved, void and late";
+    let late = Timeout::from_ms(10);
+    Universe::new("ipc", about, genesis.sleep())
+        // A client that is in a hurry, and serves the second endpoint now and then.
+        .may(
+            threads[0],
             [
-                Op::new(Call::Call, FIRST).with(word, &[word]),
-                Op::new(Call::Call, SECOND).with(word, &[word]),
-                Op::new(Call::Send, FIRST).with(word, &[word]),
-                Op::new(Call::Receive, FIRST),
+                Op::new(Call::Call, FIRST).with(1, &[11]),
+                Op::new(Call::Call, FIRST).with(1, &[12]).within(late),
+                Op::new(Call::Send, FIRST).with(1, &[13]),
                 Op::new(Call::Receive, SECOND),
-                Op::new(Call::ReplyReceive, FIRST).with(word + 8, &[word + 8]),
-                Op::new(Call::Reply, 0).with(word + 16, &[word + 16]),
-                Op::new(Call::SaveReply, 0),
-                Op::new(Call::Reply, 3).with(word + 24, &[word + 24]),
+                Op::new(Call::Reply, 0).with(1, &[14]),
+            ],
+        )
+        // A client of the first, a server of the second.
+        .may(
+            threads[1],
+            [
+                Op::new(Call::Call, FIRST).with(2, &[21]),
+                Op::new(Call::Call, SECOND).with(2, &[22]).poll(),
+                Op::new(Call::Send, SECOND).with(2, &[23]),
+                Op::new(Call::ReplyReceive, SECOND).with(2, &[24]),
                 Op::new(Call::Yield, 0),
             ],
-        );
-        if number == 0 {
-            let ms = Timeout::from_ms(10);
-            universe = universe.may(thread.index, [Op::new(Call::Call, FIRST).with(word, &[word]).within(ms)]);
-        }
-    }
-    universe
+        )
+        // A server of the first that may keep its callers waiting.
+        .may(
+            threads[2],
+            [
+                Op::new(Call::Receive, FIRST).poll(),
+                Op::new(Call::Receive, FIRST),
+                Op::new(Call::ReplyReceive, FIRST).with(3, &[31]),
+                Op::new(Call::Reply, 0).with(3, &[32]),
+                Op::new(Call::SaveReply, 0),
+                Op::new(Call::Reply, SAVED).with(3, &[33]),
+                Op::new(Call::Call, SECOND).with(3, &[34]),
+                Op::new(Call::Drop, SAVED),
+            ],
+        )
 }

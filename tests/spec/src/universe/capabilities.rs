@@ -1,0 +1,69 @@
+//! Two processes with six slots: minting, handing on by copy and by move, dropping, revoking in steps.
+
+use super::Universe;
+use crate::event::Op;
+use crate::genesis::{Genesis, Made, WORLD};
+use abi::{Call, FLAG_MOVE, Rights};
+
+/// Both processes: the endpoint over which they hand each other capabilities.
+const CHANNEL: u16 = 1;
+/// The first process: the capability from which all others are made.
+const ROOT: u16 = 2;
+/// Free handles there are in each process, beside those two: the rest is filled with what can do nothing.
+const FREE: u16 = 2;
+/// Descendants that one call removes.
+const STEPS_MAX: usize = 2;
+
+fn fill(genesis: &mut Genesis, process: Made, cap: u16, from: u16) {
+    for _ in from..16 {
+        genesis.grant(process, cap, Rights::empty(), 0);
+    }
+}
+
+pub(super) fn universe() -> Universe {
+    let mut genesis = Genesis::new([2, 2, 2, 0, 1, 32], [0; 6], 1);
+    let (channel, object) = (genesis.endpoint(WORLD, 0), genesis.endpoint(WORLD, 0));
+    let processes = [genesis.process(WORLD), genesis.process(WORLD)];
+    let mut threads = Vec::new();
+    for process in processes {
+        genesis.grant(process, channel.handle, Rights::SEND | Rights::RECEIVE, 0);
+        threads.push(genesis.thread(WORLD, process, 10).index);
+    }
+    genesis.grant(processes[0], object.handle, Rights::all(), 0);
+    fill(&mut genesis, processes[0], channel.handle, ROOT + FREE + 1);
+    fill(&mut genesis, processes[1], channel.handle, CHANNEL + FREE + 1);
+    genesis.resume();
+    let mut start = genesis.sleep();
+    start.kernel.limit_steps(STEPS_MAX);
+    let keep = Rights::SEND | Rights::COPY | Rights::REVOKE;
+    let about = "two processes with six slots: mint, hand on, move, drop, revoke in steps";
+    let (mine, theirs) = (ROOT + 1, CHANNEL + 1);
+    Universe::new("capabilities", about, start)
+        .may(
+            threads[0],
+            [
+                Op::copy(ROOT, keep, 5),
+                Op::copy(mine, keep, 0),
+                Op::copy(mine + 1, Rights::SEND, 7),
+                Op::new(Call::Send, CHANNEL).caps(&[mine]),
+                Op::new(Call::Send, CHANNEL).caps(&[mine, mine + 1]).flags(FLAG_MOVE),
+                Op::new(Call::Receive, CHANNEL),
+                Op::new(Call::Revoke, ROOT),
+                Op::new(Call::Revoke, mine),
+                Op::new(Call::Drop, mine),
+                Op::new(Call::Drop, ROOT),
+            ],
+        )
+        .may(
+            threads[1],
+            [
+                Op::new(Call::Receive, CHANNEL),
+                Op::copy(theirs, keep, 0),
+                Op::new(Call::Send, CHANNEL).caps(&[theirs]).flags(FLAG_MOVE),
+                Op::new(Call::Send, CHANNEL).caps(&[theirs + 1]),
+                Op::new(Call::Revoke, theirs),
+                Op::new(Call::Drop, theirs),
+                Op::new(Call::Drop, theirs + 1),
+            ],
+        )
+}

@@ -1,0 +1,64 @@
+//! Signals, waits, a bound notification, an interrupt, and a deadline on everything.
+
+use super::Universe;
+use crate::event::Op;
+use crate::genesis::{Genesis, INTERRUPTS, VOLATILE};
+use abi::{Call, Rights, Timeout};
+
+const ENDPOINT: u16 = 1;
+const FIRST: u16 = 2;
+const SECOND: u16 = 3;
+
+/// Volatile threads, as drivers are.
+pub(super) fn universe() -> Universe {
+    let mut genesis = Genesis::new([1, 1, 1, 1, 1, 16], [3, 3, 1, 2, 0, 48], 1);
+    let endpoint = genesis.endpoint(VOLATILE, 0);
+    let notifications = [genesis.notification(VOLATILE), genesis.notification(VOLATILE)];
+    let mut threads = Vec::new();
+    for bits in [1, 2, 4] {
+        let process = genesis.process(VOLATILE);
+        genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, bits);
+        for notification in notifications {
+            genesis.grant(process, notification.handle, Rights::SIGNAL | Rights::WAIT, bits);
+        }
+        threads.push(genesis.thread(VOLATILE, process, 10 + u8::from(bits == 1)).index);
+    }
+    let signal = genesis.call(Op::copy(notifications[0].handle, Rights::SIGNAL, 8)).rdi as u16;
+    genesis.call(Op::new(Call::BindInterrupt, INTERRUPTS).objects(&[signal]));
+    genesis.resume();
+    let (soon, later) = (Timeout::from_ms(10), Timeout::from_ms(20));
+    let about = "signals, waits, a bound notification, an interrupt, deadlines";
+    let mut universe = Universe::new("notifications", about, genesis.sleep())
+        .may(
+            threads[0],
+            [
+                Op::new(Call::BindNotification, FIRST),
+                Op::new(Call::BindNotification, 0),
+                Op::new(Call::Receive, ENDPOINT),
+                Op::new(Call::Receive, ENDPOINT).within(soon),
+                Op::new(Call::Wait, SECOND).within(later),
+            ],
+        )
+        .may(
+            threads[1],
+            [
+                Op::new(Call::Wait, FIRST),
+                Op::new(Call::Wait, FIRST).within(soon),
+                Op::new(Call::Wait, SECOND).poll(),
+                Op::new(Call::Signal, SECOND),
+                Op::new(Call::Send, ENDPOINT).with(9, &[]).within(soon),
+            ],
+        )
+        .may(
+            threads[2],
+            [
+                Op::new(Call::Signal, FIRST),
+                Op::new(Call::Signal, SECOND),
+                Op::new(Call::Wait, SECOND),
+                Op::new(Call::Wait, 0).within(later),
+                Op::new(Call::Wait, FIRST).within(later),
+            ],
+        );
+    universe.interrupts = vec![0];
+    universe
+}

@@ -1,0 +1,164 @@
+//! Power fails at any moment: the epoch just cut, exported and committed comes back on a fresh machine.
+
+use super::Universe;
+use crate::abstraction::abstraction;
+use crate::event::{Frame, Op};
+use crate::genesis::{EPOCH, Genesis, INTERRUPTS, MEMORY, Made, VOLATILE, WORLD};
+use crate::refinement::agree;
+use crate::sim::{Records, Sim};
+use abi::record::{BatchReader, BatchWriter};
+use abi::{Call, Epoch, FLAG_REPEATABLE, Rights, Status, Timeout};
+use std::sync::Arc;
+
+const PORT: u16 = 1;
+const MEET: u16 = 2;
+const SERVED: u16 = 1;
+const SAVED: u16 = 3;
+const SERVICE: u64 = 7;
+/// The interrupt that wakes init, and the bits it wakes it with.
+const LINE: u32 = 0;
+/// Frame of init's memory that batches pass through, and its offset there.
+const FRAME: u32 = 32;
+
+fn machine() -> Genesis {
+    Genesis::new([3, 3, 2, 0, 1, 48], [1, 1, 0, 1, 0, 16], 1)
+}
+
+/// The volatile part: a server of the port, and the interrupt for which init sleeps. The same after every boot.
+fn boot_volatile(genesis: &mut Genesis, port: u16) -> Made {
+    let server = genesis.process(VOLATILE);
+    genesis.grant(server, port, Rights::RECEIVE, 0);
+    let thread = genesis.thread(VOLATILE, server, 10);
+    let bell = genesis.notification(VOLATILE);
+    let signal = genesis.call(Op::copy(bell.handle, Rights::SIGNAL, 1)).rdi as u16;
+    genesis.call(Op::new(Call::BindInterrupt, INTERRUPTS).objects(&[signal]));
+    genesis.sim.call(0, Op::new(Call::Wait, bell.handle).frame);
+    thread
+}
+
+/// The port as `BindPort` gives it, and nothing else of the world in init's hands.
+fn bind_port(genesis: &mut Genesis) -> u16 {
+    genesis.call(Op::new(Call::BindPort, EPOCH).with(SERVICE, &[])).rdi as u16
+}
+
+pub(super) fn universe() -> Universe {
+    let mut genesis = machine();
+    let (port, meet) = (genesis.endpoint(WORLD, SERVICE), genesis.endpoint(WORLD, 0));
+    let mut threads = Vec::new();
+    for badge in 1..=3 {
+        let process = genesis.process(WORLD);
+        genesis.grant(process, port.handle, Rights::SEND | Rights::COPY, badge);
+        genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE, badge);
+        genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[port.handle]));
+        threads.push(genesis.thread(WORLD, process, 10).index);
+    }
+    genesis.resume();
+    let start = crash(&genesis.sim).expect("the first restore");
+    let soon = Timeout::from_ms(10);
+    let about = "cut, export and restore at any moment, with a volatile server";
+    let mut universe = Universe::new("restore", about, start)
+        .may(
+            threads[0],
+            [
+                Op::new(Call::Call, PORT).with(1, &[11]),
+                Op::new(Call::Call, PORT).with(1, &[12]).flags(FLAG_REPEATABLE),
+                Op::new(Call::Call, MEET).with(1, &[13]).within(soon),
+            ],
+        )
+        .may(
+            threads[1],
+            [
+                Op::new(Call::Receive, MEET),
+                Op::new(Call::ReplyReceive, MEET).with(2, &[21]),
+                Op::new(Call::SaveReply, 0),
+                Op::new(Call::Reply, SAVED).with(2, &[22]),
+            ],
+        )
+        .may(
+            threads[2],
+            [
+                Op::new(Call::Call, PORT).with(3, &[31]).flags(FLAG_REPEATABLE).within(soon),
+                Op::new(Call::Send, MEET).with(3, &[32]),
+                Op::new(Call::Wait, 0).within(soon),
+                Op::new(Call::Yield, 0),
+            ],
+        );
+    let server = universe.start.kernel.world_bounds()[1] + 1;
+    universe = universe.may(
+        server,
+        [Op::new(Call::Receive, SERVED), Op::new(Call::ReplyReceive, SERVED).with(4, &[41]), Op::new(Call::Yield, 0)],
+    );
+    universe.faults = vec![threads[2]];
+    universe.crash = Some(crash);
+    universe
+}
+
+fn call(sim: &mut Sim, op: Op) -> Result<Frame, String> {
+    sim.call(0, op.frame);
+    let after = Frame::of(&sim.kernel.cpus[0].frame);
+    match after.outcome().status() {
+        Status::Ok => Ok(after),
+        status => Err(format!("{op}: {status:?}")),
+    }
+}
+
+/// Cuts an epoch and exports all of it into what the store holds of earlier ones.
+fn export(sim: &mut Sim) -> Result<Records, String> {
+    let mut records = Records::clone(&sim.store);
+    call(sim, Op::new(Call::Cut, EPOCH))?;
+    loop {
+        let written = call(sim, Op::new(Call::Export, EPOCH).objects(&[MEMORY]))?.rdi;
+        if written == 0 {
+            return Ok(records);
+        }
+        for entry in BatchReader::new(sim.m.bytes(FRAME)).map_err(|error| format!("{error:?}"))? {
+            let (table, index, bytes) = entry.map_err(|error| format!("{error:?}"))?;
+            match bytes {
+                [] => records.remove(&(table, index)),
+                bytes => records.insert((table, index), bytes.to_vec()),
+            };
+        }
+    }
+}
+
+/// Gives records back to a fresh machine.
+fn import(genesis: &mut Genesis, records: &Records, epoch: Epoch, world_time: u64) -> Result<(), String> {
+    let mut left: Vec<_> = records.iter().collect();
+    left.reverse();
+    while !left.is_empty() {
+        let mut batch = BatchWriter::new(genesis.sim.m.bytes(FRAME));
+        while let Some(&(&(table, index), bytes)) = left.last() {
+            if !batch.push(table, index, bytes.len(), |to| to.copy_from_slice(bytes)) {
+                break;
+            }
+            left.pop();
+        }
+        batch.finish();
+        call(&mut genesis.sim, Op::new(Call::Restore, EPOCH).objects(&[MEMORY]))?;
+    }
+    call(&mut genesis.sim, Op::new(Call::Resume, EPOCH).with(epoch.bits(), &[world_time]))?;
+    Ok(())
+}
+
+/// Restore is identity but for law 4: at any moment a cut, exported and restored into a fresh core, is the same
+/// abstract world; and what comes after is explored from there.
+fn crash(before: &Sim) -> Result<Sim, String> {
+    let mut sim = before.clone();
+    if sim.kernel.current(0) != Some(sim.kernel.world_bounds()[1]) {
+        sim.kernel.interrupt(&mut sim.m, 0, LINE);
+    }
+    let expected = abstraction(&sim).crossed();
+    let world_time = call(&mut sim, Op::new(Call::Clock, 0))?.words[1];
+    let records = export(&mut sim)?;
+    let incarnation = sim.kernel.epoch().incarnation() + 1;
+    let mut genesis = machine();
+    import(&mut genesis, &records, Epoch::first_of(incarnation).ok_or("no incarnation left")?, world_time)?;
+    let mut seen = abstraction(&genesis.sim);
+    seen.keep_world();
+    agree(&expected, &seen).map_err(|difference| format!("restore is not identity: {difference}"))?;
+    genesis.sim.kernel.check(&genesis.sim.m).map_err(|violation| format!("after a restore: {violation:?}"))?;
+    let port = bind_port(&mut genesis);
+    boot_volatile(&mut genesis, port);
+    genesis.sim.store = Arc::new(records);
+    Ok(genesis.sim)
+}
