@@ -1,0 +1,149 @@
+//! The whole system on its machine, as a person at the console sees it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use qemu_machine::{Artifacts, Disk, Ending, Guest, Machine};
+
+/// How long a machine may take for one thing.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Length of a disk image.
+const IMAGE_BYTES: u64 = 128 << 20;
+/// What the world says when it begins.
+const GREETING: &str = "Perennial. `help` says what can be typed.";
+
+/// An empty disk image, removed at the end of its test.
+struct Image(PathBuf);
+
+impl Image {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("perennial-system-{name}-{}.img", std::process::id()));
+        let file = std::fs::File::create(&path).expect("made");
+        file.set_len(IMAGE_BYTES).expect("sized");
+        Self(path)
+    }
+
+    fn machine(&self) -> Machine {
+        let artifacts = Artifacts::from_environment();
+        let mut machine = Machine::new(&artifacts.kernel, Some(&artifacts.bundle));
+        machine.disk = Disk::Image(self.0.clone());
+        machine
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // Nothing depends on it being gone.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn start(machine: &Machine) -> Guest {
+    Guest::start(machine).expect("QEMU starts")
+}
+
+fn expect(guest: &mut Guest, text: &str) {
+    guest.wait_for(text, LIMIT).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_world_begins_and_answers() {
+    let image = Image::new("answers");
+    let mut guest = start(&image.machine());
+    expect(&mut guest, "a new world begins");
+    expect(&mut guest, GREETING);
+    guest.type_text("help\r").expect("the machine runs");
+    expect(&mut guest, "wait until all so far survives a power cut");
+    guest.type_text("sync\r").expect("the machine runs");
+    expect(&mut guest, "durable with epoch 1.");
+    guest.type_text("epochs\r").expect("the machine runs");
+    expect(&mut guest, "a world that was never restored");
+    expect(&mut guest, "tally: 2000");
+    assert!(!guest.console().text().contains("ALARM"), "{}", guest.console());
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn half_a_line_survives_the_end_of_the_machine() {
+    let image = Image::new("half");
+    let mut guest = start(&image.machine());
+    expect(&mut guest, GREETING);
+    // The echo comes when the epoch that took the letters has committed: from then on they are durable.
+    guest.type_text("cou").expect("the machine runs");
+    expect(&mut guest, "cou");
+    guest.kill();
+    let mut guest = start(&image.machine());
+    // Drawn anew with its prompt, or, if the power went before the prompt read on, only written out once more.
+    expect(&mut guest, "the world goes on");
+    expect(&mut guest, "cou");
+    guest.type_text("nt\r").expect("the machine runs");
+    expect(&mut guest, "nt\r\n");
+    expect(&mut guest, "\r\n> ");
+    let console = guest.console().text();
+    for words in ["a new world begins", "ALARM", "no such command"] {
+        assert!(!console.contains(words), "{words:?} in:\n{console}");
+    }
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_world_is_restored_with_more_cpus_and_memory() {
+    let image = Image::new("grows");
+    let mut guest = start(&image.machine());
+    expect(&mut guest, "tally: 1000");
+    guest.kill();
+    let mut machine = image.machine();
+    machine.cpus = 4;
+    machine.memory_mib = 512;
+    let mut guest = start(&machine);
+    expect(&mut guest, "tally: 2000");
+    let console = guest.console().text();
+    assert!(!console.contains("a new world begins") && !console.contains("ALARM"), "{console}");
+}
+
+/// Kills the server `name` soon after the boot: the world goes on and nobody notices but by the report.
+fn survives_the_death_of(name: &str) {
+    let image = Image::new(name);
+    let mut machine = image.machine();
+    machine.command_line = format!("kill={name}@2500");
+    let mut guest = start(&machine);
+    expect(&mut guest, "tally: 1000");
+    // Well beyond the death, whenever it comes on this host.
+    expect(&mut guest, &format!("{name} "));
+    expect(&mut guest, "tally: 9000");
+    guest.type_text("sync\r").expect("the machine runs");
+    expect(&mut guest, "durable with epoch");
+    assert!(!guest.console().text().contains("ALARM"), "{}", guest.console());
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn the_disk_driver_may_die() {
+    survives_the_death_of("nvme");
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn the_console_driver_may_die() {
+    survives_the_death_of("console");
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn without_a_disk_the_system_says_so() {
+    let artifacts = Artifacts::from_environment();
+    let mut guest = start(&Machine::new(&artifacts.kernel, Some(&artifacts.bundle)));
+    expect(&mut guest, "no NVMe device");
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn an_image_in_use_is_named() {
+    let image = Image::new("used");
+    let mut first = start(&image.machine());
+    expect(&mut first, "kernel: ");
+    let mut second = start(&image.machine());
+    let ending = second.wait_end(LIMIT).expect("QEMU refuses");
+    assert_eq!(ending, Ending::Refused(qemu_machine::Complaint::ImageInUse));
+}
