@@ -37,6 +37,7 @@ mod program;
 #[allow(unsafe_code)]
 mod raw;
 mod serve;
+mod space;
 mod startup;
 mod thread;
 
@@ -63,6 +64,7 @@ pub use process::{GrantError, MapError, Mapping, Process, ProcessName, SetMemory
 pub use program::exit;
 pub use raw::{LentPages, Pages, ReadWords, ViewError, Window, WindowArena, null_call};
 pub use serve::{Answer, Service, serve};
+pub use space::{Object, OwnSpace, SpaceError, Usage};
 pub use startup::{Missing, Startup};
 pub use thread::{PriorityError, Thread, ThreadError, yield_now};
 

@@ -1,5 +1,6 @@
 //! Counting and comparing.
 
+use crate::trail::Doubt;
 use core::fmt;
 
 /// Steps from one printed line to the next.
@@ -42,8 +43,14 @@ impl Tally {
         self.alarms
     }
 
-    /// One step: counts, compares, prints what there is to print.
-    pub fn step(&mut self, counter: &mut impl Counting, out: &mut impl fmt::Write) -> Result<(), Lost> {
+    /// The memory objects do not hold what they should.
+    pub fn doubt(&mut self, doubt: Doubt, out: &mut impl fmt::Write) {
+        self.alarms += 1;
+        let _ = writeln!(out, "tally: ALARM {}: {doubt}", self.alarms);
+    }
+
+    /// One step: counts, compares, prints what there is to print. The number, if it was printed.
+    pub fn step(&mut self, counter: &mut impl Counting, out: &mut impl fmt::Write) -> Result<Option<u64>, Lost> {
         let value = counter.increment()?;
         let expected = self.last.map_or(1, |last| last.wrapping_add(1));
         if value != expected {
@@ -52,7 +59,8 @@ impl Tally {
             let _ = writeln!(out, "tally: ALARM {}: the counter says {value}, expected {expected}", self.alarms);
         }
         self.last = Some(value);
-        if value.is_multiple_of(LINE_EVERY) {
+        let line = value.is_multiple_of(LINE_EVERY);
+        if line {
             if value <= self.printed {
                 self.alarms += 1;
                 let _ = writeln!(out, "tally: ALARM {}: {value} again after {}", self.alarms, self.printed);
@@ -60,7 +68,7 @@ impl Tally {
             self.printed = value;
             let _ = writeln!(out, "tally: {value}");
         }
-        Ok(())
+        Ok(line.then_some(value))
     }
 }
 
@@ -119,6 +127,14 @@ mod tests {
         let out = run(&mut tally, &mut counter, 100);
         assert!(out.contains("1000 again after 1000"), "{out:?}");
         assert_eq!(tally.alarms(), 2);
+    }
+
+    #[test]
+    fn a_doubt_is_an_alarm() {
+        let (mut tally, mut out) = (Tally::new(), String::new());
+        tally.doubt(Doubt { slot: 3, transient: true, expected: 0, found: 5 }, &mut out);
+        assert_eq!(out, "tally: ALARM 1: transient page 3 holds 5, expected 0\n");
+        assert_eq!(tally.alarms(), 1);
     }
 
     #[test]
