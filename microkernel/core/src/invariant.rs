@@ -58,7 +58,7 @@ impl Kernel {
             let mut last = 0;
             for thread in self.queue_members(queue) {
                 let ticket = self.threads.get(thread).ticket;
-                require(ticket > last, "I1: queues are in the order of tickets", thread)?;
+                require(ticket >= last, "I1: queues are in the order of tickets", thread)?;
                 last = ticket;
             }
         }

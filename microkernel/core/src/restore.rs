@@ -99,7 +99,8 @@ impl Kernel {
         if !same {
             return Err(RecordError::Field);
         }
-        self.world = world;
+        // Volatile threads have drawn tickets since this boot began.
+        self.world = World { ticket: world.ticket.max(self.world.ticket), ..world };
         Ok(())
     }
 
@@ -427,11 +428,16 @@ impl Kernel {
         for thread in 0..self.threads.len() {
             self.deadlines.remove(&mut self.links, thread);
         }
-        for thread in 0..self.threads.world() {
-            let Thread { state, ticket, .. } = *self.threads.get(thread);
-            if !matches!(state, State::Free | State::Stopped) {
-                self.deadlines.insert(&mut self.links, ticket, thread);
+        for thread in 0..self.threads.len() {
+            let Thread { state, ticket, priority, .. } = *self.threads.get(thread);
+            let world = self.is_world_thread(thread);
+            if !world && state == State::Ready && self.links[thread as usize].queued {
+                // Volatile threads that are ready take their places among the world's.
+                self.run.remove(&mut self.links, priority, thread);
+            } else if !world || matches!(state, State::Free | State::Stopped) {
+                continue;
             }
+            self.deadlines.insert(&mut self.links, ticket, thread);
         }
         while let Some((_, thread)) = self.deadlines.first() {
             self.deadlines.remove(&mut self.links, thread);
