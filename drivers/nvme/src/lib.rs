@@ -4,8 +4,9 @@
 //! `abi` with it. The program around it (`main.rs`) only waits for interrupts and signals and calls in here.
 //!
 //! **What it does.** Brings a controller from any state to ready; reads, writes, flushes, zeroes and deallocates
-//! blocks of 4 KiB over sectors of 512 or 4096 bytes; turns each status code of the specification into an error that
-//! says who is to blame; resets a controller that is late, fatal or talks nonsense, and brings it up again.
+//! blocks of 4 KiB over sectors of 512 or 4096 bytes; cuts requests up for devices that take less at once; turns each
+//! status code of the specification into an error that says who is to blame; resets a controller that is late, fatal or
+//! talks nonsense, and brings it up again.
 //!
 //! **What it refuses.** To wait: everything is a state and [`Controller::poll`], with the time passed in. To
 //! allocate. To retry: whoever asked decides. To say that a request is over while the device might still touch its

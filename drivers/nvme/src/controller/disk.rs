@@ -1,6 +1,6 @@
 //! Reading and writing, once the controller is ready.
 
-use abi::protocol::block::{BlockError, CallerFault, DiskInfo, Op, Request};
+use abi::protocol::block::{BlockError, CallerFault, DiskInfo, FRAMES_MAX, Op, Request};
 use mmio::{DmaMemory, Registers};
 
 use super::{Controller, Death, Phase};
@@ -20,6 +20,18 @@ pub enum SubmitError {
 }
 
 impl<R: Registers, D: DmaMemory> Controller<R, D> {
+    /// Whether this disk could do what is asked, if it were cut into commands that are not too long.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; never [`SubmitError::Full`].
+    pub fn admits(&self, request: &Request) -> Result<(), SubmitError> {
+        let (Phase::Ready, Some(info)) = (self.phase, self.info()) else {
+            return Err(SubmitError::NotReady);
+        };
+        let info = DiskInfo { request_blocks_max: FRAMES_MAX as u32, ..info };
+        admissible(request, &info).map_err(SubmitError::Caller)
+    }
+
     /// Submits a request. The frames that it names belong to the device until its completion is taken. The device
     /// learns of it at the next [`poll`](Controller::poll), so that several share a doorbell.
     ///

@@ -26,7 +26,11 @@ fn service<'m>(fake: &Fake, area: &'m [AtomicU64]) -> Service<'m, FakeRegisters,
 
 impl<'m> Rig<'m> {
     fn up(area: &'m [AtomicU64]) -> Self {
-        let fake = Fake::new(Profile::default());
+        Self::with(area, Profile::default())
+    }
+
+    fn with(area: &'m [AtomicU64], profile: Profile) -> Self {
+        let fake = Fake::new(profile);
         let service = service(&fake, area);
         let client = Client::open(area).expect("fresh");
         let mut rig = Self { fake, service, client, now_ns: 0 };
@@ -231,4 +235,98 @@ fn a_broken_client_is_cut_off() {
     rig.turn_until(|rig| rig.client.link() == Link::Lost);
     rig.client = Client::open(&area).expect("begins anew");
     rig.turn_until(|rig| matches!(rig.client.link(), Link::Up(_)));
+}
+
+/// A device that takes two blocks at a time.
+fn narrow() -> Profile {
+    Profile { mdts: 1, ..Profile::default() }
+}
+
+fn done(rig: &mut Rig<'_>) -> Vec<(u64, Result<(), BlockError>)> {
+    std::iter::from_fn(|| rig.client.poll().expect("sound")).map(|done| (done.tag, done.result)).collect()
+}
+
+#[test]
+fn long_requests_are_cut_up_for_a_narrow_device() {
+    let area = area();
+    let mut rig = Rig::with(&area, narrow());
+    let frames: Vec<u64> = (0..127).map(|i| 0x9000 + i * 3).collect();
+    for (i, frame) in frames.iter().enumerate() {
+        rig.fake.fill(*frame, i as u8 + 1);
+    }
+    rig.client.submit(&transfer(1, Op::Write, 5, &frames)).expect("room");
+    rig.client.submit(&flush(2)).expect("room");
+    let others: Vec<u64> = frames.iter().map(|frame| frame + 1).collect();
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        rig.turn();
+        rig.fake.run();
+        ends.extend(done(&mut rig));
+    }
+    assert_eq!(ends, [(1, Ok(())), (2, Ok(()))], "one completion each");
+    assert_eq!(rig.fake.0.borrow().executed.len(), 64 + 1);
+    rig.client.submit(&transfer(3, Op::Read, 5, &others)).expect("room");
+    rig.turn_until(|rig| done(rig) == [(3, Ok(()))]);
+    for (i, frame) in others.iter().enumerate() {
+        assert_eq!((rig.fake.block(5 + i as u64), rig.fake.uniform(*frame)), (i as u8 + 1, i as u8 + 1));
+    }
+    assert_eq!((rig.fake.block(4), rig.fake.block(132)), (0, 0));
+}
+
+#[test]
+fn a_request_that_reaches_past_the_end_writes_nothing() {
+    let area = area();
+    let mut rig = Rig::with(&area, narrow());
+    rig.client.submit(&transfer(1, Op::Write, 250, &[7; 10])).expect("room");
+    let fault = Err(BlockError::Caller(CallerFault::OutOfRange));
+    rig.turn_until(|rig| done(rig) == [(1, fault)]);
+    assert!(rig.fake.0.borrow().executed.is_empty());
+}
+
+#[test]
+fn a_part_that_fails_fails_the_whole_and_ends_it() {
+    let area = area();
+    let mut rig = Rig::with(&area, Profile { entries: 3, ..narrow() });
+    rig.fake.0.borrow_mut().answers.extend([Answer::Truth, Answer::Status(0x280)]);
+    rig.client.submit(&transfer(1, Op::Write, 0, &[7; 100])).expect("room");
+    rig.client.submit(&flush(2)).expect("room");
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        rig.turn();
+        rig.fake.run();
+        ends.extend(done(&mut rig));
+    }
+    let fault = BlockError::Medium(abi::protocol::block::MediumFault::Write);
+    assert_eq!(ends, [(1, Err(fault)), (2, Ok(()))]);
+    assert!(rig.fake.0.borrow().executed.len() < 10, "the rest is not tried");
+}
+
+#[test]
+fn a_reset_amid_a_long_request_leaves_it_unknown() {
+    let area = area();
+    let mut rig = Rig::with(&area, Profile { entries: 9, ..narrow() });
+    rig.fake.0.borrow_mut().answers.extend([Answer::Truth, Answer::Lost]);
+    rig.client.submit(&transfer(1, Op::Write, 0, &[7; 100])).expect("room");
+    rig.turn();
+    rig.fake.run();
+    rig.now_ns += 11 * SECOND_NS;
+    rig.turn_until(|rig| done(rig) == [(1, Err(BlockError::Unknown))]);
+    rig.client.submit(&transfer(2, Op::Write, 0, &[7; 100])).expect("room");
+    rig.turn_until(|rig| done(rig) == [(2, Ok(()))]);
+}
+
+#[test]
+fn a_client_that_goes_amid_a_long_request_gets_its_frames_back() {
+    let area = area();
+    let mut rig = Rig::with(&area, Profile { entries: 3, ..narrow() });
+    rig.client.submit(&transfer(1, Op::Read, 0, &[7; 100])).expect("room");
+    rig.turn();
+    assert!(matches!(Client::open(&area), Err(OpenError::StillClosing)));
+    rig.turn();
+    rig.fake.run();
+    rig.turn();
+    rig.client = Client::open(&area).expect("two commands were under way, and have ended");
+    rig.turn_until(|rig| matches!(rig.client.link(), Link::Up(_)));
+    assert_eq!(rig.fake.0.borrow().executed.len(), 2, "the rest never began");
+    assert_eq!(done(&mut rig), []);
 }
