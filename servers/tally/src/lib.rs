@@ -5,7 +5,7 @@
 //! thousandth step it prints the number; a disagreement it prints at once, as an alarm. It also writes each printed
 //! number into a page of its own, in a persistent memory object, and into a transient one, and checks what it finds there
 //! next time: a persistent page holds what was written, in whatever incarnation; a transient one what was written in
-//! this incarnation, or zero.
+//! this incarnation, or zero. Once round, it keeps a copy-on-write copy, which must stay as it was.
 //!
 //! **What it refuses.** To mend a disagreement silently: it says both numbers, then goes on from the counter's.
 //!
@@ -21,4 +21,4 @@ mod tally;
 mod trail;
 
 pub use tally::{Counting, LINE_EVERY, Lost, Tally};
-pub use trail::{Doubt, SLOTS, Slots, Trail};
+pub use trail::{Doubt, Keepsake, SLOTS, Slots, Trail, Which};

@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use libos::abi::protocol::counter::Request;
 use libos::abi::protocol::memory::ObjectFlags;
 use libos::abi::{MapFlags, PAGE_SIZE};
-use libos::{Console, Endpoint, Message, OwnSpace, SpaceError, Startup};
-use tally::{Counting, Lost, SLOTS, Slots, Tally, Trail};
+use libos::{Console, Endpoint, Message, Object, OwnSpace, SpaceError, Startup};
+use tally::{Counting, Doubt, Keepsake, Lost, SLOTS, Slots, Tally, Trail};
 
 libos::program!(main);
 
@@ -31,8 +31,7 @@ impl Counting for Remote {
 struct Mapped(&'static [AtomicU64]);
 
 impl Mapped {
-    fn new(space: &mut OwnSpace, flags: ObjectFlags) -> Result<Self, SpaceError> {
-        let object = space.create(SLOTS as u64, flags)?;
+    fn new(space: &mut OwnSpace, object: Object) -> Result<Self, SpaceError> {
         let window = space.map(object, SLOTS as u64, MapFlags::WRITE)?;
         window.atomics().map(Self).map_err(|_| SpaceError::NoAddress)
     }
@@ -51,26 +50,54 @@ impl Slots for Mapped {
     }
 }
 
-fn objects(startup: &Startup) -> (Mapped, Mapped) {
-    let mut space = OwnSpace::of(startup);
-    let persistent = Mapped::new(&mut space, ObjectFlags::empty());
-    match (persistent, Mapped::new(&mut space, ObjectFlags::TRANSIENT)) {
-        (Ok(persistent), Ok(transient)) => (persistent, transient),
-        (Err(why), _) | (_, Err(why)) => panic!("no memory objects: {why:?}"),
+/// The memory objects and what should be in them.
+struct Memory {
+    space: OwnSpace,
+    object: Object,
+    persistent: Mapped,
+    transient: Mapped,
+    trail: Trail,
+    /// A copy of the persistent object, made after the first round.
+    copy: Option<(Mapped, Keepsake)>,
+    steps: usize,
+}
+
+impl Memory {
+    fn new(startup: &Startup) -> Result<Self, SpaceError> {
+        let mut space = OwnSpace::of(startup);
+        let object = space.create(SLOTS as u64, ObjectFlags::empty())?;
+        let persistent = Mapped::new(&mut space, object)?;
+        let transient = space.create(SLOTS as u64, ObjectFlags::TRANSIENT)?;
+        let transient = Mapped::new(&mut space, transient)?;
+        Ok(Self { space, object, persistent, transient, trail: Trail::new(), copy: None, steps: 0 })
+    }
+
+    /// Writes a number down and checks what was there.
+    fn step(&mut self, number: u64) -> Result<Result<(), Doubt>, SpaceError> {
+        let incarnation = || libos::clock().epoch.incarnation();
+        let kept = self.trail.step(number, incarnation, &self.persistent, &self.transient);
+        self.steps += 1;
+        if self.steps == SLOTS {
+            let copy = self.object.copy(&self.space)?;
+            self.copy = Some((Mapped::new(&mut self.space, copy)?, self.trail.keepsake()));
+        }
+        let copied = self.copy.as_mut().map_or(Ok(()), |(copy, keepsake)| keepsake.check(copy));
+        Ok(kept.and(copied))
     }
 }
 
 fn main(startup: Startup) {
     let mut counter = Remote(startup.endpoint("counter"));
     let mut console = Console::new(startup.endpoint("console"));
-    let (persistent, transient) = objects(&startup);
-    let (mut tally, mut trail) = (Tally::new(), Trail::new());
+    let mut memory = Memory::new(&startup).unwrap_or_else(|why| panic!("no memory objects: {why:?}"));
+    let mut tally = Tally::new();
     loop {
         let Ok(printed) = tally.step(&mut counter, &mut console) else { panic!("the counter is gone") };
         if let Some(number) = printed {
-            let incarnation = || libos::clock().epoch.incarnation();
-            if let Err(doubt) = trail.step(number, incarnation, &persistent, &transient) {
-                tally.doubt(doubt, &mut console);
+            match memory.step(number) {
+                Ok(Ok(())) => {}
+                Ok(Err(doubt)) => tally.doubt(doubt, &mut console),
+                Err(why) => panic!("no copy of a memory object: {why:?}"),
             }
         }
         console.flush();

@@ -75,6 +75,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trail::Which;
 
     #[derive(Default)]
     struct Fake {
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn a_doubt_is_an_alarm() {
         let (mut tally, mut out) = (Tally::new(), String::new());
-        tally.doubt(Doubt { slot: 3, transient: true, expected: 0, found: 5 }, &mut out);
+        tally.doubt(Doubt { slot: 3, which: Which::Transient, expected: 0, found: 5 }, &mut out);
         assert_eq!(out, "tally: ALARM 1: transient page 3 holds 5, expected 0\n");
         assert_eq!(tally.alarms(), 1);
     }

@@ -3,6 +3,7 @@
 //! Invariants, checked by [`Trail::step`]:
 //! 1. Slot i of the persistent object holds the last number written there, whatever happened to the machine since.
 //! 2. Slot i of the transient object holds that number if it was written in the running incarnation, else 0.
+//! 3. Slot i of a copy of the persistent object holds what that held when the copy was made ([`Keepsake::check`]).
 
 use core::fmt;
 
@@ -17,13 +18,24 @@ pub trait Slots {
     fn store(&self, slot: usize, value: u64);
 }
 
+/// Which object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The persistent one.
+    Persistent,
+    /// The transient one.
+    Transient,
+    /// The copy of the persistent one.
+    Copy,
+}
+
 /// What was found is not what should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// In which slot.
     pub slot: usize,
-    /// In the transient object, not the persistent one.
-    pub transient: bool,
+    /// Of which object.
+    pub which: Which,
     /// What should be there.
     pub expected: u64,
     /// What is there.
@@ -32,7 +44,11 @@ pub struct Doubt {
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.transient { "transient" } else { "persistent" };
+        let kind = match self.which {
+            Which::Persistent => "persistent",
+            Which::Transient => "transient",
+            Which::Copy => "copied",
+        };
         write!(f, "{kind} page {} holds {}, expected {}", self.slot, self.found, self.expected)
     }
 }
@@ -67,15 +83,37 @@ impl Trail {
     ) -> Result<(), Doubt> {
         let slot = self.next;
         let (last, then) = self.written[slot];
-        let kept = Some((persistent.load(slot), last, false));
+        let kept = Some((persistent.load(slot), last, Which::Persistent));
         persistent.store(slot, number);
         let (now, fleeting) = turn_transient(slot, number, incarnation, transient);
-        let fleeting = fleeting.map(|found| (found, if then == now { last } else { 0 }, true));
+        let fleeting = fleeting.map(|found| (found, if then == now { last } else { 0 }, Which::Transient));
         self.written[slot] = (number, now);
         self.next = (slot + 1) % SLOTS;
         let checks = [kept, fleeting].into_iter().flatten();
         let bad = checks.into_iter().find(|(found, expected, _)| found != expected);
-        bad.map_or(Ok(()), |(found, expected, transient)| Err(Doubt { slot, transient, expected, found }))
+        bad.map_or(Ok(()), |(found, expected, which)| Err(Doubt { slot, which, expected, found }))
+    }
+
+    /// What the persistent object holds now, to check a copy that is made now against: between two steps.
+    pub fn keepsake(&self) -> Keepsake {
+        Keepsake { numbers: self.written.map(|(number, _)| number), next: 0 }
+    }
+}
+
+/// What a copy of the persistent object holds for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepsake {
+    numbers: [u64; SLOTS],
+    next: usize,
+}
+
+impl Keepsake {
+    /// Checks the slot of the copy whose turn it is.
+    pub fn check(&mut self, copy: &impl Slots) -> Result<(), Doubt> {
+        let slot = self.next;
+        self.next = (slot + 1) % SLOTS;
+        let (expected, found) = (self.numbers[slot], copy.load(slot));
+        if found == expected { Ok(()) } else { Err(Doubt { slot, which: Which::Copy, expected, found }) }
     }
 }
 
@@ -166,6 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn a_keepsake_is_checked_against_what_was_there_when_it_was_taken() {
+        let (mut trail, persistent, transient) = (Trail::new(), Fake::new(), Fake::new());
+        for number in 1..=20 {
+            trail.step(number, || 1, &persistent, &transient).expect("all is well");
+        }
+        let (mut keepsake, copy) = (trail.keepsake(), persistent.clone());
+        for number in 21..=60 {
+            trail.step(number, || 1, &persistent, &transient).expect("all is well");
+            assert_eq!(keepsake.check(&copy), Ok(()));
+        }
+        let expected = Err(Doubt { slot: 8, which: Which::Copy, expected: 9, found: 57 });
+        assert_eq!(keepsake.check(&persistent), expected, "not a copy");
+    }
+
+    #[test]
     fn a_lost_page_a_stale_page_and_a_transient_that_stayed_are_found() {
         let run = |spoil: fn(&Fake, &Fake), incarnation| {
             let (mut trail, persistent, transient) = (Trail::new(), Fake::new(), Fake::new());
@@ -175,11 +228,11 @@ mod tests {
             spoil(&persistent, &transient);
             trail.step(1000, || incarnation, &persistent, &transient)
         };
-        let doubt = |transient, expected, found| Err(Doubt { slot: 0, transient, expected, found });
+        let doubt = |which, expected, found| Err(Doubt { slot: 0, which, expected, found });
         assert_eq!(run(|_, _| {}, 1), Ok(()));
-        assert_eq!(run(|persistent, _| persistent.store(0, 0), 1), doubt(false, 1, 0));
-        assert_eq!(run(|persistent, _| persistent.store(0, 9), 1), doubt(false, 1, 9));
-        assert_eq!(run(|_, transient| transient.store(0, 0), 1), doubt(true, 1, 0));
-        assert_eq!(run(|_, _| {}, 2), doubt(true, 0, 1), "it survived a restore");
+        assert_eq!(run(|persistent, _| persistent.store(0, 0), 1), doubt(Which::Persistent, 1, 0));
+        assert_eq!(run(|persistent, _| persistent.store(0, 9), 1), doubt(Which::Persistent, 1, 9));
+        assert_eq!(run(|_, transient| transient.store(0, 0), 1), doubt(Which::Transient, 1, 0));
+        assert_eq!(run(|_, _| {}, 2), doubt(Which::Transient, 0, 1), "it survived a restore");
     }
 }
