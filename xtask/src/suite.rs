@@ -118,7 +118,7 @@ fn packages_by_ring() -> Result<BTreeMap<Ring, Vec<String>>> {
                 Ok(ring) => ring,
                 Err(_) => bail!("{}/Cargo.toml names the unknown ring {named:?}", package.folder),
             },
-            (None, "tests/sim") => Ring::Sim,
+            (None, "tests/sim" | "tests/storesim") => Ring::Sim,
             (None, "tests/spec" | "tests/explore") => Ring::Explore,
             (None, _) => Ring::Unit,
         };
