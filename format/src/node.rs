@@ -45,7 +45,7 @@ pub struct RawNode {
 /// A child of an inner node as stored.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub(crate) struct RawChild {
+pub struct RawChild {
     /// [`Key::object`] of the first item below.
     pub object: U64,
     /// [`Key::index`] of the first item below.

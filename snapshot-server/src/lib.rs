@@ -49,7 +49,7 @@ pub use memory::{
     CACHE_FRAMES_MIN, Frame, Memory, PENDING_MIN, PageMemory, PageRef, TableBlock, WRITE_BUFFERS_MAX, WRITE_BUFFERS_MIN,
 };
 pub use queue::Pending;
-pub use read::{Answer, PageSource, ReadError, ReadOp, RecordStep};
+pub use read::{Answer, ItemStep, PageSource, ReadError, ReadOp, RecordStep};
 pub use recovery::{Case, Damage, Dropped, LogEnd, OpenReport, Refusal};
 pub use space::Deferred;
 pub use store::{Config, Event, Failure, FormatOptions, Status, Store};

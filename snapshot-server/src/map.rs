@@ -4,12 +4,10 @@ use format::{Item, Key, Node, Pointer, RECORD_BYTES_MAX};
 
 use crate::cache::Fetch;
 use crate::disk::Host;
+use crate::layer::{Held, Value};
 use crate::memory::PageRef;
 use crate::read::{Known, Lookup};
 use crate::store::Store;
-
-/// What a leaf says of a record.
-type RecordFound = Option<(Key, usize)>;
 
 impl<'m, H: Host> Store<'m, H> {
     /// The node that `pointer` leads to, verified.
@@ -60,12 +58,8 @@ impl<'m, H: Host> Store<'m, H> {
         }
     }
 
-    /// The first record at or after `from`: its key and length, its bytes at the front of `out`.
-    pub(crate) fn map_record_at_or_after(
-        &mut self,
-        from: Key,
-        out: &mut [u8; RECORD_BYTES_MAX],
-    ) -> Lookup<RecordFound> {
+    /// The first item that ends behind `from`; a record's bytes are put at the front of `out`.
+    pub(crate) fn map_at_or_after(&mut self, from: Key, out: &mut [u8; RECORD_BYTES_MAX]) -> Lookup<Option<Found>> {
         let mut from = from;
         let Some(root) = self.map_root() else {
             return Lookup::Found(None);
@@ -92,9 +86,12 @@ impl<'m, H: Host> Store<'m, H> {
                     (pointer, level) = (child, level - 1);
                     continue;
                 }
-                if let Some(Item::Record { key, bytes }) = node.items().find(|item| item.key() >= from) {
-                    out[..bytes.len()].copy_from_slice(bytes);
-                    return Lookup::Found(Some((key, bytes.len())));
+                let ends_behind = |item: &Item<'_>| {
+                    let key = item.key();
+                    Key { object: key.object, index: key.index + item.count() } > from
+                };
+                if let Some(item) = node.items().find(ends_behind) {
+                    return Lookup::Found(Some(Found::new(&item, out)));
                 }
                 break;
             }
@@ -103,5 +100,49 @@ impl<'m, H: Host> Store<'m, H> {
                 _ => return Lookup::Found(None),
             }
         }
+    }
+}
+
+/// An item found; of a record the bytes lie elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) key: Key,
+    pub(crate) count: u64,
+    pub(crate) what: Kind,
+}
+
+/// What kind of item was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Page,
+    Zero,
+    Absent,
+    Record(usize),
+}
+
+impl Found {
+    /// Of a layer's item.
+    pub(crate) fn held(held: Held) -> Self {
+        let what = match held.value {
+            Value::Page(..) => Kind::Page,
+            Value::Zero(_) => Kind::Zero,
+            Value::Absent(_) => Kind::Absent,
+            Value::Record { length, .. } => Kind::Record(length as usize),
+        };
+        Self { key: held.key, count: held.count(), what }
+    }
+
+    /// Of `item`, whose bytes, if it is a record, are put at the front of `out`.
+    fn new(item: &Item<'_>, out: &mut [u8; RECORD_BYTES_MAX]) -> Self {
+        let what = match item {
+            Item::Page { .. } => Kind::Page,
+            Item::Zero { .. } => Kind::Zero,
+            Item::Absent { .. } => Kind::Absent,
+            Item::Record { bytes, .. } => {
+                out[..bytes.len()].copy_from_slice(bytes);
+                Kind::Record(bytes.len())
+            }
+        };
+        Self { key: item.key(), count: item.count(), what }
     }
 }

@@ -3,10 +3,11 @@
 //! What is read is the newest that was put, committed or not: the layer that gathers, the layer being folded, then the
 //! map on disk.
 
-use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, page_checksum};
+use format::{Block, Checksum, Key, Place, RECORD_BYTES_MAX, page_checksum};
 
 use crate::disk::{DiskError, Host};
 use crate::layer::Value;
+use crate::map::{Found, Kind};
 use crate::memory::PageRef;
 use crate::queue::Reader;
 use crate::store::{Event, Phase, Store};
@@ -88,6 +89,23 @@ pub(crate) enum Lookup<T> {
     Pending,
     Found(T),
     /// This block of the map cannot be used.
+    Failed(Block),
+}
+
+/// Answer to [`Store::next_item`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemStep {
+    /// Poll, then ask again.
+    Pending,
+    /// A page with contents.
+    Page(Key),
+    /// So many pages of zeroes from here.
+    Zero(Key, u64),
+    /// A record and its length in bytes; its contents are at the front of the buffer.
+    Record(Key, usize),
+    /// Nothing more.
+    End,
+    /// As [`RecordStep::Failed`].
     Failed(Block),
 }
 
@@ -231,53 +249,78 @@ impl<'m, H: Host> Store<'m, H> {
     /// The first record behind `after` (from the very first when `None`) in order of table and index, into `out`.
     /// Ask until [`RecordStep::End`]; records put meanwhile are seen when they lie ahead.
     pub fn next_record(&mut self, after: Option<(u16, u32)>, out: &mut [u8; RECORD_BYTES_MAX]) -> RecordStep {
-        if !self.is_open() {
-            return RecordStep::Failed(Block::NONE);
-        }
-        let mut from = match after {
+        let from = match after {
             None => Key::record(0, 0),
             Some((table, index)) => {
                 let key = Key::record(table, index);
                 Key { object: key.object, index: key.index + 1 }
             }
         };
-        loop {
-            // Of the three that may hold it, the first key wins; of equal keys, the newest.
-            let mut best: Option<(Key, usize)> = None;
-            for (age, layer) in [&self.active, &self.frozen].into_iter().enumerate() {
-                if let Some(held) = self.pool.at_or_after(layer, from)
-                    && best.is_none_or(|(key, _)| held.key < key)
-                {
-                    best = Some((held.key, age));
-                }
-            }
-            match self.map_record_at_or_after(from, out) {
-                Lookup::Pending => return RecordStep::Pending,
-                Lookup::Failed(block) => return RecordStep::Failed(block),
-                Lookup::Found(Some((key, length))) if best.is_none_or(|(first, _)| key < first) => {
-                    return Self::record_step(key, length);
-                }
-                Lookup::Found(_) => {}
-            }
-            let Some((key, age)) = best else {
-                return RecordStep::End;
-            };
-            let layer = if age == 0 { &self.active } else { &self.frozen };
-            let Some(held) = self.pool.at_or_after(layer, from) else {
-                return RecordStep::End;
-            };
-            if let Item::Record { bytes, .. } = self.pool.item(&held, out) {
-                return Self::record_step(key, bytes.len());
-            }
-            // Removed: nothing older counts up to its end.
-            from = held.end();
+        match self.next_item(from, out) {
+            ItemStep::Pending => RecordStep::Pending,
+            ItemStep::Failed(block) => RecordStep::Failed(block),
+            ItemStep::Record(key, length) => match key.as_record() {
+                Some((table, index)) => RecordStep::Record(table, index, length),
+                None => RecordStep::End,
+            },
+            ItemStep::Page(_) | ItemStep::Zero(..) | ItemStep::End => RecordStep::End,
         }
     }
 
-    fn record_step(key: Key, length: usize) -> RecordStep {
-        match key.as_record() {
-            Some((table, index)) => RecordStep::Record(table, index, length),
-            None => RecordStep::End,
+    /// What the newest epoch holds at or behind `from`, in order of key: all pages first, then all records, whose bytes
+    /// are put into `out`. Start at `Key::default()`, go on behind what was answered.
+    pub fn next_item(&mut self, from: Key, out: &mut [u8; RECORD_BYTES_MAX]) -> ItemStep {
+        if !self.is_open() {
+            return ItemStep::Failed(Block::NONE);
         }
+        let mut from = from;
+        loop {
+            let mapped = match self.map_at_or_after(from, out) {
+                Lookup::Pending => return ItemStep::Pending,
+                Lookup::Failed(block) => return ItemStep::Failed(block),
+                Lookup::Found(found) => found,
+            };
+            let [active, frozen] = [&self.active, &self.frozen].map(|layer| self.pool.at_or_after(layer, from));
+            // The first key wins, of equal ones the newest; where something newer begins, an older item ends.
+            let mut best = None;
+            for found in [active.map(Found::held), frozen.map(Found::held), mapped] {
+                best = Self::first_of(best, found.map(|found| Self::behind(found, from)));
+            }
+            let Some(found) = best else {
+                return ItemStep::End;
+            };
+            // The map's record was put into `out`; when a layer's has won, that one belongs there.
+            if let Some(held) = [active, frozen].into_iter().flatten().find(|held| held.key == found.key)
+                && let Value::Record { cell, length } = held.value
+            {
+                self.pool.record(cell, length, out);
+            }
+            match found.what {
+                Kind::Page => return ItemStep::Page(found.key),
+                Kind::Zero => return ItemStep::Zero(found.key, found.count),
+                Kind::Record(length) => return ItemStep::Record(found.key, length),
+                Kind::Absent => from = Key { object: found.key.object, index: found.key.index + found.count },
+            }
+        }
+    }
+
+    /// The part of an item that lies at or behind `from`.
+    fn behind(found: Found, from: Key) -> Found {
+        if found.key >= from {
+            return found;
+        }
+        Found { key: from, count: found.key.index + found.count - from.index, ..found }
+    }
+
+    /// Of a newer and an older item the one that comes first, cut where the other begins if that is the newer.
+    fn first_of(newer: Option<Found>, older: Option<Found>) -> Option<Found> {
+        let (Some(new), Some(old)) = (newer, older) else {
+            return newer.or(older);
+        };
+        if new.key <= old.key {
+            return newer;
+        }
+        let room = if new.key.object == old.key.object { new.key.index - old.key.index } else { u64::MAX };
+        Some(Found { count: old.count.min(room), ..old })
     }
 }

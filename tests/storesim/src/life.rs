@@ -2,8 +2,8 @@
 
 use abi::Epoch;
 use snapshot_server::{
-    Answer, Case, Config, Event, Failure, FormatOptions, OpenReport, PageRef, PageSource, PutError, ReadError,
-    RecordStep, Refusal, RetireError, SealError, Store,
+    Answer, Case, Config, Event, Failure, FormatOptions, ItemStep, OpenReport, PageRef, PageSource, PutError,
+    ReadError, Refusal, RetireError, SealError, Store,
 };
 
 use crate::arena::Arena;
@@ -54,7 +54,7 @@ pub enum LifeError {
     WrongPage(Epoch, u64, u64, &'static str),
     /// A page of the epoch cannot be read.
     Unreadable(Epoch, u64, u64, ReadError),
-    /// The records are not what the epoch should hold.
+    /// The list of pages and records is not what the epoch should hold.
     WrongRecords(Epoch),
     /// A put or seal was refused though nothing speaks against it.
     Put(PutError),
@@ -267,39 +267,47 @@ impl<'a> Life<'a> {
         snapshot_server::PageMemory::bytes(self.store.host_mut(), page)
     }
 
-    /// Reads all records and compares them with the model.
+    /// Goes through everything that the store says it holds and compares it with the model.
     pub fn check_records(&mut self, epoch: Epoch) -> Lived<()> {
-        let mut found = std::collections::BTreeMap::new();
-        let mut after = None;
+        let mut found = Model::default();
+        let mut from = format::Key::default();
         let mut out = [0; format::RECORD_BYTES_MAX];
-        let mut waits = 0;
-        loop {
-            match self.store.next_record(after, &mut out) {
-                RecordStep::Pending => {
-                    waits += 1;
+        for _ in 0..POLLS_MAX {
+            let (key, count) = match self.store.next_item(from, &mut out) {
+                ItemStep::Pending => {
                     if self.store.host_mut().is_dead() {
                         return Err(Ok(Ended::Cut));
-                    }
-                    if waits > POLLS_MAX {
-                        return Err(Err(LifeError::Hung("records")));
                     }
                     if let Some(event) = self.store.poll() {
                         self.take(event)?;
                     }
+                    continue;
                 }
-                RecordStep::Record(table, index, length) => {
-                    found.insert((table, index), out[..length].to_vec());
-                    after = Some((table, index));
+                ItemStep::Page(key) => {
+                    let content = self.model.pages.get(&(key.object, key.index)).copied().unwrap_or(0);
+                    found.pages.insert((key.object, key.index), content.max(1));
+                    (key, 1)
                 }
-                RecordStep::End => break,
-                RecordStep::Failed(_) if self.faults_expected => {
+                ItemStep::Zero(key, count) => {
+                    found.pages.extend((key.index..key.index + count).map(|index| ((key.object, index), 0)));
+                    (key, count)
+                }
+                ItemStep::Record(key, length) => {
+                    let name = key.as_record().unwrap_or_default();
+                    found.records.insert(name, out[..length].to_vec());
+                    (key, 1)
+                }
+                ItemStep::End if found == self.model => return Ok(()),
+                ItemStep::End => return Err(Err(LifeError::WrongRecords(epoch))),
+                ItemStep::Failed(_) if self.faults_expected => {
                     self.tally.add("damage: records refused", 1);
                     return Ok(());
                 }
-                RecordStep::Failed(_) => return Err(Err(LifeError::WrongRecords(epoch))),
-            }
+                ItemStep::Failed(_) => return Err(Err(LifeError::WrongRecords(epoch))),
+            };
+            from = format::Key { object: key.object, index: key.index + count };
         }
-        if found == self.model.records { Ok(()) } else { Err(Err(LifeError::WrongRecords(epoch))) }
+        Err(Err(LifeError::Hung("items")))
     }
 
     /// Repeats `put` while the store is busy.

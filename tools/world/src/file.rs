@@ -35,6 +35,10 @@ pub enum Access {
     Direct,
 }
 
+/// How often, and how long apart, a lock is tried for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// `O_DIRECT` on Linux for the architectures that we know.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "x86")))]
 const DIRECT: i32 = 0x4000;
@@ -52,8 +56,9 @@ impl FileHost {
             std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, DIRECT);
         }
         let mut file = options.open(path)?;
-        let locked = if access == Access::Read { file.try_lock_shared() } else { file.try_lock() };
-        if locked.is_err() {
+        let lock = || if access == Access::Read { file.try_lock_shared() } else { file.try_lock() };
+        // A process that was just forked holds the locks of its parent for a moment, until it runs its own program.
+        if !(0..LOCK_TRIES).any(|_| lock().is_ok() || { std::thread::sleep(LOCK_PAUSE); false }) {
             return Err(std::io::ErrorKind::ResourceBusy.into());
         }
         let blocks = file.seek(SeekFrom::End(0))? / BLOCK_SIZE as u64;

@@ -3,11 +3,22 @@
 //! It only reads unless told otherwise, refuses an image that somebody else has open, and survives any image: what it
 //! prints comes through the same checks as what a machine would boot.
 //!
-//! Key types: [`FileHost`] (a file as a store's disk), [`HostMemory`] (a store's memory from the heap).
+//! Key types: [`FileHost`] (a file as a store's disk), [`HostMemory`] (a store's memory from the heap), [`Session`]
+//! (a store opened at an epoch, with calls that wait), [`Survey`] (roots, checkpoints and log as they lie on the disk),
+//! [`Fsck`] (every block verified), [`Graph`] (who holds what), [`portable`] (a world in a file of its own).
 #![forbid(unsafe_code)]
 
 mod file;
+mod fsck;
+mod graph;
 mod memory;
+pub mod portable;
+mod session;
+mod survey;
 
 pub use file::{Access, FileHost};
+pub use fsck::{Fsck, Problem};
+pub use graph::{Graph, Held, ProcessView, rights_text};
 pub use memory::{HostMemory, Sizes};
+pub use session::{Contents, Session, WorldError};
+pub use survey::{LogEpoch, Survey};

@@ -1,0 +1,152 @@
+//! A world in a file of its own: one epoch, without its history, for another disk.
+//!
+//! ```text
+//! | "PERNEXP1" | version u32 | zero u32 | epoch u64 | items: each as in a leaf, a page's contents behind it |
+//! | end: 24 zero bytes | XXH3-128 of all before it, 16 bytes |
+//! ```
+
+use std::io::{Read, Write};
+
+use abi::Epoch;
+use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, Seal, World};
+
+use crate::session::{Session, WorldError};
+
+const MAGIC: [u8; 8] = *b"PERNEXP1";
+const VERSION: u32 = 1;
+/// Pages of one epoch of an import.
+const EPOCH_PAGES: u32 = 512;
+
+/// Hashes what passes: the whole file in pieces, each keyed by its number, so that none can be left out or moved.
+struct Sum {
+    sum: u128,
+    pieces: u64,
+}
+
+impl Sum {
+    fn new() -> Self {
+        Self { sum: 0, pieces: 0 }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let world = World(self.sum as u64 ^ (self.sum >> 64) as u64);
+        self.sum = Seal::Page.checksum(world, Block(0), Epoch::from_bits(self.pieces), bytes).0;
+        self.pieces += 1;
+    }
+}
+
+fn put(out: &mut impl Write, sum: &mut Sum, bytes: &[u8]) -> Result<(), WorldError> {
+    sum.add(bytes);
+    Ok(out.write_all(bytes)?)
+}
+
+fn put_item(out: &mut impl Write, sum: &mut Sum, item: &Item<'_>) -> Result<(), WorldError> {
+    let mut bytes = [0; 24 + RECORD_BYTES_MAX];
+    let length = item.stored_bytes();
+    if !item.write(&mut bytes[..length]) {
+        return Err(WorldError::NoWorld("an item that cannot be written"));
+    }
+    put(out, sum, &bytes[..length])
+}
+
+/// Writes the epoch that `session` has open to `out`; how many pages it had.
+pub fn export(session: &mut Session<'_>, out: &mut impl Write) -> Result<u64, WorldError> {
+    let contents = session.contents()?;
+    let mut sum = Sum::new();
+    let mut head = [0; 24];
+    head[..8].copy_from_slice(&MAGIC);
+    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[16..].copy_from_slice(&session.report().epoch.bits().to_le_bytes());
+    put(out, &mut sum, &head)?;
+    for (object, index) in &contents.pages {
+        let Some(bytes) = session.page(*object, *index)? else {
+            return Err(WorldError::NoWorld("a page that went away"));
+        };
+        // The place means nothing outside its disk; it only has to be one that an item can have.
+        let place = Place { block: Block(1), incarnation: 1 };
+        let key = Key { object: *object, index: *index };
+        put_item(out, &mut sum, &Item::Page { key, place, sum: Checksum(0) })?;
+        put(out, &mut sum, &bytes)?;
+    }
+    for (object, index, count) in &contents.zeroes {
+        let key = Key { object: *object, index: *index };
+        put_item(out, &mut sum, &Item::Zero { key, count: *count })?;
+    }
+    for ((table, index), bytes) in &contents.records {
+        put_item(out, &mut sum, &Item::Record { key: Key::record(*table, *index), bytes })?;
+    }
+    put(out, &mut sum, &[0; 24])?;
+    out.write_all(&sum.sum.to_le_bytes())?;
+    Ok(contents.pages.len() as u64)
+}
+
+fn get<'b>(from: &mut impl Read, sum: &mut Sum, bytes: &'b mut [u8]) -> Result<&'b [u8], WorldError> {
+    from.read_exact(bytes).map_err(|_| WorldError::NoWorld("it ends too early"))?;
+    sum.add(bytes);
+    Ok(bytes)
+}
+
+/// Reads a world from `from` into the empty store that `session` has open; how many pages it had. The world is
+/// committed in its last epoch only when the file's checksum is right.
+pub fn import(session: &mut Session<'_>, from: &mut impl Read) -> Result<u64, WorldError> {
+    let mut sum = Sum::new();
+    let mut head = [0; 24];
+    get(from, &mut sum, &mut head)?;
+    if head[..8] != MAGIC || head[8..12] != VERSION.to_le_bytes() {
+        return Err(WorldError::NoWorld("another format or version"));
+    }
+    let incarnation = session.begin_incarnation()?;
+    let mut epoch = Epoch::first_of(incarnation).ok_or(WorldError::Hung)?;
+    session.begin(epoch)?;
+    let (mut pages, mut gathered) = (0, 0);
+    let mut bytes = [0; 24 + RECORD_BYTES_MAX];
+    loop {
+        // The header says how long the body is; both are hashed together, as they were written.
+        from.read_exact(&mut bytes[..24]).map_err(|_| WorldError::NoWorld("it ends too early"))?;
+        if bytes[..24] == [0; 24] {
+            sum.add(&[0; 24]);
+            break;
+        }
+        let body = match bytes[0] {
+            1 => 16,
+            2 => 8,
+            4 => (u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize).next_multiple_of(8),
+            _ => return Err(WorldError::NoWorld("an item of no kind")),
+        };
+        let Some(rest) = bytes.get_mut(24..24 + body) else {
+            return Err(WorldError::NoWorld("a record that is too long"));
+        };
+        from.read_exact(rest).map_err(|_| WorldError::NoWorld("it ends too early"))?;
+        sum.add(&bytes[..24 + body]);
+        match Item::parse(&bytes[..24 + body]).map_err(|_| WorldError::NoWorld("an item that cannot be"))? {
+            Item::Page { key, .. } => {
+                let mut page = [0; 4096];
+                get(from, &mut sum, &mut page)?;
+                session.put_page(key.object, key.index, &page)?;
+                pages += 1;
+                gathered += 1;
+            }
+            Item::Zero { key, count } => session.put(|store| store.put_zero(key.object, key.index, count))?,
+            Item::Record { key, bytes } => {
+                let Some((table, index)) = key.as_record() else {
+                    return Err(WorldError::NoWorld("a record of no table"));
+                };
+                session.put(|store| store.put_record(table, index, bytes))?;
+            }
+            Item::Absent { .. } => return Err(WorldError::NoWorld("an item that cannot be")),
+        }
+        if gathered == EPOCH_PAGES {
+            session.commit(epoch)?;
+            epoch = epoch.next().ok_or(WorldError::Hung)?;
+            session.begin(epoch)?;
+            gathered = 0;
+        }
+    }
+    let mut expected = [0; 16];
+    from.read_exact(&mut expected).map_err(|_| WorldError::NoWorld("it ends too early"))?;
+    if u128::from_le_bytes(expected) != sum.sum {
+        return Err(WorldError::NoWorld("its checksum is wrong"));
+    }
+    session.commit(epoch)?;
+    Ok(pages)
+}
