@@ -49,6 +49,7 @@ fn run(seed: u64, shape: Shape, steps: &[Step]) -> World {
     }
     world.settle();
     world.check();
+    world.check_usage();
     world.read_all();
     world.check();
     // Once more from what is durable by now.

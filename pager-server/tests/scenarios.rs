@@ -61,6 +61,33 @@ fn the_device_is_first_and_the_page_moves() {
     world.read_all();
 }
 
+/// What the pager wrote itself the kernel takes for clean: it must not be written in place before it is on its way.
+#[test]
+fn what_the_genesis_wrote_stays_with_the_first_epoch() {
+    let mut world = World::new(1, Shape { frames: 160, ..CALM });
+    world.genesis(40);
+    let space = *world.outside.kernel.model.spaces.keys().next().expect("made");
+    for page in (0..40).step_by(2) {
+        world.access(space, PAGE + page, false);
+    }
+    run(&mut world);
+    cut(&mut world);
+    for page in 0..40 {
+        world.access(space, PAGE + page, true);
+    }
+    run(&mut world);
+    assert!(world.outside.kernel.threads.is_empty(), "nobody waits");
+    // The first epoch alone becomes durable.
+    while !world.commit() {
+        world.outside.kernel.exported = false;
+        world.outside.store.read_one(&mut world.outside.kernel, &mut world.random);
+        world.settle_messages();
+        world.pager.work(&mut world.outside);
+    }
+    world.crash(None);
+    world.read_all();
+}
+
 #[test]
 fn the_writer_is_first_and_the_copy_is_handed() {
     let (mut world, space, _) = world(CALM, 40);

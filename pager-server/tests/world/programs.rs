@@ -97,6 +97,20 @@ impl World {
         self.request(badge, Request::UnmapRegion, [page * 4096, pages, 0, 0], None, effect).expect("answered");
     }
 
+    /// Every space owns what the model says, no more and no less.
+    pub fn check_usage(&mut self) {
+        let spaces: Vec<u32> = self.outside.kernel.model.spaces.keys().copied().collect();
+        for space in spaces {
+            let badge = self.space_badge(space);
+            let answered = self.request(badge, Request::Usage, [0; 4], None, Box::new(|_, _| {})).expect("answered");
+            let model = &self.outside.kernel.model;
+            let objects = model.objects.values().filter(|object| object.space == space);
+            let owned: usize = objects.map(|object| object.pages.len()).sum();
+            let regions = model.spaces[&space].regions.len();
+            assert_eq!((answered.words[0], answered.words[2]), (owned as u64, regions as u64));
+        }
+    }
+
     /// A thread of a process of `space` is about to make an access.
     pub fn access(&mut self, space: u32, page: u64, write: bool) {
         let users: Vec<u64> =

@@ -5,8 +5,10 @@ use super::kernel::{Bytes, Kernel};
 use super::random::Random;
 use abi::Epoch;
 use abi::protocol::paging::{PageName, PagedAs, ToPager, ToStore};
-use abi::record::BatchReader;
+use abi::record::{BatchReader, Table};
+use pager_server::ObjectRecord;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use zerocopy::FromBytes;
 
 #[derive(Clone, Debug, Default)]
 pub struct Told {
@@ -181,5 +183,15 @@ impl Store {
         self.image.pages.extend(told.pages);
         self.image.records.extend(told.records);
         self.committed = Some(epoch);
+        self.assert_no_leaks();
+    }
+
+    /// Every content of the image is that of an object in it.
+    fn assert_no_leaks(&self) {
+        let objects = self.image.records.iter().filter(|((table, _), _)| *table == Table::MemoryObject as u16);
+        let records = objects.map(|(_, bytes)| ObjectRecord::read_from_bytes(bytes).expect("a record"));
+        let named: BTreeSet<u64> = records.filter(|record| record.life != 0).map(|record| record.content).collect();
+        let leaked = self.image.pages.keys().find(|page| !named.contains(&page.content));
+        assert!(leaked.is_none(), "{leaked:?} is nobody's");
     }
 }
