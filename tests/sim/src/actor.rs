@@ -70,15 +70,25 @@ impl<'b> Actor<'b> {
     /// Ends the turn: waits for the port (if there is one) and the notification.
     pub(crate) fn wait(&mut self, port: Handle, timeout: Timeout) {
         let (call, handle) = if port.is_null() { (Call::Wait, self.given().wake) } else { (Call::Receive, port) };
+        self.block(Control::new(call, handle).with_timeout(timeout));
+    }
+
+    /// Ends the turn: lets the thread go on whose fault was received last, and waits as [`Self::wait`] does.
+    pub(crate) fn resume_and_wait(&mut self, port: Handle) {
+        let frame = &mut self.board.kernel.cpus[self.cpu].frame;
+        (frame.rdi, frame.words, frame.caps) = (0, [0; 8], 0);
+        self.block(Control::new(Call::ReplyReceive, port));
+    }
+
+    fn block(&mut self, control: Control) {
         self.board.others_run(self.cpu);
-        self.board.kernel.cpus[self.cpu].frame.rax = Control::new(call, handle).with_timeout(timeout).0;
+        self.board.kernel.cpus[self.cpu].frame.rax = control.0;
         self.board.kernel.syscall(&mut self.board.machine, self.cpu);
     }
 
     /// Ends the turn, for good.
     pub(crate) fn stop(&mut self) {
-        self.board.kernel.cpus[self.cpu].frame.rax = Control::new(Call::Wait, Handle::NULL).0;
-        self.board.kernel.syscall(&mut self.board.machine, self.cpu);
+        self.block(Control::new(Call::Wait, Handle::NULL));
     }
 
     pub(crate) fn bind(&mut self) {

@@ -30,6 +30,8 @@ pub(crate) struct PagerProgram<'a> {
     link: Link<'a>,
     first_frame: u32,
     bound: bool,
+    /// The thread whose fault was received last goes on with the next receive, as in the real program.
+    resumes: bool,
 }
 
 impl<'a> PagerProgram<'a> {
@@ -39,7 +41,7 @@ impl<'a> PagerProgram<'a> {
         let from_store = Consumer::new(ring(Direction::ToPager), RING).expect("large enough");
         let first_frame = config.ranges[0].first as u32;
         let pager = Pager::new(&mut HostArena, config).expect("a sound configuration");
-        Self { pager, link: Link { area, to_store, from_store }, first_frame, bound: false }
+        Self { pager, link: Link { area, to_store, from_store }, first_frame, bound: false, resumes: false }
     }
 
     /// Every invariant of the library. While records come back nothing has been derived from them yet.
@@ -53,8 +55,8 @@ impl<'a> PagerProgram<'a> {
             self.bound = true;
         }
         let arrived = actor.arrived();
-        let Self { pager, link, first_frame, .. } = self;
-        let mut env = PagerEnvironment { actor: &mut *actor, link, first_frame: *first_frame, rings: false };
+        let Self { pager, link, first_frame, resumes, .. } = self;
+        let mut env = PagerEnvironment { actor: &mut *actor, link, first_frame: *first_frame, rings: false, resumes };
         match arrived.event {
             Event::Fault => {
                 assert_eq!(arrived.tag, Fault::Page as u64, "an exception: {:x?}", arrived.words);
@@ -84,7 +86,14 @@ impl<'a> PagerProgram<'a> {
             actor.ring(Role::Snapshot);
         }
         let port = if pager.can_receive() { actor.given().port } else { Handle::NULL };
-        actor.wait(port, Timeout::FOREVER);
+        match (core::mem::take(resumes), port) {
+            (true, Handle::NULL) => {
+                let _ = actor.reply(Handle::NULL, 0, &[], None);
+                actor.wait(port, Timeout::FOREVER);
+            }
+            (true, port) => actor.resume_and_wait(port),
+            (false, port) => actor.wait(port, Timeout::FOREVER),
+        }
     }
 }
 
@@ -121,9 +130,17 @@ struct PagerEnvironment<'e, 'b, 'a> {
     link: &'e mut Link<'a>,
     first_frame: u32,
     rings: bool,
+    resumes: &'e mut bool,
 }
 
 impl PagerEnvironment<'_, '_, '_> {
+    /// Lets the thread go on that would with the next receive.
+    fn resume_now(&mut self) {
+        if core::mem::take(self.resumes) {
+            let _ = self.actor.reply(Handle::NULL, 0, &[], None);
+        }
+    }
+
     fn board(&mut self) -> &mut Board {
         self.actor.board
     }
@@ -176,6 +193,7 @@ impl Kernel for PagerEnvironment<'_, '_, '_> {
     }
 
     fn cut(&mut self) -> Result<CutPoint, Status> {
+        self.resume_now();
         let epoch = self.actor.given().epoch;
         let ended = self.board().kernel.epoch();
         let frame = self.actor.call(Call::Cut, epoch, |_| {});
@@ -219,6 +237,14 @@ impl Kernel for PagerEnvironment<'_, '_, '_> {
 
     fn reply(&mut self, to: ReplyTo, answer: &Answer) -> Result<(), Status> {
         self.actor.reply(Self::reply_handle(to), answer.tag, &answer.words, answer.cap)
+    }
+
+    fn resume(&mut self, to: ReplyTo) {
+        match to {
+            ReplyTo::Current => *self.resumes = true,
+            // One that is gone needs no answer.
+            ReplyTo::Saved(handle) => drop(self.actor.reply(handle, 0, &[], None)),
+        }
     }
 
     fn save_reply(&mut self) -> Option<Handle> {

@@ -26,7 +26,7 @@ fn name_the_seed() {
         std::panic::set_hook(Box::new(move |info| {
             before(info);
             if let Some(seed) = SEED.get() {
-                eprintln!("seed {seed} failed; replay: cargo run -p sim -- --seed {seed}");
+                eprintln!("seed {seed} failed; replay: SIM_SEED={seed} cargo test -p sim, or cargo run -p sim -- --seed {seed}");
             }
         }));
     });
@@ -146,6 +146,11 @@ mod tests {
 
     /// Seeds that every run of the tests tries.
     const SEEDS: u64 = 200;
+
+    #[test]
+    fn a_seed_decides_everything() {
+        assert_eq!(run_seed(5, false), run_seed(5, false));
+    }
 
     #[test]
     fn worlds_survive_losing_power() {
