@@ -58,6 +58,8 @@ pub(super) struct Faults {
     pub(super) removed: bool,
     /// CSTS.CFS.
     pub(super) fatal: bool,
+    /// Commands are executed as soon as they are fetched.
+    pub(super) instant: bool,
     /// RDY stays what it is.
     pub(super) stuck: bool,
     /// Reset loses the volatile cache.
@@ -391,6 +393,10 @@ impl Inside {
         queue_of.bell = value;
         if !completion {
             self.fetch(queue);
+        }
+        while self.faults.instant && !self.pending.is_empty() {
+            let command = self.pending.remove(0);
+            self.execute(command);
         }
     }
 

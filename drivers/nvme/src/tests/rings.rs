@@ -122,6 +122,7 @@ fn a_client_that_does_not_drain_stops_only_itself() {
     }
     let turn = rig.service.turn(rig.now_ns);
     assert_ne!(turn.wait_ns_max, Some(0), "the driver would spin above its client");
+    assert_ne!(turn.wait_ns_max, None, "a client that makes room need not ring");
     assert_eq!(next, 64 + 64 + 64, "one ring of completions, the slots, one ring of requests");
     let mut got = Vec::new();
     while got.len() < next as usize {
@@ -298,7 +299,40 @@ fn a_part_that_fails_fails_the_whole_and_ends_it() {
     }
     let fault = BlockError::Medium(abi::protocol::block::MediumFault::Write);
     assert_eq!(ends, [(1, Err(fault)), (2, Ok(()))]);
-    assert!(rig.fake.0.borrow().executed.len() < 10, "the rest is not tried");
+    assert_eq!(rig.fake.0.borrow().executed.len(), 2 + 1, "the rest is not tried");
+    // A part that goes well afterwards does not mend it.
+    rig.fake.0.borrow_mut().answers.push_back(Answer::Status(0x280));
+    rig.client.submit(&transfer(3, Op::Write, 0, &[7; 4])).expect("room");
+    rig.turn_until(|rig| done(rig) == [(3, Err(fault))]);
+}
+
+#[test]
+fn every_part_of_a_durable_write_is_durable() {
+    let area = area();
+    let mut rig = Rig::with(&area, narrow());
+    rig.fake.fill(7, 3);
+    let request = Request { durable: true, ..transfer(1, Op::Write, 0, &[7; 6]) };
+    rig.client.submit(&request).expect("room");
+    rig.turn_until(|rig| done(rig) == [(1, Ok(()))]);
+    rig.fake.power_cut();
+    assert_eq!((rig.fake.block(0), rig.fake.block(5)), (3, 3));
+}
+
+/// With room for two commands of two blocks: the driver waits for the device, and goes on when it has answered.
+#[test]
+fn a_long_request_neither_spins_nor_stalls() {
+    let area = area();
+    let mut rig = Rig::with(&area, Profile { entries: 3, ..narrow() });
+    rig.client.submit(&transfer(1, Op::Read, 0, &[7; 100])).expect("room");
+    assert_ne!(rig.service.turn(rig.now_ns).wait_ns_max, Some(0), "only the device can make room");
+    rig.fake.run();
+    rig.fake.0.borrow_mut().faults.instant = true;
+    let start_ns = rig.now_ns;
+    for _ in 0..10 {
+        rig.turn();
+    }
+    assert_eq!(done(&mut rig), [(1, Ok(()))]);
+    assert!(rig.now_ns - start_ns < 20 * MILLISECOND_NS, "a device that answers at once is not waited for");
 }
 
 #[test]
