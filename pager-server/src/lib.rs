@@ -25,6 +25,7 @@
 //! maps; the simulation runs it with the real ones.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 #![forbid(unsafe_code)]
+#![allow(clippy::needless_borrow, reason = "a slab is a reference on the machine and owns its memory on the host")]
 
 mod config;
 mod content;

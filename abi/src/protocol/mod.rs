@@ -1,8 +1,8 @@
 //! What clients and servers say to each other, a file for each protocol.
 
 pub mod block;
-pub mod counter;
 pub mod console;
+pub mod counter;
 pub mod devices;
 pub mod genesis;
 pub mod memory;

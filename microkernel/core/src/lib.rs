@@ -12,6 +12,7 @@
 //! Neighbours: `abi` (the contract), `records` (tables), `microkernel/hal` (entry, exit, and the machine).
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 #![forbid(unsafe_code)]
+#![allow(clippy::needless_borrow, reason = "a slab is a reference on the machine and owns its memory on the host")]
 
 mod boot;
 #[cfg(any(test, feature = "host"))]
