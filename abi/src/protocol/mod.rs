@@ -1,6 +1,7 @@
 //! What clients and servers say to each other, a file for each protocol.
 
 pub mod block;
+pub mod clock;
 pub mod console;
 pub mod counter;
 pub mod devices;
