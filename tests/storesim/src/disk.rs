@@ -290,14 +290,14 @@ impl SimDisk {
 
     fn begin_write(&mut self, block: usize, pages: &[PageRef]) -> u64 {
         let mut data: Vec<Rc<BlockBytes>> = pages.iter().map(|page| Rc::clone(&self.pages[page.0 as usize])).collect();
-        for offset in 0..data.len() {
+        for (offset, data) in data.iter_mut().enumerate() {
             if self.happens(self.fault.lost_write) {
                 self.count.lost_writes += 1;
-                data[offset] = Rc::clone(&self.visible[block + offset]);
+                *data = Rc::clone(&self.visible[block + offset]);
             } else if self.happens(self.fault.misdirected) {
                 self.count.misdirected += 1;
                 let wrong = self.random.below(self.visible.len() as u64) as usize;
-                let stray = core::mem::replace(&mut data[offset], Rc::clone(&self.visible[block + offset]));
+                let stray = core::mem::replace(data, Rc::clone(&self.visible[block + offset]));
                 self.durable[wrong] = Rc::clone(&stray);
                 self.visible[wrong] = stray;
             }

@@ -13,8 +13,11 @@ mod arena;
 mod disk;
 mod every;
 mod faulty;
+pub mod golden;
 mod life;
 mod model;
+#[cfg(test)]
+mod protocol;
 mod random;
 mod run;
 mod soak;

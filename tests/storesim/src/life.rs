@@ -451,6 +451,29 @@ impl<'a> Life<'a> {
         Err(Err(LifeError::Hung("retire")))
     }
 
+    /// One epoch with one of each kind of item.
+    pub fn put_all_kinds(&mut self, round: u32) -> Lived<()> {
+        let next = self.last_begun.and_then(Epoch::next);
+        let Some(epoch) = next else {
+            return Err(Err(LifeError::Hung("epoch numbers")));
+        };
+        self.last_begun = next;
+        self.begin(epoch)?;
+        let first = u64::from(round);
+        self.put(|store| store.put_zero(2, first, 3))?;
+        self.model.pages.extend((first..first + 3).map(|index| ((2, index), 0)));
+        self.put(|store| store.drop_pages(2, first + 1, 1))?;
+        self.model.drop_pages(2, first + 1, 1);
+        let bytes = vec![round as u8 + 1; 40 + 300 * round as usize];
+        self.put(|store| store.put_record(7, round, &bytes))?;
+        self.model.records.insert((7, round), bytes);
+        if round > 1 {
+            self.put(|store| store.remove_record(7, round - 2))?;
+            self.model.records.remove(&(7, round - 2));
+        }
+        self.seal(epoch)
+    }
+
     /// One epoch of pages of object 1.
     pub fn epoch_of(&mut self, indices: &[u64]) -> Lived<()> {
         let next = match self.last_begun {

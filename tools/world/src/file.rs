@@ -58,7 +58,12 @@ impl FileHost {
         let mut file = options.open(path)?;
         let lock = || if access == Access::Read { file.try_lock_shared() } else { file.try_lock() };
         // A process that was just forked holds the locks of its parent for a moment, until it runs its own program.
-        if !(0..LOCK_TRIES).any(|_| lock().is_ok() || { std::thread::sleep(LOCK_PAUSE); false }) {
+        if !(0..LOCK_TRIES).any(|_| {
+            lock().is_ok() || {
+                std::thread::sleep(LOCK_PAUSE);
+                false
+            }
+        }) {
             return Err(std::io::ErrorKind::ResourceBusy.into());
         }
         let blocks = file.seek(SeekFrom::End(0))? / BLOCK_SIZE as u64;

@@ -1,0 +1,94 @@
+//! Golden images: a small store as a version wrote it, kept so that every later version still reads it.
+//!
+//! A file holds the blocks that are not all zero: number (u32), bytes up to the last that is not zero (u32), those.
+
+use format::World;
+use snapshot_server::{Config, FormatOptions};
+
+use crate::arena::{Arena, Sizes};
+use crate::disk::SimDisk;
+use crate::life::{History, Life, Lived};
+
+/// The store of the golden image: its memory and how it is run.
+fn arena() -> (Arena, Sizes, Config) {
+    let sizes = Sizes { blocks: 128, segment_blocks: 8, entries: 256, cells: 256, deferred: 16, caller_pages: 16 };
+    let config =
+        Config { recent_epochs: 1, checkpoints: 3, interval_entries: 6, interval_descriptors: 4, verify_pages: 64 };
+    (Arena::new(&sizes), sizes, config)
+}
+
+/// Works on a fresh store: two checkpoints, epochs behind them, pages, zeroes, records, things dropped.
+fn work(life: &mut Life<'_>) -> Lived<()> {
+    life.opened()?;
+    life.incarnate()?;
+    for round in 0..4u64 {
+        life.epoch_of(&[round, round + 1])?;
+        life.settle()?;
+        life.put_all_kinds(round as u32)?;
+        life.settle()?;
+    }
+    life.check_all()
+}
+
+/// Makes the image and what it should hold.
+pub fn make() -> Option<(Vec<u8>, History)> {
+    let (mut arena, sizes, config) = arena();
+    let options = FormatOptions { world: World(0x676f_6c64), root_slots: 2, segment_blocks: 8, formatted_ns: 1 };
+    let mut disk = SimDisk::new(sizes.blocks, 1, arena.page_count());
+    disk.in_order = true;
+    let mut life = Life::format(&mut arena, disk, config, options);
+    work(&mut life).ok()?;
+    let history = core::mem::take(&mut life.history);
+    let disk = life.store.into_host();
+    let mut image = Vec::new();
+    for number in 0..sizes.blocks {
+        let bytes = disk.block(number);
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            image.extend((number as u32).to_le_bytes());
+            image.extend((last as u32 + 1).to_le_bytes());
+            image.extend(&bytes[..=last]);
+        }
+    }
+    Some((image, history))
+}
+
+/// Puts an image on a disk, opens it, and compares it with what it should hold.
+pub fn check(image: &[u8], history: History) -> Lived<()> {
+    let (mut arena, sizes, config) = arena();
+    let mut disk = SimDisk::new(sizes.blocks, 2, arena.page_count());
+    let mut rest = image;
+    while let Some((head, body)) = rest.split_at_checked(8) {
+        let number = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let (contents, behind) = body.split_at(length);
+        let mut bytes = [0; 4096];
+        bytes[..length].copy_from_slice(contents);
+        disk.set_block(number, bytes);
+        rest = behind;
+    }
+    let mut life = Life::open(&mut arena, disk, config, None, history);
+    life.opened()?;
+    life.check_all()?;
+    // And goes on from it.
+    life.incarnate()?;
+    life.epoch_of(&[1, 2, 3])?;
+    life.settle()?;
+    life.check_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_every_version_are_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/version-1.blocks");
+        let (image, history) = make().expect("made");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &image).expect("written");
+        }
+        let golden = std::fs::read(path).expect("the golden image");
+        assert_eq!(check(&golden, history.clone()), Ok(()), "version 1 as it was kept");
+        assert_eq!(check(&image, history), Ok(()), "as it is written today");
+    }
+}
