@@ -8,7 +8,7 @@
 //!
 //! Replay a failure with PERENNIAL_SEED=… as its message says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crash_disk::{Cut, PowerCutDisk, Random};
@@ -70,11 +70,11 @@ fn tallies(console: &str) -> Vec<u64> {
     whole.lines().filter_map(|line| line.split_once("tally: ")?.1.trim().parse().ok()).collect()
 }
 
-fn start(socket: &PathBuf, cpus: u32) -> Guest {
+fn start(socket: &Path, cpus: u32) -> Guest {
     let artifacts = Artifacts::from_environment();
     let mut machine = Machine::new(&artifacts.kernel, Some(&artifacts.bundle));
     machine.cpus = cpus;
-    machine.disk = Disk::Socket(socket.clone());
+    machine.disk = Disk::Socket(socket.to_owned());
     Guest::start(&machine).expect("QEMU starts")
 }
 

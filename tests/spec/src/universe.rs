@@ -10,8 +10,12 @@ mod two_cpus;
 
 use crate::event::{Event, Op};
 use crate::model::Model;
-use crate::refinement::refines;
+use crate::property::{self, Islands};
+use crate::refinement::{fast_agrees, refines};
 use crate::sim::Sim;
+
+/// What a power failure makes of a state.
+pub type Crash = fn(&Sim) -> Result<Sim, String>;
 
 /// A universe.
 pub struct Universe {
@@ -28,7 +32,7 @@ pub struct Universe {
     /// Interrupts that may arrive.
     pub interrupts: Vec<u32>,
     /// What a power failure makes of a state, where there may be one; it checks that nothing else has changed.
-    pub crash: Option<fn(&Sim) -> Result<Sim, String>>,
+    pub crash: Option<Crash>,
 }
 
 /// Names of all universes.
@@ -89,19 +93,24 @@ impl Universe {
         events
     }
 
-    /// Everything that must hold in a state.
-    pub fn check(&self, sim: &Sim) -> Result<(), String> {
-        sim.kernel.check(&sim.m).map_err(|violation| format!("{violation:?}"))
+    /// Everything that must hold in a state whose abstraction is `model`.
+    pub fn check(&self, sim: &Sim, model: &Model) -> Result<(), String> {
+        sim.kernel.check(&sim.m).map_err(|violation| format!("{violation:?}"))?;
+        property::state(model, sim)
     }
 
     /// One step, with everything about it checked but what [`Self::check`] does.
-    pub fn step(&self, before: &Sim, model: &Model, event: Event) -> Result<Sim, String> {
+    pub fn step(&self, before: &Sim, model: &Model, islands: &Islands, event: Event) -> Result<Sim, String> {
         if let (Event::Crash, Some(crash)) = (event, self.crash) {
             return crash(before);
         }
         let mut after = before.clone();
         after.apply(event);
-        refines(model, event, &after)?;
+        let seen = refines(model, event, &after)?;
+        property::step(model, islands, event, &seen)?;
+        if let Event::Call(cpu, op) = event {
+            fast_agrees(before, cpu, op, &after, &seen)?;
+        }
         Ok(after)
     }
 }
