@@ -164,6 +164,9 @@ impl System {
         match made {
             Ok(()) => {
                 server.watch.started(now_ns);
+                if server.watch.deaths() > 0 {
+                    println!("init: {} runs again", server.name());
+                }
                 self.servers.set(place, server);
             }
             Err(why) => {

@@ -120,9 +120,14 @@ impl System {
         }
     }
 
-    /// The world comes back from its last epoch: by way of a reset of the machine, which silences every device.
+    /// The world comes back from its last epoch: by way of a reset of the machine, which silences every device. Before
+    /// there is a world that would only end in the same place again, and again.
     fn restore_world(&self) {
-        println!("init: the world comes back from its last epoch");
+        if self.incarnation == 0 {
+            println!("init: no world runs, and without this server none will; the machine waits to be switched off");
+            return;
+        }
+        println!("init: the machine starts anew, so that the world comes back from its last epoch");
         let _ = IoPorts(handle::PORTS).write(RESET_PORT, 1, RESET);
     }
 
