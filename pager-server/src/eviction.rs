@@ -24,6 +24,13 @@ pub(crate) enum Purpose {
     Reserve,
 }
 
+/// Frames on their way back to the free list: the kernel is told of a batch at a time.
+#[derive(Default)]
+pub(crate) struct Freed {
+    places: [u32; FRAMES_BATCH_MAX],
+    count: usize,
+}
+
 impl Pager {
     /// A spare frame, evicting if need be; `None`: nothing can be evicted now.
     pub(crate) fn take_frame(&mut self, env: &mut impl Environment, purpose: Purpose) -> Option<u32> {
@@ -42,6 +49,29 @@ impl Pager {
     pub(crate) fn free_frame(&mut self, env: &mut impl Environment, place: u32) {
         self.set_state(env, place, FrameState::Untracked);
         self.frames.give_free(place);
+    }
+
+    /// As [`Self::free_frame`], but it may take until [`Self::free_all`].
+    pub(crate) fn free_later(&mut self, env: &mut impl Environment, freed: &mut Freed, place: u32) {
+        freed.places[freed.count] = place;
+        freed.count += 1;
+        if freed.count == FRAMES_BATCH_MAX {
+            self.free_all(env, freed);
+        }
+    }
+
+    /// Ends [`Self::free_later`].
+    pub(crate) fn free_all(&mut self, env: &mut impl Environment, freed: &mut Freed) {
+        let count = core::mem::take(&mut freed.count);
+        if count == 0 {
+            return;
+        }
+        let frames = freed.places.map(|place| self.frames.physical(place));
+        let changed = env.set_frames(&frames[..count], FrameState::Untracked);
+        assert!(changed.count_ones() as usize == count, "the kernel refuses to forget a frame");
+        for &place in &freed.places[..count] {
+            self.frames.give_free(place);
+        }
     }
 
     /// Sets the kernel's state of a frame, where it cannot be refused.
@@ -73,15 +103,17 @@ impl Pager {
             }
         }
         self.read_log(env, None);
+        let mut freed = Freed::default();
         for &place in &victims[..count] {
             let frame = *self.frames.get(place);
             if frame.list == CLEAN {
                 self.contents.get_mut(frame.content).stored |= frame.stored;
                 self.frames.delist(place);
                 self.frames.detach(place, Use::Spare);
-                self.free_frame(env, place);
+                self.free_later(env, &mut freed, place);
             }
         }
+        self.free_all(env, &mut freed);
     }
 
     /// Unmaps a page of a content in every process that may map it; false, when that would take too many calls (then

@@ -4,6 +4,7 @@
 
 use crate::Pager;
 use crate::environment::Environment;
+use crate::eviction::Freed;
 use crate::frame::{CLEAN, NONE, OFF, Use};
 use crate::object::DEPTH_MAX;
 use crate::record::{FREE, HIDDEN, OBJECT, OBJECT_PAGES_MAX, ObjectRecord};
@@ -134,6 +135,7 @@ impl Pager {
     /// Ends a content: its pages of the running epoch go, those of ended epochs stay until they are written.
     pub(crate) fn end_content(&mut self, env: &mut impl Environment, content: u32) {
         let running = self.lanes.running() as u8;
+        let mut freed = Freed::default();
         while let Some(place) = self.frames.first_of(content) {
             let frame = *self.frames.get(place);
             match frame.used_for {
@@ -150,10 +152,11 @@ impl Pager {
                         self.frames.delist(place);
                     }
                     self.frames.detach(place, Use::Spare);
-                    self.free_frame(env, place);
+                    self.free_later(env, &mut freed, place);
                 }
             }
         }
+        self.free_all(env, &mut freed);
         let ended = self.contents.get_mut(content);
         ended.object = NONE;
         if ended.born != self.running && !ended.transient {
