@@ -15,6 +15,9 @@ use snapshot_server::{Config, FormatOptions, Memory, PageMemory, PageRef};
 /// Longest sleep.
 const IDLE_NS_MAX: u64 = 1_000_000;
 
+/// Polls of one turn after which the conductor counts as hung: each does at least one thing, and no epoch has so many.
+const POLLS_MAX: u32 = 100_000;
+
 /// The pages that the store and the disk see: the store's own first, then the machine's frames by their numbers.
 pub(crate) struct Pages(Vec<BlockBytes>);
 
@@ -159,15 +162,13 @@ impl<'a> SnapshotProgram<'a> {
             Event::Notification if arrived.badge >> Role::Console as usize & 1 == 1 => conductor.hurry(),
             _ => {}
         }
-        loop {
-            let moved = conductor.poll(&mut env);
-            if let Some(store) = conductor.store_mut() {
-                settle(store.host_mut(), &mut env);
-            }
-            if !moved {
-                break;
-            }
+        let mut polls = 0;
+        while conductor.poll(&mut env) {
+            settle(conductor, &mut env);
+            polls += 1;
+            assert!(polls < POLLS_MAX, "the conductor never rests");
         }
+        settle(conductor, &mut env);
         let (now, rings) = (env.now_ns(), env.rings);
         if rings {
             actor.ring(Role::Pager);
@@ -188,7 +189,9 @@ impl<'a> SnapshotProgram<'a> {
 }
 
 /// Moves contents between the store's pages and the machine's frames for the messages that were sent.
-fn settle(disk: &mut Disk<'_>, env: &mut SnapshotEnvironment<'_, '_, '_>) {
+fn settle<'a>(conductor: &mut Conductor<'a, Disk<'a>>, env: &mut SnapshotEnvironment<'_, '_, '_>) {
+    let Some(store) = conductor.store_mut() else { return };
+    let disk = store.host_mut();
     for message in core::mem::take(&mut env.paged) {
         match message {
             ToPager::Released { frame, epoch } => {

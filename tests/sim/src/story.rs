@@ -11,7 +11,7 @@ use storesim::{Arena, CutMode, Fault, Random, SimDisk, Sizes};
 
 /// Times the power goes in one story.
 pub const POWER_CUTS: u32 = 12;
-/// Steps after which a life that has not restored its world counts as hung.
+/// Steps after which a computer that has not got its world back counts as hung.
 const HUNG_STEPS: u64 = 2_000_000;
 
 thread_local! {
@@ -119,8 +119,11 @@ pub fn run_seed(seed: u64, verbose: bool) -> Figures {
 /// From power on until the power goes: after some steps, or at some command of the disk.
 fn live(life: &mut Life<'_>, setting: &Setting, number: u32) {
     // A store whose format was cut was never there: the simulation of the store covers that.
+    let mut waited = 0;
     while number == 0 && life.board().shared.epochs.first == abi::Epoch::NONE {
         life.step();
+        waited += 1;
+        assert!(waited < HUNG_STEPS, "no world begins: {}", life.describe());
     }
     let random = &mut life.board().random;
     let by_command = random.chance(50).then(|| random.below(600));
@@ -132,7 +135,6 @@ fn live(life: &mut Life<'_>, setting: &Setting, number: u32) {
         left -= 1;
     }
     // The last life has to get its world back.
-    let mut waited = 0;
     while number == POWER_CUTS && !life.disk().is_dead() && !life.board().kernel.has_started() {
         life.step();
         waited += 1;
