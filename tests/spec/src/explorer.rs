@@ -6,6 +6,7 @@
 
 use crate::abstraction::abstraction;
 use crate::event::Event;
+use crate::property::Islands;
 use crate::sim::Sim;
 use crate::sometimes::Sometimes;
 use crate::universe::Universe;
@@ -283,15 +284,16 @@ impl Explorer {
         let mut fresh = std::collections::HashSet::new();
         for (number, before) in batch {
             found.sometimes.state(&before);
-            if let Err(what) = guarded(|| universe.check(&before)) {
+            let model = abstraction(&before);
+            let islands = Islands::of(&model);
+            if let Err(what) = guarded(|| universe.check(&before, &model)) {
                 found.failure = Some((number, None, what));
                 return found;
             }
-            let model = abstraction(&before);
             for event in universe.events(&before) {
                 found.transitions += 1;
                 found.by_kind[kind_of(event, &before)] += 1;
-                match guarded(|| universe.step(&before, &model, event)) {
+                match guarded(|| universe.step(&before, &model, &islands, event)) {
                     Ok(after) => {
                         found.sometimes.step(&before, &after);
                         let digest = after.digest();

@@ -65,6 +65,14 @@ impl Sim {
         self.kernel.syscall(&mut self.m, cpu);
     }
 
+    /// The same call by the fast path; false if it does not take it, and then nothing has happened.
+    pub fn fast(&mut self, cpu: usize, frame: Frame) -> bool {
+        let registers = &mut self.kernel.cpus[cpu].frame;
+        frame.into_registers(registers);
+        registers.rip = AGAIN_RIP + SYSCALL_BYTES;
+        self.kernel.fast(&mut self.m, cpu, frame.rax)
+    }
+
     /// Whether the thread that runs on `cpu` is about to make the same call again.
     pub fn is_again(&self, cpu: usize) -> bool {
         self.kernel.cpus[cpu].frame.rip == AGAIN_RIP

@@ -2,7 +2,7 @@
 //! queues of three.
 
 use crate::event::Frame;
-use crate::sim::Sim;
+use crate::sim::{AGAIN_RIP, Sim};
 use abi::{Kind, Status};
 use kernel_core::State;
 use std::collections::BTreeMap;
@@ -48,7 +48,9 @@ impl Sometimes {
     pub fn step(&mut self, before: &Sim, after: &Sim) {
         for (thread, record) in after.kernel.each_thread() {
             let frame = Frame::of(after.kernel.registers_of(thread));
-            let ended = record.state == State::Ready && frame != Frame::of(before.kernel.registers_of(thread));
+            let again = after.kernel.registers_of(thread).rip == AGAIN_RIP;
+            let ended =
+                record.state == State::Ready && !again && frame != Frame::of(before.kernel.registers_of(thread));
             if ended && frame.outcome().status() != Status::Ok {
                 self.count(format!("{:?}", frame.outcome().status()));
             }

@@ -7,6 +7,7 @@ mod ipc;
 mod notifications;
 mod restore;
 mod two_cpus;
+mod wild;
 
 use crate::event::{Event, Op};
 use crate::model::Model;
@@ -35,7 +36,7 @@ pub struct Universe {
     pub crash: Option<Crash>,
 }
 
-/// Names of all universes.
+/// Names of the universes that are explored to closure. `wild` is there for random calls only.
 pub const NAMES: &[&str] = &["ipc", "capabilities", "notifications", "death", "two-cpus", "restore", "boundary"];
 
 /// A universe by name.
@@ -48,6 +49,7 @@ pub fn named(name: &str) -> Option<Universe> {
         "two-cpus" => two_cpus::universe(),
         "restore" => restore::universe(),
         "boundary" => boundary::universe(),
+        "wild" => wild::universe(),
         _ => return None,
     })
 }

@@ -18,7 +18,7 @@ const EXTRA: u16 = 2;
 const STEPS_MAX: usize = 1;
 
 pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([3, 4, 1, 0, 2, 48], [0; 6], 1);
+    let mut genesis = Genesis::new([3, 4, 2, 0, 2, 48], [0; 6], 1);
     let meet = genesis.endpoint(WORLD, 0);
     let (reaper, server, client) = (genesis.process(WORLD), genesis.process(WORLD), genesis.process(WORLD));
     let mut threads = vec![genesis.thread(WORLD, reaper, 10)];

@@ -1,0 +1,175 @@
+//! Each property and the comparison itself, shown to fail on a state or step that breaks it.
+
+use abi::{Call, Kind, Rights};
+use spec::model::{Cap, Doing, Model, Object};
+use spec::property::{self, Islands};
+use spec::{Event, Op, Sim, Universe, abstraction, agree, refines, universe};
+
+fn start(name: &str) -> (Universe, Model) {
+    let universe = universe::named(name).expect("it is named");
+    let model = abstraction(&universe.start);
+    (universe, model)
+}
+
+/// A step of the real core and its abstraction.
+fn step(before: &Sim, event: Event) -> (Sim, Model) {
+    let mut after = before.clone();
+    after.apply(event);
+    let model = abstraction(&after);
+    (after, model)
+}
+
+/// Who runs meets who is next: the second receives, the first calls.
+fn meeting() -> (Sim, Event) {
+    let (universe, _) = start("ipc");
+    let mut sim = universe.start.clone();
+    // The thread that runs first yields to a server.
+    let receive = Event::Call(0, Op::new(Call::Receive, 1));
+    let (waiting, _) = step(&sim, receive);
+    sim = waiting;
+    (sim, Event::Call(0, Op::new(Call::Call, 1).with(1, &[77])))
+}
+
+#[test]
+fn the_comparison_fails_on_any_difference() {
+    let (sim, event) = meeting();
+    let before = abstraction(&sim);
+    let (after, seen) = step(&sim, event);
+    assert_eq!(refines(&before, event, &after), Ok(seen.clone()));
+    let mut lost = seen.clone();
+    lost.threads.values_mut().for_each(|thread| thread.frame.words[0] = 0);
+    assert!(agree(&lost, &seen).is_err());
+    // Another step than the one that was taken.
+    assert!(refines(&before, Event::Call(0, Op::new(Call::Yield, 0)), &after).is_err());
+}
+
+#[test]
+fn a_message_delivered_twice_or_never_is_found() {
+    let (sim, event) = meeting();
+    let before = abstraction(&sim);
+    let (_, after) = step(&sim, event);
+    assert_eq!(property::exactly_once(&before, event, &after), Ok(()));
+    let receiver = after.cpus[0].runs.expect("the receiver runs");
+    let mut never = after.clone();
+    never.threads.get_mut(&receiver).expect("it is there").frame.words[0] = 0;
+    assert!(property::exactly_once(&before, event, &never).is_err());
+    let mut twice = after.clone();
+    let frame = after.threads[&receiver].frame;
+    let third = twice.threads.keys().copied().find(|t| *t != receiver && twice.threads[t].doing == Doing::Ready);
+    let third = third.expect("a third thread");
+    twice.threads.get_mut(&third).expect("it is there").frame = frame;
+    let mut waited = before.clone();
+    waited.threads.get_mut(&third).expect("it is there").doing = Doing::Receiving(1);
+    assert!(property::exactly_once(&waited, event, &twice).is_err());
+}
+
+#[test]
+fn an_overtaken_sender_is_found() {
+    let (_, mut before) = start("ipc");
+    let endpoint = *before.endpoints.keys().next().expect("there is one");
+    before.endpoints.get_mut(&endpoint).expect("it is there").queue = [0, 1, 2].into();
+    let mut after = before.clone();
+    after.endpoints.get_mut(&endpoint).expect("it is there").queue = [1, 2].into();
+    assert_eq!(property::first_in_first_out(&before, &after), Ok(()));
+    after.endpoints.get_mut(&endpoint).expect("it is there").queue = [2, 1].into();
+    assert!(property::first_in_first_out(&before, &after).is_err());
+    after.endpoints.get_mut(&endpoint).expect("it is there").queue = [0, 2].into();
+    after.threads.get_mut(&1).expect("it is there").doing = Doing::AwaitReply;
+    assert!(property::first_in_first_out(&before, &after).is_err());
+}
+
+#[test]
+fn a_lost_wake_up_is_found() {
+    let (universe, model) = start("notifications");
+    assert_eq!(property::no_lost_wake_up(&model, &universe.start), Ok(()));
+    let mut bits = model.clone();
+    let bell = bits.notifications.values_mut().next().expect("there is one");
+    bell.bits = 1;
+    bell.queue.push_back(0);
+    assert!(property::no_lost_wake_up(&bits, &universe.start).is_err());
+    let mut idle = model.clone();
+    idle.cpus[0].runs = None;
+    assert!(property::no_lost_wake_up(&idle, &universe.start).is_err());
+    let mut late = model;
+    late.threads.values_mut().next().expect("there is one").deadline = Some(1);
+    let mut sim = universe.start.clone();
+    sim.m.timers.clear();
+    assert!(property::no_lost_wake_up(&late, &sim).is_err());
+}
+
+#[test]
+fn a_forged_badge_is_found() {
+    let (_, before) = start("ipc");
+    let mut after = before.clone();
+    after.caps.values_mut().find(|cap| cap.badge == 1).expect("a badged one").badge = 99;
+    // Init still holds the endpoint without a badge, and may mint; take that away.
+    let mut before = before;
+    before.caps.retain(|_, cap| cap.badge != 0);
+    assert!(property::badges_unforgeable(&before, &after).is_err());
+    assert_eq!(property::badges_unforgeable(&before, &before), Ok(()));
+}
+
+#[test]
+fn an_opened_world_is_found() {
+    let (_, model) = start("boundary");
+    assert_eq!(property::world_closed(&model), Ok(()));
+    let object = Object::Range(Kind::Memory, 0, 1);
+    let memory = Cap { object, of_world: false, rights: Rights::MEMORY_MAP, badge: 0, parent: None, dying: false };
+    let mut opened = model.clone();
+    opened.caps.insert((0, 15), memory);
+    assert!(property::world_closed(&opened).is_err());
+    let mut inside = model;
+    let volatile = inside.world[1] + 1;
+    inside.threads.get_mut(&volatile).expect("it is there").doing = Doing::Calling(0);
+    assert!(property::world_closed(&inside).is_err());
+}
+
+#[test]
+fn a_leaking_budget_is_found() {
+    let (_, model) = start("death");
+    assert_eq!(property::budgets_conserved(&model, &model), Ok(()));
+    let mut richer = model.clone();
+    richer.budgets.values_mut().next().expect("there is one").left[1] += 1;
+    assert!(property::budgets_conserved(&model, &richer).is_err());
+    let mut unpaid = model.clone();
+    unpaid.threads.values_mut().for_each(|thread| thread.budget = None);
+    assert!(property::budgets_conserved(&unpaid, &unpaid).is_err());
+}
+
+#[test]
+fn authority_from_nowhere_is_found() {
+    let (_, before) = start("wild");
+    let islands = Islands::of(&before);
+    // The islands are joined by init, which made them; without it they are apart.
+    let init = before.world[0];
+    let mut apart = before.clone();
+    apart.caps.retain(|name, _| name.0 != init);
+    let islands_apart = Islands::of(&apart);
+    assert_eq!(property::authority_confined(&apart, &islands_apart, &apart), Ok(()));
+    let stolen = *apart.caps.iter().find(|(name, _)| name.0 > init).expect("of the other island").1;
+    let mut after = apart.clone();
+    after.caps.insert((0, 15), stolen);
+    assert!(property::authority_confined(&apart, &islands_apart, &after).is_err());
+    let mut wider = before.clone();
+    wider.caps.retain(|name, _| name.0 == 0);
+    let narrow = wider.clone();
+    wider.caps.values_mut().for_each(|cap| cap.rights = Rights::all());
+    assert!(property::authority_confined(&narrow, &islands, &wider).is_err());
+}
+
+#[test]
+fn a_change_without_authority_is_found() {
+    let (_, mut before) = start("wild");
+    let init = before.world[0];
+    before.caps.retain(|name, _| name.0 != init);
+    let islands = Islands::of(&before);
+    let runner = before.cpus[0].runs.expect("somebody runs");
+    let home = islands.island(before.threads[&runner].process);
+    let foreign = before.threads.iter().find(|(_, thread)| islands.island(thread.process) != home);
+    let foreign = *foreign.expect("another island").0;
+    let event = Event::Call(0, Op::new(Call::Null, 0));
+    assert_eq!(property::integrity(&before, &islands, event, &before), Ok(()));
+    let mut after = before.clone();
+    after.threads.get_mut(&foreign).expect("it is there").frame.words[0] ^= 1;
+    assert!(property::integrity(&before, &islands, event, &after).is_err());
+}

@@ -1,0 +1,127 @@
+//! Random sequences, which shrink: walks through the universes, and arbitrary calls in a wild one.
+
+use abi::{Call, Timeout};
+use proptest::prelude::*;
+use spec::property::{self, Islands};
+use spec::{Event, Op, Sim, Universe, abstraction, fast_agrees, refines, universe};
+use std::sync::OnceLock;
+
+/// Takes one step and checks everything about it.
+fn checked(universe: &Universe, before: &Sim, event: Event) -> Result<Sim, String> {
+    let model = abstraction(before);
+    let after = universe.step(before, &model, &Islands::of(&model), event)?;
+    universe.check(&after, &abstraction(&after))?;
+    Ok(after)
+}
+
+fn universes() -> &'static [Universe] {
+    static ALL: OnceLock<Vec<Universe>> = OnceLock::new();
+    ALL.get_or_init(|| universe::NAMES.iter().map(|name| universe::named(name).expect("it is named")).collect())
+}
+
+fn wild() -> &'static Universe {
+    static WILD: OnceLock<Universe> = OnceLock::new();
+    WILD.get_or_init(|| universe::named("wild").expect("it is named"))
+}
+
+/// Calls that the specification describes, with arguments that mean something more often than not.
+fn op() -> impl Strategy<Value = Op> {
+    use Call as C;
+    let call = prop::sample::select(vec![
+        C::Call,
+        C::Call,
+        C::ReplyReceive,
+        C::ReplyReceive,
+        C::Send,
+        C::Receive,
+        C::Reply,
+        C::SaveReply,
+        C::Signal,
+        C::Wait,
+        C::BindNotification,
+        C::Yield,
+        C::Copy,
+        C::Drop,
+        C::Revoke,
+        C::Destroy,
+        C::Create,
+        C::Grant,
+        C::SetMemoryPort,
+        C::Start,
+        C::Stop,
+        C::SetPriority,
+        C::Null,
+    ]);
+    let handle = prop_oneof![8 => 0_u16..12, 1 => any::<u16>()];
+    let rdi = prop_oneof![
+        4 => 0_u64..12,
+        3 => Just(u64::from(u32::MAX)),
+        2 => any::<u32>().prop_map(u64::from),
+        1 => any::<u64>()
+    ];
+    let words = prop::array::uniform4(prop_oneof![3 => 0_u64..12, 1 => Just(0), 1 => any::<u64>()]);
+    let caps = prop::collection::vec(0_u16..12, 0..=4);
+    let timeout = prop_oneof![4 => Just(Timeout::FOREVER), 2 => Just(Timeout::POLL), 2 => Just(Timeout::from_ms(10))];
+    (call, handle, rdi, words, caps, prop::bits::u8::masked(0b1_1000), timeout).prop_map(
+        |(call, handle, rdi, words, caps, flags, timeout)| {
+            let op = Op::new(call, handle).with(rdi, &words).flags(flags).within(timeout);
+            if matches!(call, C::Grant | C::SetMemoryPort | C::Create) { op.objects(&caps) } else { op.caps(&caps) }
+        },
+    )
+}
+
+/// What happens in a wild universe: mostly calls, on one CPU or the other.
+fn wild_event() -> impl Strategy<Value = (u8, usize, Op)> {
+    (0_u8..20, 0_usize..2, op())
+}
+
+fn happens(sim: &Sim, (what, cpu, op): (u8, usize, Op)) -> Option<Event> {
+    match what {
+        0 => sim.m.timers.contains_key(&cpu).then_some(Event::Timer(cpu)),
+        1 | 2 => sim.m.kicked.contains(&cpu).then_some(Event::Reschedule(cpu)),
+        3 if sim.kernel.current(cpu).is_some() => Some(Event::Fault(cpu)),
+        _ if sim.kernel.current(cpu).is_none() => None,
+        _ if sim.is_again(cpu) => Some(Event::Again(cpu)),
+        _ => Some(Event::Call(cpu, op)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn walks_through_universes_refine(which in any::<prop::sample::Index>(), steps in prop::collection::vec(any::<prop::sample::Index>(), 1..120)) {
+        let universe = which.get(universes());
+        let mut sim = universe.start.clone();
+        for step in steps {
+            let events = universe.events(&sim);
+            if events.is_empty() { break; }
+            let event = *step.get(&events);
+            sim = checked(universe, &sim, event).map_err(|what| TestCaseError::fail(format!("{}: {event}: {what}", universe.name)))?;
+        }
+    }
+
+    #[test]
+    fn arbitrary_calls_refine(events in prop::collection::vec(wild_event(), 1..200)) {
+        let universe = wild();
+        let mut sim = universe.start.clone();
+        for event in events.into_iter() {
+            let Some(event) = happens(&sim, event) else { continue };
+            let model = abstraction(&sim);
+            let islands = Islands::of(&model);
+            let mut after = sim.clone();
+            after.apply(event);
+            let seen = refines(&model, event, &after).map_err(|what| TestCaseError::fail(format!("{event}: {what}")))?;
+            if let Event::Call(cpu, op) = event {
+                fast_agrees(&sim, cpu, op, &after, &seen).map_err(|what| TestCaseError::fail(format!("{event}: {what}")))?;
+            }
+            // Words are not told apart here, so deliveries cannot be counted.
+            property::first_in_first_out(&model, &seen).map_err(TestCaseError::fail)?;
+            property::budgets_conserved(&model, &seen).map_err(TestCaseError::fail)?;
+            property::authority_confined(&model, &islands, &seen).map_err(TestCaseError::fail)?;
+            property::integrity(&model, &islands, event, &seen).map_err(TestCaseError::fail)?;
+            universe.check(&after, &seen).map_err(TestCaseError::fail)?;
+            sim = after;
+        }
+    }
+}
