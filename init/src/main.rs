@@ -5,6 +5,7 @@
 mod program;
 
 use libos::abi::boot_info::{BootInfo, handle};
+use libos::abi::protocol::startup::EXIT_REFUSED;
 
 libos::first_program!(main);
 
@@ -12,14 +13,13 @@ fn main(info: BootInfo<'static>) -> ! {
     libos::set_print(libos::IoPorts(handle::PORTS));
     let raw = info.raw();
     libos::println!("init: {} CPUs, {} MiB", raw.cpus, raw.memory_bytes >> 20);
-    match program::System::boot(info) {
-        Ok(mut system) => system.run(),
+    let mut system = match program::System::boot(info) {
+        Ok(system) => system,
         Err(why) => {
             libos::println!("init: {why}");
             libos::println!("init: the system cannot start");
+            libos::exit(EXIT_REFUSED)
         }
-    }
-    loop {
-        libos::sleep(u64::MAX);
-    }
+    };
+    system.run()
 }

@@ -32,6 +32,8 @@ pub const OPTIONS_BYTES_MAX: usize = 768;
 
 /// The code of a program that has done its work.
 pub const EXIT_DONE: u8 = 0;
+/// The code of a first program that cannot work on this machine, or with what was loaded; it has said why.
+pub const EXIT_REFUSED: u8 = 2;
 /// The code of a program that stopped itself (a panic): one of its own invariants was broken.
 pub const EXIT_PANIC: u8 = 101;
 const EXIT_BASE: u64 = 0x8000;

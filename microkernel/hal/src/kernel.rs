@@ -7,6 +7,7 @@ use crate::report::exception_name;
 use crate::serial::say;
 use crate::symbols;
 use abi::fault::Access;
+use abi::protocol::startup::{EXIT_DONE, EXIT_REFUSED, exit_code};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use kernel_core::Kernel;
@@ -64,6 +65,13 @@ impl State {
     pub(crate) fn report_orphan_fault(&mut self) {
         let Some(fault) = self.kernel.take_orphan_fault() else { return };
         let of_init = fault.process == self.init;
+        let ended = exit_code(fault.address).filter(|_| of_init && fault.access == 0);
+        match ended {
+            Some(EXIT_DONE) => halt(Halt::Clean),
+            // It has said why.
+            Some(EXIT_REFUSED) => halt(Halt::Refused),
+            _ => {}
+        }
         let who = if of_init { "the first process" } else { "a process without a memory server" };
         say!("kernel: {who} (process {}, thread {}) has failed", fault.process, fault.thread);
         match Access::from_bits(fault.access) {
