@@ -51,8 +51,11 @@ fn view(sim: &Sim, island: [u32; 2]) -> Vec<(Frame, Vec<(u16, u64)>)> {
     island.into_iter().map(of_thread).collect()
 }
 
+/// What a process can see: its registers, and what its handles are.
+type Observed = (Frame, Vec<(u16, u64)>);
+
 /// Runs both islands; the observed one makes `seen` calls, one each time it has the CPU, the other `unseen` ones.
-fn observe(seen: &[Op], unseen: &[Op]) -> Vec<Vec<(Frame, Vec<(u16, u64)>)>> {
+fn observe(seen: &[Op], unseen: &[Op]) -> Vec<Vec<Observed>> {
     let (mut sim, threads) = islands();
     let (mut views, mut seen, mut unseen) = (Vec::new(), seen.iter(), unseen.iter());
     for _ in 0..2_000 {
