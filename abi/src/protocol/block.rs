@@ -21,6 +21,12 @@
 //!   sees accepted != n: link is lost   ◀──
 //! ```
 //!
+//! **Flushes.** A flush that ends well covers every write that had completed when it was submitted. One that ends as
+//! [`BlockError::Unknown`] says that the device was reset since: what had completed and not been flushed may be gone
+//! from its cache, and the next flush, which may end well, says nothing about that. The same holds for a lost link.
+//! So a client that merely repeats the flush has proved nothing: it writes those blocks again, or reads them back and
+//! compares, before it relies on them.
+//!
 //! When the link is lost every request without a completion is *unknown*: it may or may not have happened. The
 //! client reports it so and opens a new session. A new driver says `accepted = 0` only after its device was
 //! silenced, so when the client sees the link lost *by a restart* its frames are its own again.
