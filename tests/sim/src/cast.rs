@@ -2,14 +2,15 @@
 //!
 //! - The *counter* keeps a number and adds what it is asked to.
 //! - The *tally* asks it to, counts along, and raises the alarm when the two disagree; every [`EVERY`]th number it
-//!   prints, by a repeatable call of the console port that is answered when the number has been shown; now and then
-//!   it asks for a `sync`.
-//! - *Scribblers* write all over their memory, keep sums of their pages, and now and then make a call of the console
-//!   port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
+//!   prints, in two pieces, by repeatable calls of the console port of which the second is answered when all has been
+//!   shown; now and then it asks for a `sync`.
+//! - *Scribblers* write all over their memory, keep sums of their pages, and now and then wait for something typed, by a call
+//!   of the console port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
 //! - The *maker* makes memory objects, maps them, copies them, writes, reads, and destroys them again.
 
 use crate::chronicle::Chronicle;
 use crate::text::{CAPS, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
+use abi::protocol::console::Error as ConsoleError;
 use abi::protocol::memory::{ObjectFlags, Request as MemoryRequest};
 use abi::protocol::snapshot::Request as SnapshotRequest;
 use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status, Timeout};
@@ -36,10 +37,12 @@ pub(crate) const EVERY: u64 = 16;
 /// Prints until a `sync`.
 const SYNC_EVERY: i32 = 5;
 
-/// Tag of the console port: show word 0.
-pub(crate) const SHOW: u64 = 1;
-/// Tag of the console port: answer some time.
-pub(crate) const HOLD: u64 = 2;
+/// How far the second piece of a number that is shown is shifted.
+pub(crate) const MARK: u32 = 24;
+/// Tags of the console port: put 8 bytes, show 8 bytes, read.
+const PUT: i32 = 1 | 8 << 8;
+const WRITE: i32 = 2 | 8 << 8;
+const READ: i32 = 3;
 
 /// What programs tell the test.
 const ALARM: i32 = 1;
@@ -175,11 +178,23 @@ pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle, sleep_ns
     text.if_not(RCX, zero, step);
     text.number(RCX, EVERY as i32);
     text.store(RCX, RBP, COUNTDOWN);
-    text.number(TAG, SHOW as i32);
-    text.copy(W[0], RBX);
+    // What is put alone may be forgotten when the server dies: then it is put again.
+    let print = text.here();
+    text.number(TAG, PUT);
+    text.number(W[0], 0);
+    text.copy(W[1], RBX);
     text.call(repeatable(console, 0));
     text.number(zero, 0);
     text.if_not(RAX, zero, bad);
+    text.if_not(TAG, zero, bad);
+    text.number(TAG, WRITE);
+    text.op(Op::Left, W[1], RBX, RAX, MARK as i32);
+    text.call(repeatable(console, 0));
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    text.number(RCX, ConsoleError::Forgotten as i32);
+    text.if_equal(TAG, RCX, print);
+    text.if_not(TAG, zero, bad);
     text.load(RCX, RBP, SYNC_COUNTDOWN);
     text.add_number(RCX, RCX, -1);
     text.store(RCX, RBP, SYNC_COUNTDOWN);
@@ -236,7 +251,7 @@ pub(crate) fn scribbler(console: Handle, pages: i32, sees: bool, sleep_ns: u64) 
     text.op(Op::And, W[5], RBX, RAX, 0x3f);
     text.number(zero, 0);
     text.if_not(W[5], zero, step);
-    text.number(TAG, HOLD as i32);
+    text.number(TAG, READ);
     text.number(CAPS, 0);
     text.call(call(console));
     text.number(RCX, Status::Restarted as i32);

@@ -140,8 +140,10 @@ pub(crate) struct Chronicle {
     snapshots: BTreeMap<Epoch, Snapshot>,
     quiet: BTreeSet<Epoch>,
     acknowledged: Epoch,
-    /// The largest number that was shown.
+    /// The largest number that was shown, the largest of which a piece was seen, and the last of which one was.
     shown: u64,
+    seen: u64,
+    begun: u64,
     /// The largest number that a program was told is durable.
     durable: u64,
     pub(crate) figures: Figures,
@@ -187,8 +189,17 @@ impl Chronicle {
         self.snapshots.range(..=self.acknowledged).map(|(epoch, _)| epoch).rfind(written).copied().unwrap_or_default()
     }
 
-    /// A number reaches the outside.
-    pub(crate) fn show(&mut self, number: u64, every: u64) {
+    /// A piece of a number reaches the outside: the number itself, or after it the number shifted by `mark`.
+    pub(crate) fn show(&mut self, piece: u64, every: u64, mark: u32) {
+        if piece >> mark == 0 {
+            let known = piece <= self.seen || piece == self.shown + every;
+            assert!(known, "{piece} is shown after {}: something was lost", self.shown);
+            self.seen = self.seen.max(piece);
+            self.begun = piece;
+            return;
+        }
+        let number = piece >> mark;
+        assert!(number == self.begun && number << mark == piece, "{piece:#x} is shown after {:#x}", self.begun);
         let again = number <= self.shown;
         assert!(again || number == self.shown + every, "{number} is shown after {}: something was lost", self.shown);
         self.figures.shown += 1;
@@ -205,7 +216,7 @@ impl Chronicle {
     /// A new world begins: nothing can have been promised about an earlier one.
     pub(crate) fn begin(&mut self) {
         assert!(self.durable_epoch() == Epoch::NONE, "a world begins, but {} was durable", self.acknowledged);
-        assert!(self.shown == 0 && self.durable == 0, "a world begins, but another has been seen outside");
+        assert!(self.seen == 0 && self.durable == 0, "a world begins, but another has been seen outside");
         self.figures.beginnings += 1;
         *self = Self { figures: self.figures, ..Self::default() };
     }
@@ -259,7 +270,7 @@ impl Chronicle {
         let read = |process| self.model.read(process, DATA).unwrap_or_default();
         let (counter, tally) = (read(self.cast.counter), read(self.cast.tally));
         assert!(counter == tally || counter == tally + 1, "the counter says {counter}, the tally {tally}");
-        assert!(tally >= self.shown, "{} was shown, but the world has only come to {tally}", self.shown);
+        assert!(tally >= self.seen, "{} was seen, but the world has only come to {tally}", self.seen);
         assert!(tally >= self.durable, "{} was durable, but the world has only come to {tally}", self.durable);
     }
 

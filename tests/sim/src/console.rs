@@ -1,27 +1,37 @@
-//! The console's server: what it is asked to show reaches the outside when the epoch in which it read the request is
-//! durable, and only then is it answered (law 5). Requests to hold are answered some time later.
+//! The console's driver as a process: the real server of the port, over a line that is slow and sometimes typed on.
+//!
+//! The tally shows each number in two pieces of 8 bytes: the number, and the number shifted by [`MARK`].
 
 use crate::actor::Actor;
 use crate::board::Role;
-use crate::cast::{EVERY, HOLD, SHOW};
+use crate::cast::{EVERY, MARK};
 use crate::shared::Health;
-use abi::{Epoch, Event, Handle, Timeout};
+use abi::protocol::console::Answer;
+use abi::{Call, Epoch, Event, Handle, Timeout};
+use console::{Console, Line, World};
+use storesim::Random;
 
-/// Longest a call is held.
-const HOLD_NS_MAX: u64 = 2_000_000;
+/// Longest time until somebody types what is waited for.
+const TYPING_NS_MAX: u64 = 2_000_000;
+/// How soon a line that was busy is looked at again.
+const LINE_NS: u64 = 5_000;
 
-/// Numbers that wait to be shown, and calls that are held.
-#[derive(Default)]
-pub(crate) struct Console {
-    waiting: Vec<(Handle, u64, Epoch)>,
-    held: Vec<(Handle, u64)>,
+/// The program.
+pub(crate) struct ConsoleProgram {
+    server: Console<Handle>,
+    /// What has come out of the line and is not a whole piece yet.
+    shown: Vec<u8>,
+    /// When somebody will type.
+    typing_at: Option<u64>,
+    /// Calls that it may have in hand.
+    asked: u64,
     /// One in so many turns with something in hand it crashes; 0: never.
     dies: u64,
 }
 
-impl Console {
+impl ConsoleProgram {
     pub(crate) fn new(dies: u64) -> Self {
-        Self { dies, ..Self::default() }
+        Self { server: Console::new(), shown: Vec::new(), typing_at: None, asked: 0, dies }
     }
 
     pub(crate) fn turn(&mut self, actor: &mut Actor<'_>) {
@@ -30,55 +40,99 @@ impl Console {
             actor.bind();
             actor.board.shared.console = Health::Well;
         }
+        if !self.server.knows_a_world() && !actor.given().port.is_null() {
+            let session = actor.must(Call::Clock, Handle::NULL, |_| {}).words[1] + 1;
+            self.server.world_began(actor.board.shared.epochs.restored, session);
+        }
         let arrived = actor.arrived();
         if arrived.event == Event::Call {
             let saved = actor.save_reply().expect("room for every caller");
-            match arrived.tag {
-                SHOW => {
-                    let epoch = actor.epoch();
-                    self.waiting.push((saved, arrived.words[0], epoch));
-                    actor.ring(Role::Snapshot);
-                }
-                HOLD => {
-                    let until = actor.board.machine.now() + actor.board.random.below(HOLD_NS_MAX);
-                    self.held.push((saved, until));
-                }
-                tag => panic!("the console is asked for {tag}"),
-            }
+            self.asked += 1;
+            let until = actor.board.machine.now() + actor.board.random.below(TYPING_NS_MAX);
+            self.typing_at.get_or_insert(until);
+            self.server.request(&mut Port(actor), saved, &(arrived.tag, arrived.words));
         }
-        self.show(actor);
-        self.release(actor);
-        let in_hand = !self.waiting.is_empty() || !self.held.is_empty();
-        if self.dies > 0 && in_hand && actor.board.random.below(self.dies) == 0 {
-            actor.board.chronicle.figures.console_deaths += 1;
-            actor.board.shared.console = Health::Crashed;
-            actor.ring(Role::Init);
-            // It never comes back from this; init destroys it.
-            actor.stop();
+        let busy = self.work(actor);
+        if self.crashes(actor) {
             return;
         }
         let now = actor.board.machine.now();
-        let next = self.held.iter().map(|&(_, until)| until.saturating_sub(now)).min();
-        actor.wait(actor.given().port, next.map_or(Timeout::FOREVER, Timeout::from_ns));
+        let timeout = match self.typing_at {
+            _ if busy => Timeout::from_ns(LINE_NS),
+            Some(at) => Timeout::from_ns(at.saturating_sub(now)),
+            None => Timeout::FOREVER,
+        };
+        actor.wait(actor.given().port, timeout);
     }
 
-    fn show(&mut self, actor: &mut Actor<'_>) {
+    /// Lets the server do what it can; whether the line was busy.
+    fn work(&mut self, actor: &mut Actor<'_>) -> bool {
+        if !self.server.knows_a_world() {
+            return false;
+        }
         let committed = actor.board.shared.epochs.committed;
-        let durable = |&(_, _, epoch): &(Handle, u64, Epoch)| epoch <= committed;
-        let (shown, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(durable);
-        self.waiting = waiting;
-        let shown: Vec<(Handle, u64, Epoch)> = shown;
-        for (caller, number, _) in shown {
-            actor.board.chronicle.show(number, EVERY);
-            actor.reply(caller, 0, &[], None).expect("the caller waits");
+        let mut typed = self.typing_at.is_some_and(|at| at <= actor.board.machine.now());
+        if typed {
+            self.typing_at = None;
         }
+        let random = Random::new(actor.board.random.bits());
+        let mut line = SlowLine { random, typed: &mut typed, shown: &mut self.shown };
+        let turn = self.server.turn(&mut Port(actor), &mut line, committed);
+        while self.shown.len() >= 8 {
+            let piece: Vec<u8> = self.shown.drain(..8).collect();
+            let piece = u64::from_le_bytes(piece.try_into().expect("8 bytes"));
+            actor.board.chronicle.show(piece, EVERY, MARK);
+        }
+        if turn.want_cut {
+            actor.ring(Role::Snapshot);
+        }
+        turn.line_busy
     }
 
-    fn release(&mut self, actor: &mut Actor<'_>) {
-        let now = actor.board.machine.now();
-        while let Some(at) = self.held.iter().position(|&(_, until)| until <= now) {
-            let (caller, _) = self.held.swap_remove(at);
-            actor.reply(caller, 0, &[], None).expect("the caller waits");
+    /// Whether it crashes now. It never comes back from this; init destroys it and makes another one.
+    fn crashes(&mut self, actor: &mut Actor<'_>) -> bool {
+        let crashes = self.dies > 0 && self.asked > 0 && actor.board.random.below(self.dies) == 0;
+        if crashes {
+            actor.board.chronicle.figures.console_deaths += 1;
+            actor.board.shared.console = Health::Crashed;
+            actor.ring(Role::Init);
+            actor.stop();
         }
+        crashes
+    }
+}
+
+/// The world, as the server reaches into it.
+struct Port<'p, 'b>(&'p mut Actor<'b>);
+
+impl World for Port<'_, '_> {
+    type Caller = Handle;
+
+    fn answer(&mut self, caller: Handle, answer: &Answer) -> bool {
+        let (tag, words) = answer.carry();
+        self.0.reply(caller, tag, &words, None).is_ok()
+    }
+
+    fn running(&mut self) -> Epoch {
+        self.0.epoch()
+    }
+}
+
+/// A line that takes as little as it likes.
+struct SlowLine<'l> {
+    random: Random,
+    typed: &'l mut bool,
+    shown: &'l mut Vec<u8>,
+}
+
+impl Line for SlowLine<'_> {
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        let count = self.random.within(0, bytes.len() as u64) as usize;
+        self.shown.extend_from_slice(&bytes[..count]);
+        count
+    }
+
+    fn receive(&mut self) -> Option<u8> {
+        core::mem::take(self.typed).then(|| self.random.bits() as u8)
     }
 }

@@ -3,7 +3,7 @@
 use crate::actor::Actor;
 use crate::board::{Board, Role};
 use crate::chronicle::Chronicle;
-use crate::console::Console;
+use crate::console::ConsoleProgram;
 use crate::driver::DriverProgram;
 use crate::init::{BATCH, INTERRUPT, Init, MEMORY};
 use crate::pager::PagerProgram;
@@ -100,7 +100,7 @@ pub(crate) struct Life<'a> {
     pager: PagerProgram<'a>,
     snapshot: SnapshotProgram<'a>,
     driver: DriverProgram<'a>,
-    console: Console,
+    console: ConsoleProgram,
 }
 
 impl<'a> Life<'a> {
@@ -131,7 +131,7 @@ impl<'a> Life<'a> {
             pager: PagerProgram::new(plan.pager(), &areas.paging),
             snapshot,
             driver: DriverProgram::new(&areas.block, disk),
-            console: Console::new(plan.console_dies),
+            console: ConsoleProgram::new(plan.console_dies),
         }
     }
 
