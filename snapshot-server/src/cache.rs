@@ -29,7 +29,7 @@ pub(crate) struct Cache<'m> {
 }
 
 /// How often a block that the medium could not give is asked for again.
-const RETRIES_MAX: u8 = 3;
+const RETRIES_MAX: u8 = 5;
 
 impl<'m> Cache<'m> {
     pub(crate) fn new(frames: &'m mut [Frame], pages: &[PageRef]) -> Self {

@@ -16,7 +16,7 @@ use crate::memory::PageRef;
 /// Commands under way at once.
 pub(crate) const COMMANDS_MAX: usize = 32;
 /// How often a command that the medium refused is repeated.
-pub(crate) const MEDIUM_RETRIES_MAX: u8 = 3;
+pub(crate) const MEDIUM_RETRIES_MAX: u8 = 5;
 
 /// Who gets a written page back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::queue::Reader;
 use crate::store::{Event, Phase, Store};
 
 /// How often a page that does not verify is looked up and read again: what looks rotten may have moved meanwhile.
-const TRIES_MAX: u8 = 3;
+const TRIES_MAX: u8 = 5;
 
 /// Where a page's contents came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,8 +34,24 @@ impl<'m, H: Host> Store<'m, H> {
         if ordered { Ok(()) } else { Err(LogEnd::Stale) }
     }
 
+    /// Has the blocks read where the next descriptors lie if they are as far apart as the last two: epochs of one size
+    /// are. A guess that fails costs a read.
+    fn read_ahead(&mut self, from: Block, stride: u32) {
+        let geometry = *self.space.geometry();
+        if stride == 0 || stride > geometry.segment_blocks() {
+            return;
+        }
+        for step in 1..AHEAD / 2 {
+            let ahead = Block(from.0.saturating_add(step * stride));
+            if geometry.is_data(ahead) {
+                let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead, self.nonce));
+            }
+        }
+    }
+
     pub(crate) fn recover_walk(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
         let at = recovery.walk.at;
+        self.read_ahead(at.block, recovery.walk.stride);
         let Some(page) = self.fetch_raw(at.block)? else {
             return Ok(Step::Wait);
         };
@@ -55,6 +71,7 @@ impl<'m, H: Host> Store<'m, H> {
             return self.damaged(recovery, Damage::LaterIncarnation(at.block));
         }
         let walk = &mut recovery.walk;
+        walk.stride = head.next.0.saturating_sub(at.block.0);
         walk.at = LogStart { block: head.next, sequence: head.sequence + 1, previous: sum };
         walk.durable = walk.durable.max(head.durable);
         walk.unfinished += 1;

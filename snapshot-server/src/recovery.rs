@@ -228,6 +228,8 @@ pub(crate) struct Walk {
     pub(crate) durable: Epoch,
     /// Descriptors since the last commit.
     pub(crate) unfinished: u32,
+    /// How far the last descriptor lay behind the one before it.
+    pub(crate) stride: u32,
     pub(crate) unfinished_epoch: Epoch,
     /// The last commits, oldest first: epoch, where the log goes on behind it, and the floor with it.
     pub(crate) commits: [(Epoch, LogStart, Epoch); COMMITS_MAX],

@@ -275,6 +275,7 @@ impl SimDisk {
                     self.writes.retain(|(number, _)| *number != waiting.write);
                     return Err(DiskError::Medium);
                 }
+                self.check_untouched(&waiting);
                 self.apply_write(waiting.write);
             }
             Op::Flush => {
@@ -286,6 +287,18 @@ impl SimDisk {
             }
         }
         Ok(())
+    }
+
+    /// A page belongs to the disk until its command has ended: nobody may have written to it.
+    fn check_untouched(&self, waiting: &Waiting) {
+        if self.fault.lost_write > 0 || self.fault.misdirected > 0 {
+            return;
+        }
+        if let Some((_, write)) = self.writes.iter().find(|(number, _)| *number == waiting.write) {
+            for (page, data) in waiting.pages.iter().zip(&write.data) {
+                assert!(Rc::ptr_eq(&self.pages[page.0 as usize], data), "{page:?} was changed while being written");
+            }
+        }
     }
 
     fn begin_write(&mut self, block: usize, pages: &[PageRef]) -> u64 {

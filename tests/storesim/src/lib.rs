@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod changes;
 mod disk;
 mod every;
 mod faulty;

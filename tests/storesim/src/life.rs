@@ -3,17 +3,16 @@
 use abi::Epoch;
 use snapshot_server::{
     Answer, Case, Config, Event, Failure, FormatOptions, ItemStep, OpenReport, PageRef, PageSource, PutError,
-    ReadError, Refusal, RetireError, SealError, Store,
+    ReadError, Refusal, SealError, Store,
 };
 
 use crate::arena::Arena;
 use crate::disk::SimDisk;
 use crate::model::{Model, fill};
-use crate::random::Random;
 use crate::tally::Tally;
 
 /// Polls without an event after which a store counts as hung.
-const POLLS_MAX: u32 = 200_000;
+pub(crate) const POLLS_MAX: u32 = 200_000;
 
 /// What was promised so far, across lives.
 #[derive(Clone, Debug, Default)]
@@ -94,11 +93,11 @@ pub struct Life<'a> {
     pub faults_expected: bool,
     /// Long lives keep what the newest epoch should hold, not what each should.
     pub keep_only_newest: bool,
-    free: Vec<PageRef>,
-    time_ns: u64,
+    pub(crate) free: Vec<PageRef>,
+    pub(crate) time_ns: u64,
     /// Puts into the epoch that gathers.
-    puts: u64,
-    last_begun: Option<Epoch>,
+    pub(crate) puts: u64,
+    pub(crate) last_begun: Option<Epoch>,
     opened: Option<OpenReport>,
     reads: Vec<(u64, Result<PageSource, ReadError>)>,
 }
@@ -134,7 +133,7 @@ impl<'a> Life<'a> {
     }
 
     /// Polls until `done`, or the power goes, or the store says that it cannot.
-    fn until(&mut self, what: &'static str, done: impl Fn(&Self) -> bool) -> Lived<()> {
+    pub(crate) fn until(&mut self, what: &'static str, done: impl Fn(&Self) -> bool) -> Lived<()> {
         for _ in 0..POLLS_MAX {
             if done(self) {
                 return Ok(());
@@ -150,7 +149,7 @@ impl<'a> Life<'a> {
         Err(Err(LifeError::Hung(what)))
     }
 
-    fn take(&mut self, event: Event) -> Lived<()> {
+    pub(crate) fn take(&mut self, event: Event) -> Lived<()> {
         match event {
             Event::Opened(report) => self.opened = Some(report),
             Event::Refused(refusal) => return Err(Ok(Ended::Refused(refusal))),
@@ -308,242 +307,5 @@ impl<'a> Life<'a> {
             from = format::Key { object: key.object, index: key.index + count };
         }
         Err(Err(LifeError::Hung("items")))
-    }
-
-    /// Repeats `put` while the store is busy.
-    fn put(&mut self, mut put: impl FnMut(&mut Store<'a, SimDisk>) -> Result<(), PutError>) -> Lived<()> {
-        for _ in 0..POLLS_MAX {
-            match put(&mut self.store) {
-                Err(PutError::NotGathering) if self.faults_expected => self.until("stop", |_| false)?,
-                Ok(()) => {
-                    self.puts += 1;
-                    return Ok(());
-                }
-                Err(PutError::Busy) => {
-                    self.tally.add("put while busy", 1);
-                    if self.store.host_mut().is_dead() {
-                        return Err(Ok(Ended::Cut));
-                    }
-                    if let Some(event) = self.store.poll() {
-                        self.take(event)?;
-                    }
-                }
-                Err(PutError::Full) => return Err(Ok(Ended::Full)),
-                Err(error) => return Err(Err(LifeError::Put(error))),
-            }
-        }
-        Err(Err(LifeError::Hung("put")))
-    }
-
-    /// Puts a page of new contents.
-    pub fn put_page(&mut self, object: u64, index: u64) -> Lived<()> {
-        self.until("free page", |life| !life.free.is_empty())?;
-        let Some(page) = self.free.pop() else {
-            return Err(Err(LifeError::Hung("free page")));
-        };
-        self.history.contents += 1;
-        let content = self.history.contents;
-        fill(content, snapshot_server::PageMemory::bytes_mut(self.store.host_mut(), page));
-        let put = self.put(|store| store.put_page(object, index, page));
-        if put.is_err() {
-            self.free.push(page);
-        }
-        put?;
-        self.model.pages.insert((object, index), content);
-        Ok(())
-    }
-
-    /// One random change of the epoch that gathers.
-    pub fn change(&mut self, random: &mut Random, objects: u64, indices: u64) -> Lived<()> {
-        let (object, index) = (random.below(objects), random.below(indices));
-        match random.below(20) {
-            0 => {
-                let count = random.within(1, 8);
-                self.put(|store| store.put_zero(object, index, count))?;
-                (index..index + count).for_each(|index| {
-                    self.model.pages.insert((object, index), 0);
-                });
-            }
-            1 => {
-                let count = random.within(1, 8);
-                self.put(|store| store.drop_pages(object, index, count))?;
-                self.model.drop_pages(object, index, count);
-            }
-            2 if random.chance(20) => {
-                self.put(|store| store.drop_object(object))?;
-                self.model.drop_pages(object, 0, format::EXTENT_MAX);
-            }
-            3..=6 => {
-                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
-                let longest = if random.chance(10) { 1024 } else { 150 };
-                let length = random.within(1, longest) as usize;
-                let bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
-                self.put(|store| store.put_record(table, index, &bytes))?;
-                self.model.records.insert((table, index), bytes);
-            }
-            7 => {
-                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
-                self.put(|store| store.remove_record(table, index))?;
-                self.model.records.remove(&(table, index));
-            }
-            _ => self.put_page(object, index)?,
-        }
-        Ok(())
-    }
-
-    /// Gathers one epoch of `changes` random changes and seals it; does not wait for its commit.
-    pub fn epoch(&mut self, random: &mut Random, changes: u64, objects: u64, indices: u64) -> Lived<()> {
-        let next = match self.last_begun {
-            Some(last) => last.next(),
-            None => Epoch::first_of(self.store.root().incarnation),
-        };
-        let Some(epoch) = next else {
-            return Err(Err(LifeError::Hung("epoch numbers")));
-        };
-        self.last_begun = next;
-        self.begin(epoch)?;
-        let mut full = false;
-        for _ in 0..changes {
-            match self.change(random, objects, indices) {
-                Err(Ok(Ended::Full)) => {
-                    full = true;
-                    break;
-                }
-                other => other?,
-            }
-        }
-        self.seal(epoch)?;
-        if full { Err(Ok(Ended::Full)) } else { Ok(()) }
-    }
-
-    /// Frees space when the disk is full: drops an object in an epoch of its own, makes a checkpoint, and gives up the
-    /// older ones.
-    pub fn free_some(&mut self, random: &mut Random, objects: u64) -> Lived<()> {
-        let object = random.below(objects);
-        let Some(epoch) = self.last_begun.and_then(Epoch::next) else {
-            return Err(Err(LifeError::Hung("epoch numbers")));
-        };
-        self.last_begun = Some(epoch);
-        self.begin(epoch)?;
-        self.put(|store| store.drop_object(object))?;
-        self.model.drop_pages(object, 0, format::EXTENT_MAX);
-        self.store.want_checkpoint();
-        self.seal(epoch)?;
-        self.settle()
-    }
-
-    /// Gives up all checkpoints but the newest.
-    pub fn retire(&mut self) -> Lived<()> {
-        for _ in 0..POLLS_MAX {
-            match self.store.retire_before(self.store.head()) {
-                Ok(()) | Err(RetireError::Nothing) => return Ok(()),
-                Err(RetireError::Order) if self.faults_expected => self.until("stop", |_| false)?,
-                Err(RetireError::Order) => return Err(Err(LifeError::Hung("retire"))),
-                Err(RetireError::Busy) => {}
-            }
-            if self.store.host_mut().is_dead() {
-                return Err(Ok(Ended::Cut));
-            }
-            if let Some(event) = self.store.poll() {
-                self.take(event)?;
-            }
-        }
-        Err(Err(LifeError::Hung("retire")))
-    }
-
-    /// One epoch with one of each kind of item.
-    pub fn put_all_kinds(&mut self, round: u32) -> Lived<()> {
-        let next = self.last_begun.and_then(Epoch::next);
-        let Some(epoch) = next else {
-            return Err(Err(LifeError::Hung("epoch numbers")));
-        };
-        self.last_begun = next;
-        self.begin(epoch)?;
-        let first = u64::from(round);
-        self.put(|store| store.put_zero(2, first, 3))?;
-        self.model.pages.extend((first..first + 3).map(|index| ((2, index), 0)));
-        self.put(|store| store.drop_pages(2, first + 1, 1))?;
-        self.model.drop_pages(2, first + 1, 1);
-        let bytes = vec![round as u8 + 1; 40 + 300 * round as usize];
-        self.put(|store| store.put_record(7, round, &bytes))?;
-        self.model.records.insert((7, round), bytes);
-        if round > 1 {
-            self.put(|store| store.remove_record(7, round - 2))?;
-            self.model.records.remove(&(7, round - 2));
-        }
-        self.seal(epoch)
-    }
-
-    /// One epoch of pages of object 1.
-    pub fn epoch_of(&mut self, indices: &[u64]) -> Lived<()> {
-        let next = match self.last_begun {
-            Some(last) => last.next(),
-            None => Epoch::first_of(self.store.root().incarnation),
-        };
-        let Some(epoch) = next else {
-            return Err(Err(LifeError::Hung("epoch numbers")));
-        };
-        self.last_begun = next;
-        self.begin(epoch)?;
-        for index in indices {
-            self.put_page(1, *index)?;
-        }
-        self.seal(epoch)
-    }
-
-    fn begin(&mut self, epoch: Epoch) -> Lived<()> {
-        for _ in 0..POLLS_MAX {
-            // A store that has stopped says why before it says that the order is wrong.
-            while let Some(event) = self.store.poll() {
-                self.take(event)?;
-            }
-            self.time_ns += 1000;
-            match self.store.begin(epoch, self.time_ns) {
-                Ok(()) => return Ok(()),
-                Err(SealError::Busy) => {
-                    if self.store.host_mut().is_dead() {
-                        return Err(Ok(Ended::Cut));
-                    }
-                    if let Some(event) = self.store.poll() {
-                        self.take(event)?;
-                    }
-                }
-                Err(error) => return Err(Err(LifeError::Seal(error))),
-            }
-        }
-        Err(Err(LifeError::Hung("begin")))
-    }
-
-    fn seal(&mut self, epoch: Epoch) -> Lived<()> {
-        // What the seal makes durable counts from the moment that it is asked for; an empty epoch is never written.
-        if core::mem::take(&mut self.puts) > 0 {
-            if self.keep_only_newest {
-                self.history.sealed.clear();
-            }
-            self.history.sealed.push((epoch, self.model.clone()));
-        }
-        for _ in 0..POLLS_MAX {
-            self.time_ns += 1000;
-            match self.store.seal(self.time_ns) {
-                Ok(()) => return Ok(()),
-                Err(SealError::Busy) => {
-                    if self.store.host_mut().is_dead() {
-                        return Err(Ok(Ended::Cut));
-                    }
-                    if let Some(event) = self.store.poll() {
-                        self.take(event)?;
-                    }
-                }
-                Err(_) if self.faults_expected => self.until("stop", |_| false)?,
-                Err(error) => return Err(Err(LifeError::Seal(error))),
-            }
-        }
-        Err(Err(LifeError::Hung("seal")))
-    }
-
-    /// Waits until all that was sealed is committed.
-    pub fn settle(&mut self) -> Lived<()> {
-        let last = self.history.sealed.last().map_or(Epoch::NONE, |(epoch, _)| *epoch);
-        self.until("commit", |life| life.history.acknowledged >= last)
     }
 }

@@ -1,7 +1,7 @@
 //! Seeded runs: several lives of one world on one disk, each ended by a cut at a random command.
 
 use format::World;
-use snapshot_server::{Config, FormatOptions};
+use snapshot_server::{Config, Failure, FormatOptions};
 
 use crate::arena::{Arena, Sizes};
 use crate::disk::{CutMode, Fault, SimDisk};
@@ -118,9 +118,9 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
     // Faults that a store has to get over without anybody noticing, in a third of the runs.
     let fault = if random.chance(33) {
         Fault {
-            write_error: random.below(200),
-            read_error: random.below(200),
-            command_lost: random.below(200),
+            write_error: random.below(100),
+            read_error: random.below(100),
+            command_lost: random.below(100),
             ..Fault::default()
         }
     } else {
@@ -132,6 +132,7 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
     let mut history = History::default();
     for number in 0..lives {
         let formatting = number == 0;
+        let disk_fails = !formatting && fault.write_error > 0;
         disk.fault = if formatting { Fault::default() } else { fault };
         let mut life = if formatting {
             Life::format(&mut arena, disk, plan.config, plan.options)
@@ -140,7 +141,15 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
         };
         let end = live(&mut life, &plan, &mut random, formatting);
         tally.merge(&life.tally);
-        judge(end, false, &mut tally).map_err(|error| Failed { seed, life: number, error })?;
+        // A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that.
+        let end = match end {
+            Err(Err(LifeError::Stopped(failure @ Failure::Disk { .. }))) if disk_fails => {
+                Err(Ok(Ended::Stopped(failure)))
+            }
+            end => end,
+        };
+        let given_up = matches!(end, Err(Ok(Ended::Stopped(_))));
+        judge(end, given_up, &mut tally).map_err(|error| Failed { seed, life: number, error })?;
         history = core::mem::take(&mut life.history);
         disk = life.store.into_host();
         tally_cut(&disk, &mut tally);

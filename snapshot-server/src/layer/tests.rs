@@ -1,0 +1,102 @@
+//! A layer against the plainest model of it.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Page(u64, u32),
+    Zero(u64, u64),
+    Absent(u64, u64),
+    Clear(u32),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0u64..60, 1u32..1000).prop_map(|(i, b)| Act::Page(i, b)),
+        (0u64..60, 1u64..20).prop_map(|(i, n)| Act::Zero(i, n)),
+        (0u64..60, 1u64..20).prop_map(|(i, n)| Act::Absent(i, n)),
+        (1u32..4).prop_map(Act::Clear),
+    ]
+}
+
+fn set(pool: &mut Pool<'_>, layer: &mut Layer, held: &Held) {
+    while pool.cut_one(layer, held.key, held.count()).expect("room").is_some() {}
+    pool.put(layer, held).expect("room");
+}
+
+proptest! {
+    #[test]
+    fn a_layer_is_a_map_of_ranges(acts in prop::collection::vec(act(), 1..120)) {
+        let (mut entries, mut cells) = (vec![Entry::default(); 256], vec![Cell::default(); 8]);
+        let mut pool = Pool::new(&mut entries, &mut cells);
+        let mut layer = Layer::EMPTY;
+        let mut model: BTreeMap<u64, (u8, u32)> = BTreeMap::new();
+        for act in acts {
+            let key = |index| Key { object: 3, index };
+            match act {
+                Act::Page(i, b) => {
+                    let value = Value::Page(Place { block: Block(b), incarnation: 1 }, Checksum(9));
+                    set(&mut pool, &mut layer, &Held { key: key(i), value });
+                    model.insert(i, (1, b));
+                }
+                Act::Zero(i, n) => {
+                    set(&mut pool, &mut layer, &Held { key: key(i), value: Value::Zero(n) });
+                    (i..i + n).for_each(|i| { model.insert(i, (2, 0)); });
+                }
+                Act::Absent(i, n) => {
+                    set(&mut pool, &mut layer, &Held { key: key(i), value: Value::Absent(n) });
+                    (i..i + n).for_each(|i| { model.insert(i, (3, 0)); });
+                }
+                Act::Clear(n) => {
+                    let before = layer.len;
+                    let empty = pool.clear_some(&mut layer, n);
+                    prop_assert_eq!(layer.len, before.saturating_sub(n));
+                    prop_assert_eq!(empty, layer.len == 0);
+                    model.clear();
+                    let mut cursor = Key::default();
+                    while let Some(held) = pool.at_or_after(&layer, cursor) {
+                        cursor = held.end();
+                        let what = match held.value {
+                            Value::Page(place, _) => (1, place.block.0),
+                            Value::Zero(_) => (2, 0),
+                            _ => (3, 0),
+                        };
+                        (held.key.index..cursor.index).for_each(|i| { model.insert(i, what); });
+                    }
+                }
+            }
+            pool.check(&layer);
+            for i in 0..90 {
+                let found = pool.find(&layer, key(i)).map(|held| match held.value {
+                    Value::Page(place, _) => (1, place.block.0),
+                    Value::Zero(_) => (2, 0),
+                    Value::Absent(_) => (3, 0),
+                    Value::Record { .. } => (4, 0),
+                });
+                prop_assert_eq!(found, model.get(&i).copied());
+            }
+            prop_assert_eq!(pool.entries_free + layer.len, 256);
+        }
+    }
+
+    #[test]
+    fn records_keep_their_bytes(lengths in prop::collection::vec(1usize..=RECORD_BYTES_MAX, 1..30)) {
+        let (mut entries, mut cells) = (vec![Entry::default(); 40], vec![Cell::default(); 300]);
+        let mut pool = Pool::new(&mut entries, &mut cells);
+        let mut layer = Layer::EMPTY;
+        for (i, length) in lengths.iter().enumerate() {
+            let bytes: Vec<u8> = (0..*length).map(|n| (n * 7 + i) as u8).collect();
+            let key = Key::record(1, i as u32 % 5);
+            while pool.cut_one(&mut layer, key, 1).expect("room").is_some() {}
+            let value = pool.store_record(&bytes).expect("room");
+            pool.put(&mut layer, &Held { key, value }).expect("room");
+            let held = pool.find(&layer, key).expect("there");
+            let mut out = [0; RECORD_BYTES_MAX];
+            prop_assert_eq!(pool.item(&held, &mut out), Item::Record { key, bytes: &bytes });
+        }
+        pool.clear_some(&mut layer, 100);
+        prop_assert_eq!((pool.entries_free, pool.cells_free), (40, 300));
+    }
+}
