@@ -216,11 +216,15 @@ impl Kernel {
         if flags.contains(MapFlags::WRITE) {
             entry |= MAY_WRITE;
         }
-        let Some((table, index)) = self.walk(m, process, address, true)? else { return Err(Status::PoolExhausted) };
+        let Ok(Some((table, index))) = self.walk(m, process, address, true) else {
+            self.prune(m, process, address);
+            return Err(Status::PoolExhausted);
+        };
         if flags.contains(MapFlags::WRITE) && (!self.is_world_process(process) || self.is_writable_now(frame)) {
             entry |= WRITABLE;
         } else if flags.contains(MapFlags::WRITE | MapFlags::NOW) {
             if !self.first_write(m, frame) {
+                self.prune(m, process, address);
                 return Err(Status::Busy);
             }
             entry |= WRITABLE;
@@ -233,7 +237,39 @@ impl Kernel {
         Ok(before)
     }
 
-    /// Applies `change` to each present leaf of a range; how many there were. Leaves that become 0 are unmapped.
+    /// Gives the tables on the way to `address` back that have no entry left, the lowest first: or else a pool that ran
+    /// out once would stay so, whatever the pager unmaps. No CPU remembers them when it returns.
+    fn prune(&mut self, m: &mut impl Machine, process: u32, address: u64) {
+        let mut table = self.spaces[process as usize].root;
+        let (mut path, mut depth) = ([(table, 0); 3], 0);
+        for level in (1..4).rev() {
+            let index = (address >> (12 + 9 * level)) as usize & 511;
+            let entry = m.table_entry(table, index);
+            if entry & PRESENT == 0 {
+                break;
+            }
+            path[depth] = (table, index);
+            depth += 1;
+            table = m.table_at(entry & ADDRESS);
+        }
+        let mut freed = false;
+        for &(parent, index) in path[..depth].iter().rev() {
+            if self.pool.tables[table as usize].used > 0 {
+                break;
+            }
+            m.set_table_entry(parent, index, 0);
+            self.pool.tables[parent as usize].used -= 1;
+            self.pool.free.insert(table);
+            table = parent;
+            freed = true;
+        }
+        if freed {
+            m.flush(self.spaces[process as usize].cpus, None);
+        }
+    }
+
+    /// Applies `change` to each present leaf of a range; how many there were. Leaves that become 0 are unmapped, and
+    /// tables that become empty by that go back to the pool.
     pub(crate) fn change_pages(
         &mut self,
         m: &mut impl Machine,
@@ -254,11 +290,14 @@ impl Kernel {
             let entry = m.table_entry(table, index);
             if entry & PRESENT != 0 {
                 let new = change(entry);
-                if new & PRESENT == 0 {
-                    self.pool.tables[table as usize].used -= 1;
-                }
                 m.set_table_entry(table, index, new);
                 changed += 1;
+                if new & PRESENT == 0 {
+                    self.pool.tables[table as usize].used -= 1;
+                    if self.pool.tables[table as usize].used == 0 {
+                        self.prune(m, process, at);
+                    }
+                }
             }
             page += 1;
         }

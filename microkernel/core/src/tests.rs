@@ -284,3 +284,33 @@ fn the_first_write_after_a_cut_keeps_what_was_frozen() {
     assert_eq!(rig.kernel.log.read(0), Some(107));
     assert_eq!(rig.kernel.log.read(1), Some(107 | 150 << 32));
 }
+
+#[test]
+fn a_pool_that_ran_out_has_tables_again_when_pages_are_unmapped() {
+    let (mut rig, _) = Rig::new();
+    // Each page is 2 MiB from the next, so that each needs a table of its own.
+    let address = |page: u64| 0x1_0000_0000 + (page << 21);
+    let map = |rig: &mut Rig, page: u64| {
+        rig.call(Call::Map, OWN, |r| {
+            r.rdi = address(page);
+            r.words = [0, 1, 0, 0, 0, 0, 0, 0];
+            r.caps = u64::from(MEMORY.0);
+        })
+    };
+    let mapped = (0..).take_while(|&page| map(&mut rig, page) == Status::Ok).count() as u64;
+    assert!(mapped > 30 && mapped < u64::from(CAPACITIES.tables));
+    assert_eq!(map(&mut rig, mapped), Status::PoolExhausted);
+    for page in 0..mapped {
+        let status = rig.call(Call::Unmap, OWN, |r| {
+            r.rdi = address(page);
+            r.words = [1, 0, 0, 0, 0, 0, 0, 0];
+        });
+        assert_eq!((status, rig.kernel.cpus[0].frame.rdi), (Status::Ok, 1));
+    }
+    // Elsewhere, where none of the old tables would do.
+    for page in 512..512 + mapped {
+        assert_eq!(map(&mut rig, page), Status::Ok, "page {page} of {mapped}");
+    }
+    assert_eq!(map(&mut rig, 512 + mapped), Status::PoolExhausted);
+    assert_eq!(map(&mut rig, 512 << 9), Status::PoolExhausted);
+}
