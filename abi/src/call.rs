@@ -70,7 +70,7 @@ pub enum Call {
     /// badge or 0. Out arg 0: the handle there. Errors: `PeerTableFull`, `WorldClosed`.
     Grant = 17,
     /// Faults of the process `handle` (right PROCESS_GRANT) go to the endpoint cap 0 (right SEND) from now on, with
-    /// badge arg 0. A port makes it the process's memory port.
+    /// badge arg 0 (the capability's own, if it has one). A port makes it the process's memory port.
     SetMemoryPort = 18,
     /// Start the thread `handle` (right THREAD_CONTROL) that is stopped.
     Start = 19,

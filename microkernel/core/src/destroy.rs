@@ -284,7 +284,8 @@ impl Kernel {
         let frame = self.cpus[caller.cpu].frame;
         let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::SEND)?;
         let port = *self.capabilities.get(slot);
-        if frame.rdi > abi::BADGE_MAX {
+        // Badges are unforgeable: who holds a badged capability can speak with that badge only.
+        if frame.rdi > abi::BADGE_MAX || port.badge != 0 && port.badge != frame.rdi {
             return Err(Status::BadArgument);
         }
         // Law 3, both ways: a volatile thread must not wait inside the world with its fault either.

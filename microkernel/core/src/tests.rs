@@ -314,3 +314,21 @@ fn a_pool_that_ran_out_has_tables_again_when_pages_are_unmapped() {
     assert_eq!(map(&mut rig, 512 + mapped), Status::PoolExhausted);
     assert_eq!(map(&mut rig, 512 << 9), Status::PoolExhausted);
 }
+
+#[test]
+fn faults_carry_no_forged_badge() {
+    let (mut rig, _) = Rig::new();
+    let port = rig.create(WORLD, Kind::Endpoint, [1, 0, 0, 0], Handle::NULL);
+    let (process, _) = world_process(&mut rig, 10);
+    assert_eq!(rig.call(Call::Copy, port, |r| (r.rdi, r.words) = (u64::MAX, [5, 0, 0, 0, 0, 0, 0, 0])), Status::Ok);
+    let badged = rig.made();
+    let mut set = |badge| {
+        rig.call(Call::SetMemoryPort, process, |r| {
+            r.rdi = badge;
+            r.caps = u64::from(badged.0);
+        })
+    };
+    assert_eq!(set(6), Status::BadArgument);
+    assert_eq!(set(0), Status::BadArgument);
+    assert_eq!(set(5), Status::Ok);
+}
