@@ -13,6 +13,9 @@ fn main(info: BootInfo<'static>) -> ! {
     libos::set_print(libos::IoPorts(handle::PORTS));
     let raw = info.raw();
     libos::println!("init: {} CPUs, {} MiB", raw.cpus, raw.memory_bytes >> 20);
+    if let Some(name) = info.option("bench") {
+        program::bench(name);
+    }
     let mut system = match program::System::boot(info) {
         Ok(system) => system,
         Err(why) => {

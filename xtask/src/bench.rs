@@ -4,8 +4,8 @@
 //! port, and ends with success:
 //!
 //! ```text
-//! BENCH call-reply 238 instructions p50=238 p99=240 runs=1000
-//! BENCH commit-idle @3 instructions
+//! BENCH ipc_round_trip 238 insns p50=238 p99=240 runs=1000
+//! BENCH commit_idle @3 insns
 //! ```
 //!
 //! A value `@N` is what the counting plugin found in region N, for each time it was entered.

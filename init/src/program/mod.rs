@@ -1,5 +1,6 @@
 //! The running init: one thread that waits for faults of its servers and for its own notification.
 
+mod bench;
 mod boot;
 mod chain;
 mod device;
@@ -10,4 +11,5 @@ mod server;
 mod spawn;
 mod world;
 
+pub(crate) use bench::run as bench;
 pub(crate) use boot::System;

@@ -16,7 +16,7 @@ pub use arena::WindowArena;
 pub(crate) use exit::touch;
 pub use lent::LentPages;
 pub use pages::Pages;
-pub use syscall::null_call;
 pub(crate) use syscall::{Frame, syscall, syscall_short};
+pub use syscall::{null_call, ticks};
 pub(crate) use window::read_page;
 pub use window::{ReadWords, ViewError, Window};
