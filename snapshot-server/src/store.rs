@@ -313,7 +313,7 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     /// Drives the store and returns what has happened next; `None` when nothing more will until the disk completes
-    /// something, or, while [`Self::is_eager`] says so, until it is polled again. Never waits; the work of one call is
+    /// something, or until it is polled again: it stops after many steps. Never waits; the work of one call is
     /// bounded.
     pub fn poll(&mut self) -> Option<Event> {
         for _ in 0..STEPS_MAX {
