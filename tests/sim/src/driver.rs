@@ -129,8 +129,11 @@ impl<'a> DriverProgram<'a> {
             };
             let named: Vec<PageRef> = request.frames().iter().map(|&frame| PageRef(frame)).collect();
             if op == DiskOp::Write {
+                // A page may be written to two places at once. The disk notices one that changes under way.
                 for &page in &named {
-                    *self.disk.bytes_mut(page) = *pages.bytes(page);
+                    if self.disk.bytes(page) != pages.bytes(page) {
+                        *self.disk.bytes_mut(page) = *pages.bytes(page);
+                    }
                 }
             }
             let command = Command { tag: self.next_tag, op, block: request.block, pages: &named };
