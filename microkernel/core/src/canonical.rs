@@ -125,6 +125,9 @@ impl Kernel {
             let depth = self.depth_in_tree(slot);
             let capability = self.capabilities.live_mut(slot);
             capability.depth = depth;
+            // The order of siblings only says which of them a revoke in steps removes first.
+            let link = &mut self.capability_links[slot as usize];
+            (link.child, link.next, link.prev) = (NONE, NONE, NONE);
             capability.generation = u32::from(lives);
             if !lives {
                 capability.object = NONE;

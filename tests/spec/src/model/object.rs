@@ -241,6 +241,10 @@ impl Model {
             return Err(Status::BadArgument);
         }
         let port = self.caps[&port];
+        if port.badge != 0 && port.badge != frame.rdi {
+            // Badges are unforgeable: whoever holds a badged capability speaks with that badge only.
+            return Err(Status::BadArgument);
+        }
         let Object::Is(_, endpoint) = port.object else { return Err(Status::WrongKind) };
         if self.is_world_process(process) != port.of_world {
             return Err(Status::WorldClosed);

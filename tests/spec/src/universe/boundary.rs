@@ -75,7 +75,6 @@ pub(super) fn universe() -> Universe {
                 create.objects(&[SERVER]),
                 Op::new(Call::Start, SERVER_THREAD),
                 Op::new(Call::Destroy, SERVER),
-                Op::new(Call::Yield, 0),
             ],
         );
     universe.faults = vec![clients[1]];

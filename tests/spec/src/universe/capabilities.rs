@@ -44,14 +44,12 @@ pub(super) fn universe() -> Universe {
             [
                 Op::copy(ROOT, keep, 5),
                 Op::copy(mine, keep, 0),
-                Op::copy(mine + 1, Rights::SEND, 7),
                 Op::new(Call::Send, CHANNEL).caps(&[mine]),
                 Op::new(Call::Send, CHANNEL).caps(&[mine, mine + 1]).flags(FLAG_MOVE),
                 Op::new(Call::Receive, CHANNEL),
                 Op::new(Call::Revoke, ROOT),
                 Op::new(Call::Revoke, mine),
                 Op::new(Call::Drop, mine),
-                Op::new(Call::Drop, ROOT),
             ],
         )
         .may(
@@ -63,7 +61,6 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Send, CHANNEL).caps(&[theirs + 1]),
                 Op::new(Call::Revoke, theirs),
                 Op::new(Call::Drop, theirs),
-                Op::new(Call::Drop, theirs + 1),
             ],
         )
 }

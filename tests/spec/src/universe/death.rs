@@ -46,12 +46,9 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Destroy, SERVER_THREAD),
                 Op::new(Call::Destroy, SERVER),
                 Op::new(Call::Destroy, ENDPOINT),
-                Op::new(Call::Stop, SERVER_THREAD),
-                Op::new(Call::Start, SERVER_THREAD),
                 Op::new(Call::Stop, CLIENT_THREAD),
                 Op::new(Call::Start, CLIENT_THREAD),
                 Op::new(Call::Create, BUDGET).with(Kind::Endpoint as u64, &[]),
-                Op::new(Call::Yield, 0),
             ],
         )
         .may(
@@ -62,9 +59,9 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Receive, MEET).poll(),
             ],
         );
-    for thread in &threads[1..3] {
-        universe = universe.may(
-            thread.index,
+    universe = universe
+        .may(
+            threads[1].index,
             [
                 Op::new(Call::Receive, MEET),
                 Op::new(Call::ReplyReceive, MEET).with(5, &[51]),
@@ -72,8 +69,8 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Reply, EXTRA).with(5, &[52]),
                 Op::new(Call::Drop, EXTRA),
             ],
-        );
-    }
+        )
+        .may(threads[2].index, [Op::new(Call::ReplyReceive, MEET).with(6, &[61])]);
     universe.faults = vec![threads[3].index];
     universe
 }

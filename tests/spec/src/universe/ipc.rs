@@ -33,6 +33,7 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, FIRST).with(1, &[11]),
                 Op::new(Call::Call, FIRST).with(1, &[12]).within(late),
                 Op::new(Call::Send, FIRST).with(1, &[13]),
+                Op::new(Call::Call, SECOND).with(1, &[15]),
                 Op::new(Call::Receive, SECOND),
                 Op::new(Call::Reply, 0).with(1, &[14]),
             ],
@@ -45,6 +46,8 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, SECOND).with(2, &[22]).poll(),
                 Op::new(Call::Send, SECOND).with(2, &[23]),
                 Op::new(Call::ReplyReceive, SECOND).with(2, &[24]),
+                Op::new(Call::Receive, FIRST),
+                Op::new(Call::Reply, 0).with(2, &[25]),
                 Op::new(Call::Yield, 0),
             ],
         )

@@ -57,6 +57,9 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Wait, SECOND),
                 Op::new(Call::Wait, 0).within(later),
                 Op::new(Call::Wait, FIRST).within(later),
+                Op::new(Call::Receive, ENDPOINT).within(later),
+                Op::new(Call::BindNotification, SECOND),
+                Op::new(Call::Call, ENDPOINT).with(8, &[]).within(later),
             ],
         );
     universe.interrupts = vec![0];

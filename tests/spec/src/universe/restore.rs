@@ -80,14 +80,11 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, PORT).with(3, &[31]).flags(FLAG_REPEATABLE).within(soon),
                 Op::new(Call::Send, MEET).with(3, &[32]),
                 Op::new(Call::Wait, 0).within(soon),
-                Op::new(Call::Yield, 0),
             ],
         );
     let server = universe.start.kernel.world_bounds()[1] + 1;
-    universe = universe.may(
-        server,
-        [Op::new(Call::Receive, SERVED), Op::new(Call::ReplyReceive, SERVED).with(4, &[41]), Op::new(Call::Yield, 0)],
-    );
+    universe =
+        universe.may(server, [Op::new(Call::Receive, SERVED), Op::new(Call::ReplyReceive, SERVED).with(4, &[41])]);
     universe.faults = vec![threads[2]];
     universe.crash = Some(crash);
     universe

@@ -34,7 +34,6 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, MEET).with(1, &[number as u64]),
                 Op::new(Call::ReplyReceive, MEET).with(2, &[number as u64]),
                 Op::new(Call::Signal, BELL),
-                Op::new(Call::Wait, BELL).within(Timeout::from_ms(10)),
             ],
         );
         if number < 2 {
@@ -43,5 +42,6 @@ pub(super) fn universe() -> Universe {
     }
     universe
         .may(threads[0].index, [Op::new(Call::Destroy, OTHER)])
-        .may(threads[1].index, [Op::new(Call::SetPriority, OTHER).with(9, &[]), Op::new(Call::Yield, 0)])
+        .may(threads[1].index, [Op::new(Call::SetPriority, OTHER).with(9, &[])])
+        .may(threads[2].index, [Op::new(Call::Wait, BELL), Op::new(Call::Wait, BELL).within(Timeout::from_ms(10))])
 }
