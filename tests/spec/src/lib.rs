@@ -3,7 +3,7 @@
 //! through every interleaving of every call ([`Explorer`]), each step compared, each state checked against every
 //! invariant of the core and every [`property`].
 //!
-//! Universes have names ([`universe::named`]) and are run to closure: `cargo xtask explore --universe NAME`. Random
+//! Universes have names ([`universe::named`]) and are run to closure: `cargo run --release -p spec --bin explore -- --universe NAME`. Random
 //! sequences over larger universes are in `tests/`, with proptest.
 //!
 //! It refuses nothing and repairs nothing: the first disagreement ends a run with the events that lead to it.

@@ -1,6 +1,6 @@
 //! Every universe: every interleaving of every call, held against the specification, every property and every invariant
 //! of the core, the fast path beside the slow one. Four are run to closure; the others are larger than a test may take
-//! and end at a bound (`cargo xtask explore --universe NAME` goes further).
+//! and end at a bound (`cargo run --release -p spec --bin explore -- --universe NAME` goes further).
 
 use spec::{Explorer, Report, universe};
 

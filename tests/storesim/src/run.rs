@@ -23,7 +23,7 @@ pub struct Failed {
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { seed, life, error } = self;
-        write!(f, "life {life}: {error:?}; replay: cargo xtask sim --seed {seed}")
+        write!(f, "life {life}: {error:?}; replay: cargo run --release -p storesim -- --seed {seed}")
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Replay(pub(crate) u64, pub(crate) &'static str);
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("replay: cargo xtask sim --seed {}{}", self.0, self.1);
+            eprintln!("replay: cargo run --release -p storesim -- --seed {}{}", self.0, self.1);
         }
     }
 }
@@ -208,7 +208,7 @@ pub(crate) fn work(life: &mut Life<'_>, plan: &Plan, random: &mut Random, epochs
 mod tests {
     use super::*;
 
-    /// Cuts of the test; `cargo xtask sim` makes as many as one likes.
+    /// Cuts of the test; the binary `storesim` makes as many as one likes.
     const SEEDS: u64 = 17_000;
     const LIVES: u32 = 6;
 
