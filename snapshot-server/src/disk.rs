@@ -62,6 +62,9 @@ pub trait Disk {
     fn submit(&mut self, command: &Command<'_>) -> Result<(), Full>;
     /// The next command that has ended.
     fn poll(&mut self) -> Option<Completion>;
+    /// How often the disk may have forgotten what it had completed and not flushed: its driver died, or reset it. No
+    /// command is both submitted with success and the first to find out.
+    fn resets(&self) -> u64;
 }
 
 /// What a store stands on: a disk, and the pages that its commands name.

@@ -353,10 +353,11 @@ impl<'m, H: Host> Store<'m, H> {
         Ok(())
     }
 
-    /// Lets a descriptor that is being filled go when nothing else goes on: somebody waits for a page behind it, or a
-    /// fold for its place in the ring. A small epoch that is put and sealed without pauses never comes here.
+    /// Lets a descriptor that is being filled go when nothing else goes on, and flushes what was completed: somebody
+    /// waits for a page behind it, or a fold for its place in the ring. A small epoch that is put and sealed without
+    /// pauses never comes here.
     pub(crate) fn step_quiet(&mut self) -> bool {
-        if !self.gather.is_filling() {
+        if !self.queue.is_still() || !self.gather.is_filling() && !self.queue.can_flush() {
             return false;
         }
         self.gather.quiet += 1;
@@ -364,6 +365,12 @@ impl<'m, H: Host> Store<'m, H> {
             return false;
         }
         self.gather.quiet = 0;
+        if self.queue.can_flush() {
+            self.queue.flush_completed();
+        }
+        if !self.gather.is_filling() {
+            return true;
+        }
         let head = self.descriptor_head(DescriptorFlags::default(), 0);
         self.close_descriptor(head);
         true

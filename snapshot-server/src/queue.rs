@@ -1,12 +1,16 @@
 //! Commands under way: a ring of blocks to be written, in order, gathered into large commands; flushes; reads.
 //!
 //! ```text
-//!   released ≤ completed ≤ issued ≤ head      positions in the ring, counted from the store's start
+//!   released ≤ flushed ≤ completed ≤ issued ≤ head      positions in the ring, counted from the store's start
 //! ```
 //! Positions are how the rest of the store speaks of durability: what was pushed below `flushed` is on the medium.
 //!
-//! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) `flushed ≤ completed`; (Q3) no
-//! entry at or beyond `hold` is issued: the descriptor there is still being filled.
+//! A page is handed back when it is durable, not when its write was completed: a disk that is reset may forget what it
+//! had completed and not flushed, and then all of that is written again ([`Disk::resets`]).
+//!
+//! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) no flush is submitted between
+//! a reset and the repetition of what the disk may have forgotten; (Q3) no entry at or beyond `hold` is issued: the
+//! descriptor there is still being filled.
 
 use format::Block;
 
@@ -88,6 +92,12 @@ pub(crate) struct Queue<'m> {
     slots: [(Slot, u8); COMMANDS_MAX],
     again: [bool; COMMANDS_MAX],
     busy: usize,
+    /// Writes among the commands.
+    writing: usize,
+    /// Resets of the disk that were dealt with.
+    resets: u64,
+    /// Blocks written again after resets.
+    pub(crate) rewritten: u64,
     /// The first command that failed for good.
     pub(crate) failed: Option<CommandFailed>,
 }
@@ -106,6 +116,9 @@ impl<'m> Queue<'m> {
             slots: [(Slot::Free, 0); COMMANDS_MAX],
             again: [false; COMMANDS_MAX],
             busy: 0,
+            writing: 0,
+            resets: 0,
+            rewritten: 0,
             failed: None,
         }
     }
@@ -118,6 +131,26 @@ impl<'m> Queue<'m> {
     /// Entries that can be pushed.
     pub(crate) fn room(&self) -> usize {
         self.ring.len() - (self.head - self.released) as usize
+    }
+
+    /// Whether half of the ring waits for a flush or less, and something could be flushed.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.can_flush() && self.room() < self.ring.len() / 2
+    }
+
+    /// Whether a flush would make anything durable that nobody has asked for yet.
+    pub(crate) fn can_flush(&self) -> bool {
+        self.completed > self.flushed && self.flush_wanted <= self.flushed
+    }
+
+    /// Whether no write is under way.
+    pub(crate) fn is_still(&self) -> bool {
+        self.writing == 0
+    }
+
+    /// Asks for a flush of all that is completed.
+    pub(crate) fn flush_completed(&mut self) {
+        self.want_flush(self.completed);
     }
 
     /// Where the next push goes.
@@ -143,9 +176,9 @@ impl<'m> Queue<'m> {
         self.flush_wanted = self.flush_wanted.max(position);
     }
 
-    /// The next written page to hand back, once per entry.
+    /// The next durable page to hand back, once per entry.
     pub(crate) fn release(&mut self) -> Option<(PageRef, Owner)> {
-        if self.released == self.completed {
+        if self.released == self.flushed {
             return None;
         }
         let released = self.released;
@@ -193,31 +226,64 @@ impl<'m> Queue<'m> {
 
     /// Issues what can be issued; true when something was.
     pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) -> bool {
+        if self.resets != disk.resets() && !self.rewind(disk.resets()) {
+            return false;
+        }
         let mut progress = self.repeat(disk);
-        loop {
-            let limit = self.hold.unwrap_or(self.head).min(self.head);
-            if self.issued >= limit {
+        let limit = self.hold.unwrap_or(self.head).min(self.head);
+        while self.issued < limit
+            && let Some(index) = self.free_slot()
+        {
+            let (first, count) = (self.issued, self.run(limit));
+            // What could still grow is let go when the disk has nothing else to write, or somebody waits for it.
+            let grows = first + count == limit && (count as usize) < COMMAND_PAGES_MAX;
+            if grows && self.writing > 0 && self.flush_wanted <= first {
                 break;
-            }
-            let Some(index) = self.free_slot() else {
-                break;
-            };
-            let (first, mut count) = (self.issued, 1);
-            let block = u64::from(self.at(first).block);
-            while first + count < limit
-                && (count as usize) < COMMAND_PAGES_MAX
-                && u64::from(self.at(first + count).block) == block + count
-            {
-                count += 1;
             }
             if !self.submit_write(disk, index, first, count as u16) {
                 break;
             }
             self.issued += count;
+            self.writing += 1;
             self.start(index, Slot::Write { first, count: count as u16 });
             progress = true;
         }
         self.pump_flush(disk) || progress
+    }
+
+    /// Entries from `issued` up to `limit` that lie side by side on the disk and fit into a command.
+    fn run(&mut self, limit: u64) -> u64 {
+        let (first, mut count) = (self.issued, 1);
+        let block = u64::from(self.at(first).block);
+        while first + count < limit
+            && (count as usize) < COMMAND_PAGES_MAX
+            && u64::from(self.at(first + count).block) == block + count
+        {
+            count += 1;
+        }
+        count
+    }
+
+    /// The disk was reset: what is not known to be durable is written again from the start. False: commands from
+    /// before are still under way, and could land on what is written now.
+    fn rewind(&mut self, resets: u64) -> bool {
+        let is_write = |slot: &Slot| matches!(slot, Slot::Write { .. } | Slot::Flush { .. });
+        if (0..COMMANDS_MAX).any(|index| is_write(&self.slots[index].0) && !self.again[index]) {
+            return false;
+        }
+        for index in 0..COMMANDS_MAX {
+            if is_write(&self.slots[index].0) {
+                self.again[index] = false;
+                self.finish(index);
+            }
+        }
+        self.rewritten += self.completed - self.flushed;
+        for position in self.flushed..self.issued {
+            self.at(position).done = false;
+        }
+        (self.completed, self.issued) = (self.flushed, self.flushed);
+        self.resets = resets;
+        true
     }
 
     fn submit_write<D: Disk>(&mut self, disk: &mut D, index: usize, first: u64, count: u16) -> bool {
@@ -232,7 +298,11 @@ impl<'m> Queue<'m> {
 
     fn pump_flush<D: Disk>(&mut self, disk: &mut D) -> bool {
         let wanted = self.flush_wanted > self.flushed && self.completed >= self.flush_wanted;
-        if !wanted || self.slots.iter().any(|(slot, _)| matches!(slot, Slot::Flush { .. })) {
+        // A submission before this one may have found out about a reset (Q2).
+        if !wanted
+            || self.resets != disk.resets()
+            || self.slots.iter().any(|(slot, _)| matches!(slot, Slot::Flush { .. }))
+        {
             return false;
         }
         let Some(index) = self.free_slot() else {
@@ -255,7 +325,8 @@ impl<'m> Queue<'m> {
             let sent = match self.slots[index].0 {
                 Slot::Write { first, count } => self.submit_write(disk, index, first, count),
                 Slot::Flush { .. } => {
-                    disk.submit(&Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] }).is_ok()
+                    let flush = Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] };
+                    self.resets == disk.resets() && disk.submit(&flush).is_ok()
                 }
                 _ => true,
             };
@@ -266,7 +337,8 @@ impl<'m> Queue<'m> {
     }
 
     /// Takes one completion; of a read, says whose. Completions of unknown commands are ignored.
-    pub(crate) fn complete(&mut self, completion: Completion) -> Option<ReadDone> {
+    pub(crate) fn complete<D: Disk>(&mut self, disk: &D, completion: Completion) -> Option<ReadDone> {
+        let reset = self.resets != disk.resets();
         let index = completion.tag as usize;
         let (slot, tries) = *self.slots.get(index)?;
         if slot == Slot::Free || self.again[index] {
@@ -307,7 +379,10 @@ impl<'m> Queue<'m> {
                 None
             }
             (Slot::Flush { covers }, Ok(())) => {
-                self.flushed = self.flushed.max(covers);
+                // Of a flush that ends behind a reset nobody knows what it covered.
+                if !reset {
+                    self.flushed = self.flushed.max(covers);
+                }
                 self.finish(index);
                 None
             }
@@ -316,6 +391,7 @@ impl<'m> Queue<'m> {
     }
 
     fn finish(&mut self, index: usize) {
+        self.writing -= usize::from(matches!(self.slots[index].0, Slot::Write { .. }));
         self.slots[index] = (Slot::Free, 0);
         self.busy -= 1;
     }

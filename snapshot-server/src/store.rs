@@ -70,7 +70,7 @@ pub enum Event {
     Refused(Refusal),
     /// The incarnation asked for is durable: epochs of it can begin.
     IncarnationDurable(u32),
-    /// A page given to `put_page` is on the disk: its frame may be reused. The epoch is not committed by that.
+    /// A page given to `put_page` is durable where it lies: its frame may be reused. The epoch is not committed by that.
     PageWritten(PageRef),
     /// The epoch is durable.
     Committed(Epoch),
@@ -131,6 +131,8 @@ pub struct Status {
     pub blocks_written: u64,
     /// Pages of the caller among them.
     pub pages_written: u64,
+    /// Blocks written again because the disk may have forgotten them.
+    pub blocks_rewritten: u64,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,7 @@ pub struct Store<'m, H> {
 pub(crate) struct Buffers {
     pages: [PageRef; WRITE_BUFFERS_MAX],
     free: usize,
+    total: usize,
 }
 
 impl Buffers {
@@ -197,7 +200,12 @@ impl Buffers {
         let mut pages = [PageRef::default(); WRITE_BUFFERS_MAX];
         let free = given.len().min(WRITE_BUFFERS_MAX);
         pages[..free].copy_from_slice(&given[..free]);
-        Self { pages, free }
+        Self { pages, free, total: free }
+    }
+
+    /// Whether most wait for a flush.
+    fn is_pressed(&self) -> bool {
+        self.free < self.total / 2
     }
 
     /// Buffers that can be taken.
@@ -348,7 +356,7 @@ impl<'m, H: Host> Store<'m, H> {
         let mut progress = false;
         while let Some(completion) = self.host.poll() {
             progress = true;
-            match self.queue.complete(completion) {
+            match self.queue.complete(&self.host, completion) {
                 Some(ReadDone::Frame(frame, result)) => self.cache.loaded(frame, result),
                 Some(ReadDone::Page(read, result)) => self.read_done(read, result),
                 None => {}
@@ -383,6 +391,9 @@ impl<'m, H: Host> Store<'m, H> {
         progress |= self.step_fold();
         if self.fold_wanted && !self.gather.open && self.gather.barrier.is_none() {
             self.end_interval_if_due();
+        }
+        if self.queue.is_pressed() || (self.queue.can_flush() && self.buffers.is_pressed()) {
+            self.queue.flush_completed();
         }
         progress || self.step_quiet()
     }
@@ -438,6 +449,7 @@ impl<'m, H: Host> Store<'m, H> {
             deferred_blocks: self.space.deferred_len() as u32,
             checkpoints: self.root.checkpoints().len() as u32,
             descriptors: self.descriptors,
+            blocks_rewritten: self.queue.rewritten,
             ..self.status
         }
     }

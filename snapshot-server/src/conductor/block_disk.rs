@@ -17,13 +17,15 @@ pub struct BlockDisk<'m, P> {
     blocks: u64,
     under_way: [Option<u32>; UNDER_WAY_MAX],
     rung: bool,
+    /// Sessions that have ended, and completions that told of a reset: how often the device's cache may have been lost.
+    forgotten: u64,
     pages: P,
 }
 
 impl<'m, P: PageMemory> BlockDisk<'m, P> {
     /// Over the link's shared area. It has no blocks until [`Self::is_up`].
     pub fn new(area: &'m [AtomicU64], pages: P) -> Self {
-        Self { area, client: None, blocks: 0, under_way: [None; UNDER_WAY_MAX], rung: false, pages }
+        Self { area, client: None, blocks: 0, under_way: [None; UNDER_WAY_MAX], rung: false, forgotten: 0, pages }
     }
 
     /// Whether a driver has accepted the link and said what the disk is; opens it if need be.
@@ -43,6 +45,7 @@ impl<'m, P: PageMemory> BlockDisk<'m, P> {
             Link::Lost | Link::DriverBroken => {
                 if self.under_way.iter().all(Option::is_none) {
                     self.client = None;
+                    self.forgotten += 1;
                 }
                 false
             }
@@ -95,6 +98,8 @@ impl<P: PageMemory> Disk for BlockDisk<'_, P> {
                 let place = self.under_way.iter_mut().find(|place| place.map(u64::from) == Some(done.tag));
                 // A tag that is not under way was reported lost before: the store has asked again.
                 let Some(tag) = place.and_then(Option::take) else { continue };
+                // The device was reset behind the driver's back, or by it: what it had in its cache may be gone.
+                self.forgotten += u64::from(done.result == Err(BlockError::Unknown));
                 return Some(Completion { tag, result: done.result.map_err(disk_error) });
             }
         }
@@ -104,6 +109,11 @@ impl<P: PageMemory> Disk for BlockDisk<'_, P> {
             return Some(Completion { tag, result: Err(DiskError::Lost) });
         }
         None
+    }
+
+    /// The next driver begins by resetting the device, and one that resets it meanwhile says so.
+    fn resets(&self) -> u64 {
+        self.forgotten
     }
 }
 
@@ -196,8 +206,21 @@ mod tests {
         let mut driver = Driver::new(&area).expect("large enough");
         assert_eq!(disk.poll(), Some(Completion { tag: 7, result: Err(DiskError::Lost) }));
         assert!(!disk.is_up());
+        let resets = disk.resets();
+        assert!(resets > 0);
         assert!(!disk.is_up(), "opens a new session");
         driver.accept(INFO);
         assert!(disk.is_up());
+        // The device was reset and says so instead of flushing.
+        disk.submit(&flush).expect("room");
+        let request = driver.peek().expect("a ring").expect("a request").expect("a sound one");
+        driver.taken();
+        let unknown = BlockCompletion { tag: request.tag, result: Err(BlockError::Unknown), device_status: 0 };
+        driver.complete(&unknown).expect("room");
+        assert_eq!(disk.poll(), Some(Completion { tag: 7, result: Err(DiskError::Lost) }));
+        assert_eq!(disk.resets(), resets + 1);
+        // A driver that dies while nothing is under way has taken its device's cache with it all the same.
+        Driver::new(&area).expect("large enough");
+        assert_eq!((disk.submit(&flush), disk.resets()), (Err(Full), resets + 2));
     }
 }

@@ -56,6 +56,9 @@ impl Disk for Calm {
     fn poll(&mut self) -> Option<Completion> {
         self.done.pop_front()
     }
+    fn resets(&self) -> u64 {
+        0
+    }
 }
 
 impl PageMemory for Calm {

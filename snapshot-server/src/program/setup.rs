@@ -14,7 +14,7 @@ use super::environment::{BATCH_PAGE, Machine, words};
 
 /// Pages of the store's own: nodes it has read, and blocks it writes.
 const CACHE_PAGES: usize = CACHE_FRAMES_MIN + 40;
-const WRITE_PAGES: usize = WRITE_BUFFERS_MIN + 72;
+const WRITE_PAGES: usize = WRITE_BUFFERS_MIN + 104;
 /// Blocks of a segment: 1 MiB.
 const SEGMENT_BLOCKS: u32 = 256;
 /// Slots of each root ring.

@@ -44,6 +44,8 @@ pub struct Fault {
     pub lost_write: u64,
     /// A block of a write lands elsewhere.
     pub misdirected: u64,
+    /// The disk is reset: commands under way are lost, and of what was not flushed any part may be forgotten.
+    pub reset: u64,
 }
 
 /// How often each fault has happened.
@@ -59,6 +61,10 @@ pub struct FaultCount {
     pub lost_writes: u64,
     /// See [`Fault::misdirected`].
     pub misdirected: u64,
+    /// See [`Fault::reset`].
+    pub resets: u64,
+    /// Unflushed blocks, completed or not, that a reset lost.
+    pub reset_lost: u64,
     /// Completions out of the order of submission.
     pub reordered: u64,
     /// Unflushed blocks that a cut lost.
@@ -228,6 +234,26 @@ impl SimDisk {
         per_10_000 > 0 && self.random.below(10_000) < per_10_000
     }
 
+    /// Commands under way are lost; of the writes in the cache each is forgotten or not.
+    fn reset(&mut self) {
+        self.count.resets += 1;
+        for waiting in core::mem::take(&mut self.waiting) {
+            self.done.push(Completion { tag: waiting.tag, result: Err(DiskError::Lost) });
+        }
+        for (_, write) in core::mem::take(&mut self.writes) {
+            let kept = self.random.chance(30);
+            for (offset, data) in write.data.iter().enumerate() {
+                let block = write.block + offset;
+                if kept {
+                    self.durable[block] = Rc::clone(data);
+                } else {
+                    self.count.reset_lost += 1;
+                }
+                self.visible[block] = Rc::clone(&self.durable[block]);
+            }
+        }
+    }
+
     fn apply_write(&mut self, number: u64) {
         let Some(position) = self.writes.iter().position(|(n, _)| *n == number) else {
             return;
@@ -359,7 +385,16 @@ impl Disk for SimDisk {
     }
 
     fn poll(&mut self) -> Option<Completion> {
-        if self.dead || self.waiting.is_empty() {
+        if self.dead {
+            return None;
+        }
+        if self.done.is_empty() && self.happens(self.fault.reset) {
+            self.reset();
+        }
+        if let Some(done) = self.done.pop() {
+            return Some(done);
+        }
+        if self.waiting.is_empty() {
             return None;
         }
         // Now and then nothing is done yet.
@@ -375,6 +410,10 @@ impl Disk for SimDisk {
         let tag = waiting.tag;
         let result = self.run(waiting);
         Some(Completion { tag, result })
+    }
+
+    fn resets(&self) -> u64 {
+        self.count.resets
     }
 }
 

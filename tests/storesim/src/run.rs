@@ -121,6 +121,7 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
             write_error: random.below(100),
             read_error: random.below(100),
             command_lost: random.below(100),
+            reset: random.below(60),
             ..Fault::default()
         }
     } else {
@@ -141,6 +142,7 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
         };
         let end = live(&mut life, &plan, &mut random, formatting);
         tally.merge(&life.tally);
+        tally.add("store: block written again", life.store.status().blocks_rewritten);
         // A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that.
         let end = match end {
             Err(Err(LifeError::Stopped(failure @ Failure::Disk { .. }))) if disk_fails => {
@@ -236,6 +238,9 @@ mod tests {
             "fault: write error",
             "fault: read error",
             "fault: command lost",
+            "fault: reset",
+            "fault: block forgotten by a reset",
+            "store: block written again",
             "case: NoCheckpoint",
             "case: LogEmpty",
             "case: LogEndBlank",

@@ -37,6 +37,8 @@ impl Tally {
         self.add("fault: command lost", count.commands_lost);
         self.add("fault: lost write", count.lost_writes);
         self.add("fault: misdirected write", count.misdirected);
+        self.add("fault: reset", count.resets);
+        self.add("fault: block forgotten by a reset", count.reset_lost);
         self.add("disk: completed out of order", count.reordered);
         self.add("cut: block lost", count.cut_lost);
         self.add("cut: block kept", count.cut_kept);
