@@ -66,8 +66,6 @@ pub(crate) struct Gather {
     begun_ns: u64,
     /// Polls since the last put in which nothing went on.
     quiet: u8,
-    /// Sealed, but the commit descriptor waits until all before it is durable.
-    pub(crate) barrier: Option<Barrier>,
 }
 
 impl Gather {
@@ -83,13 +81,6 @@ struct OpenDescriptor {
     writer: DescriptorWriter,
 }
 
-/// A sealed epoch whose commit descriptor waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Barrier {
-    pub(crate) position: u64,
-    head: DescriptorHead,
-}
-
 impl<'m, H: Host> Store<'m, H> {
     /// Begins to gather `epoch`, which must be newer than any before and of the durable incarnation. `now_ns` is any
     /// monotonic clock. The epoch before may still be on its way to the disk.
@@ -100,7 +91,7 @@ impl<'m, H: Host> Store<'m, H> {
         if epoch <= self.gather.epoch || epoch <= self.head || epoch.incarnation() != self.root.incarnation {
             return Err(SealError::Epoch);
         }
-        if self.gather.barrier.is_some() || self.sealed.is_full() {
+        if self.sealed.is_full() {
             return Err(SealError::Busy);
         }
         self.end_interval_if_due();
@@ -228,20 +219,26 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// Sets an item of the gathering layer; what it replaces there dies. Room was looked for.
     pub(crate) fn replace(&mut self, held: Held) {
+        if let Some(old) = self.pool.swap(&self.active, &held) {
+            return self.replaced(&old);
+        }
         loop {
             match self.pool.cut_one(&mut self.active, held.key, held.count()) {
-                Ok(Some(Held { value: Value::Page(place, _), .. })) => {
-                    if self.space.die(place.block, self.interval) {
-                        self.space.defer(place.block, self.gather.epoch);
-                    }
-                }
-                Ok(Some(_)) => {}
+                Ok(Some(old)) => self.replaced(&old),
                 Ok(None) => break,
                 Err(PoolFull) => unreachable!("entries were looked for"),
             }
         }
         if self.pool.put(&mut self.active, &held).is_err() {
             unreachable!("an entry was looked for");
+        }
+    }
+
+    fn replaced(&mut self, old: &Held) {
+        if let Value::Page(place, _) = old.value
+            && self.space.die(place.block, self.interval)
+        {
+            self.space.defer(place.block, self.gather.epoch);
         }
     }
 
@@ -325,7 +322,9 @@ impl<'m, H: Host> Store<'m, H> {
         if !self.gather.open {
             return Err(SealError::Order);
         }
-        if self.sealed.is_full() || self.buffers.free() < 2 || self.queue.room() < 4 {
+        let behind_barrier = self.gather.pages > self.config.verify_pages;
+        let waits = behind_barrier && self.queue.is_gated();
+        if waits || self.sealed.is_full() || self.buffers.free() < 2 || self.queue.room() < 4 {
             return Err(SealError::Busy);
         }
         self.gather.open = false;
@@ -336,7 +335,6 @@ impl<'m, H: Host> Store<'m, H> {
             return Ok(());
         }
         let interval_end = self.should_end_interval();
-        let behind_barrier = self.gather.pages > self.config.verify_pages;
         let flags = DescriptorFlags { commit: true, barrier: behind_barrier, interval_end };
         let head = self.descriptor_head(flags, now_ns);
         if behind_barrier {
@@ -344,12 +342,9 @@ impl<'m, H: Host> Store<'m, H> {
                 let plain = self.descriptor_head(DescriptorFlags::default(), 0);
                 self.close_descriptor(plain);
             }
-            let position = self.queue.head();
-            self.queue.want_flush(position);
-            self.gather.barrier = Some(Barrier { position, head });
-        } else {
-            self.write_commit(head);
+            self.queue.gate();
         }
+        self.write_commit(head);
         Ok(())
     }
 
@@ -390,18 +385,5 @@ impl<'m, H: Host> Store<'m, H> {
         if head.flags.interval_end {
             self.end_interval(head.epoch, head.time_ns, self.log);
         }
-    }
-
-    /// Writes the commit descriptor of an epoch whose pages have become durable.
-    pub(crate) fn step_barrier(&mut self) -> bool {
-        let Some(barrier) = self.gather.barrier else {
-            return false;
-        };
-        if self.queue.flushed < barrier.position || self.buffers.free() < 2 || self.queue.room() < 4 {
-            return false;
-        }
-        self.gather.barrier = None;
-        self.write_commit(DescriptorHead { durable: self.head, ..barrier.head });
-        true
     }
 }

@@ -94,6 +94,12 @@ impl Entry {
         Held { key: self.key, value }
     }
 
+    /// Whether the last of it lies at `key` or behind.
+    fn ends_behind(&self, key: Key) -> bool {
+        let count = if matches!(self.meta >> 24, ZERO | ABSENT) { self.value[0] } else { 1 };
+        self.key >= key || self.key.object == key.object && self.key.index + count > key.index
+    }
+
     fn set(&mut self, held: &Held) {
         let (kind, value, block, incarnation) = match held.value {
             Value::Page(place, sum) => (PAGE, [sum.0 as u64, (sum.0 >> 64) as u64], place.block.0, place.incarnation),
@@ -243,18 +249,35 @@ impl<'m> Pool<'m> {
 
     /// The first item of `layer` that ends beyond `key`.
     pub(crate) fn at_or_after(&self, layer: &Layer, key: Key) -> Option<Held> {
-        let (mut node, mut best) = (layer.root, None);
+        let found = self.seek(layer, key);
+        (found != NIL).then(|| self.at(found).held())
+    }
+
+    fn seek(&self, layer: &Layer, key: Key) -> u32 {
+        let (mut node, mut best) = (layer.root, NIL);
         while node != NIL {
             let entry = self.at(node);
-            let held = entry.held();
-            if held.end() > key {
-                best = Some(held);
+            if entry.ends_behind(key) {
+                best = node;
                 node = entry.left;
             } else {
                 node = entry.right;
             }
         }
         best
+    }
+
+    /// Puts an item in the place of one with the same keys: what was there, or `None`, and nothing is changed, when
+    /// there is none such. What [`Self::cut_one`] and [`Self::put`] do, without moving entries.
+    pub(crate) fn swap(&mut self, layer: &Layer, held: &Held) -> Option<Held> {
+        let found = self.seek(layer, held.key);
+        let old = (found != NIL).then(|| self.at(found).held())?;
+        if old.key != held.key || old.count() != held.count() {
+            return None;
+        }
+        self.drop_value(old.value);
+        self.at_mut(found).set(held);
+        Some(old)
     }
 
     /// The item of `layer` that covers `key`.

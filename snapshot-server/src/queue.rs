@@ -10,7 +10,7 @@
 //!
 //! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) no flush is submitted between
 //! a reset and the repetition of what the disk may have forgotten; (Q3) no entry at or beyond `hold` is issued: the
-//! descriptor there is still being filled.
+//! descriptor there is still being filled; none at or beyond a closed gate is.
 
 use format::Block;
 
@@ -86,6 +86,8 @@ pub(crate) struct Queue<'m> {
     issued: u64,
     head: u64,
     hold: Option<u64>,
+    /// Nothing from here on is issued until all before is durable.
+    gate: u64,
     /// What was pushed below is durable.
     pub(crate) flushed: u64,
     flush_wanted: u64,
@@ -111,6 +113,7 @@ impl<'m> Queue<'m> {
             issued: 0,
             head: 0,
             hold: None,
+            gate: 0,
             flushed: 0,
             flush_wanted: 0,
             slots: [(Slot::Free, 0); COMMANDS_MAX],
@@ -131,11 +134,6 @@ impl<'m> Queue<'m> {
     /// Entries that can be pushed.
     pub(crate) fn room(&self) -> usize {
         self.ring.len() - (self.head - self.released) as usize
-    }
-
-    /// Whether half of the ring waits for a flush or less, and something could be flushed.
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.can_flush() && self.room() < self.ring.len() / 2
     }
 
     /// Whether a flush would make anything durable that nobody has asked for yet.
@@ -169,6 +167,18 @@ impl<'m> Queue<'m> {
     /// Nothing from `position` on is issued until this is called with `None`.
     pub(crate) fn hold(&mut self, position: Option<u64>) {
         self.hold = position;
+    }
+
+    /// Whether a gate is closed.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.gate > self.flushed
+    }
+
+    /// Nothing that is pushed from now on is issued before all that was is durable. One such at a time.
+    pub(crate) fn gate(&mut self) {
+        assert!(!self.is_gated(), "the caller looks before");
+        self.gate = self.head;
+        self.want_flush(self.head);
     }
 
     /// What was pushed below `position` should become durable.
@@ -230,7 +240,8 @@ impl<'m> Queue<'m> {
             return false;
         }
         let mut progress = self.repeat(disk);
-        let limit = self.hold.unwrap_or(self.head).min(self.head);
+        let gate = if self.is_gated() { self.gate } else { self.head };
+        let limit = self.hold.unwrap_or(self.head).min(gate);
         while self.issued < limit
             && let Some(index) = self.free_slot()
         {
@@ -297,7 +308,10 @@ impl<'m> Queue<'m> {
     }
 
     fn pump_flush<D: Disk>(&mut self, disk: &mut D) -> bool {
-        let wanted = self.flush_wanted > self.flushed && self.completed >= self.flush_wanted;
+        let goal = if self.is_gated() { self.gate } else { self.flush_wanted };
+        // Who waits for pages or places is not kept waiting for the end of a large epoch.
+        let pressed = self.completed - self.flushed >= self.ring.len() as u64 / 4;
+        let wanted = self.flush_wanted > self.flushed && self.completed >= goal || pressed;
         // A submission before this one may have found out about a reset (Q2).
         if !wanted
             || self.resets != disk.resets()

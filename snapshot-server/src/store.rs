@@ -20,6 +20,8 @@ use crate::space::Space;
 pub(crate) const RECENT_MAX: usize = 8;
 /// Steps that one poll takes at most before it returns to its caller.
 const STEPS_MAX: u32 = 256;
+/// Pages handed back between two steps.
+const RELEASES_MAX: u32 = 32;
 
 /// How the store weighs space, time and memory. Correctness depends on none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +186,8 @@ pub struct Store<'m, H> {
     pub(crate) phase: Phase,
     pub(crate) events: EventRing,
     pub(crate) status: Status,
+    /// Pages handed back since the last step, about.
+    released: u32,
     pub(crate) nonce: u64,
 }
 
@@ -316,6 +320,7 @@ impl<'m, H: Host> Store<'m, H> {
             phase,
             events: EventRing::new(),
             status: Status::default(),
+            released: 0,
             nonce: 0,
         }
     }
@@ -328,12 +333,16 @@ impl<'m, H: Host> Store<'m, H> {
             if let Some(event) = self.events.pop() {
                 return Some(event);
             }
-            if let Some(event) = self.release() {
+            // Many pages may wait to be handed back: the disk is not kept waiting until all are.
+            self.released = (self.released + 1) % RELEASES_MAX;
+            if self.released > 0
+                && let Some(event) = self.release()
+            {
                 return Some(event);
             }
             let progress = self.step();
             if !progress {
-                return self.events.pop();
+                return self.events.pop().or_else(|| self.release());
             }
         }
         None
@@ -385,14 +394,13 @@ impl<'m, H: Host> Store<'m, H> {
             return false;
         }
         let mut progress = self.step_reads();
-        progress |= self.step_barrier();
         progress |= self.step_commit();
         progress |= self.step_root();
         progress |= self.step_fold();
-        if self.fold_wanted && !self.gather.open && self.gather.barrier.is_none() {
+        if self.fold_wanted && !self.gather.open {
             self.end_interval_if_due();
         }
-        if self.queue.is_pressed() || (self.queue.can_flush() && self.buffers.is_pressed()) {
+        if self.queue.can_flush() && self.buffers.is_pressed() {
             self.queue.flush_completed();
         }
         progress || self.step_quiet()

@@ -8,10 +8,13 @@
 //! BENCH commit_idle @3 insns
 //! ```
 //!
+//! A benchmark that `host` names runs on this computer instead, and prints the same lines.
+//!
 //! A value `@N` is what the counting plugin found in region N, for each time it was entered.
 
 mod anchors;
 mod figure;
+mod host;
 mod plugin;
 
 use std::path::PathBuf;
@@ -31,7 +34,7 @@ use figure::Figure;
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Which benchmark; the guest finds it as `bench=NAME` on its command line
+    /// Which benchmark: `store` runs on this computer; any other the guest finds as `bench=NAME` on its command line
     name: String,
     /// Print one JSON object a line instead of the table
     #[arg(long)]
@@ -45,7 +48,7 @@ pub(crate) struct Options {
     /// Memory of the machine in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
-    /// Further words for the kernel's command line
+    /// Further words for the kernel's command line; of `store`: `--quick`, `--only latency|stream|amplification`
     #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
     append: String,
     /// End the machine after so many seconds
@@ -65,6 +68,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !is_name(&options.name) {
         return Err(refusal(format!("{:?} is no name of a benchmark: letters, digits, - and _", options.name)));
     }
+    let (figures, setting) = match host::binary(&options.name) {
+        Some(binary) => host::measure(options, binary)?,
+        None => on_machine(options)?,
+    };
+    if options.json {
+        for figure in &figures {
+            println!("{}", figure.to_json());
+        }
+    } else {
+        print!("{}", Anchors::load()?.table(&figures));
+    }
+    if !options.no_save {
+        let path = save(options, setting, &figures)?;
+        eprintln!("kept in {}", path.display());
+    }
+    Ok(())
+}
+
+/// Boots the machine, and returns its figures and what they depend on.
+fn on_machine(options: &Options) -> Result<(Vec<Figure>, serde_json::Value)> {
     packages::need_emulator()?;
     let artifacts = artifacts::build(Profile::Release)?;
     let mut machine = Machine::new(&artifacts.kernel, Some(&artifacts.bundle));
@@ -79,18 +102,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         machine.extra.extend(plugin::options(&project::target())?);
     }
     let figures = measure(&machine, options)?;
-    if options.json {
-        for figure in &figures {
-            println!("{}", figure.to_json());
-        }
-    } else {
-        print!("{}", Anchors::load()?.table(&figures));
-    }
-    if !options.no_save {
-        let path = save(options, &machine, &figures)?;
-        eprintln!("kept in {}", path.display());
-    }
-    Ok(())
+    let version = child::output(std::process::Command::new(qemu_machine::qemu_program()).arg("--version"))?;
+    let setting = serde_json::json!({
+        "emulator": version.lines().next(),
+        "counted": if options.wall { "time" } else { "instructions" },
+        "cpus": machine.cpus,
+        "memory_mib": machine.memory_mib,
+        "command_line": machine.command_line,
+    });
+    Ok((figures, setting))
 }
 
 fn measure(machine: &Machine, options: &Options) -> Result<Vec<Figure>> {
@@ -122,7 +142,7 @@ fn measure(machine: &Machine, options: &Options) -> Result<Vec<Figure>> {
 }
 
 /// Keeps the figures with all that is needed to take them again.
-fn save(options: &Options, machine: &Machine, figures: &[Figure]) -> Result<PathBuf> {
+fn save(options: &Options, setting: serde_json::Value, figures: &[Figure]) -> Result<PathBuf> {
     let folder = project::root().join("docs/figures");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{}.json", options.name));
@@ -131,18 +151,15 @@ fn save(options: &Options, machine: &Machine, figures: &[Figure]) -> Result<Path
         child::output(command.current_dir(project::root()).args(arguments)).ok()
     };
     let changed = git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
-    let version = child::output(std::process::Command::new(qemu_machine::qemu_program()).arg("--version"))?;
-    let record = serde_json::json!({
+    let mut record = serde_json::json!({
         "bench": options.name,
         "commit": git(&["rev-parse", "HEAD"]),
         "changed_since_commit": changed,
-        "emulator": version.lines().next(),
-        "counted": if options.wall { "time" } else { "instructions" },
-        "cpus": machine.cpus,
-        "memory_mib": machine.memory_mib,
-        "command_line": machine.command_line,
         "figures": figures.iter().map(Figure::to_json).collect::<Vec<_>>(),
     });
+    if let (Some(record), serde_json::Value::Object(setting)) = (record.as_object_mut(), setting) {
+        record.extend(setting);
+    }
     let text = serde_json::to_string_pretty(&record)? + "\n";
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)

@@ -50,7 +50,7 @@ impl HostMemory {
             space: vec![0; sizes.blocks],
             table: vec![TableBlock::default(); sizes.blocks.div_ceil(4096)],
             segments: vec![0; sizes.blocks.div_ceil(sizes.segment_blocks)],
-            pending: vec![Pending::default(); PENDING_MIN * 4],
+            pending: vec![Pending::default(); (2 * sizes.caller_pages).next_power_of_two().max(PENDING_MIN * 4)],
             deferred: vec![Deferred::default(); sizes.deferred],
             reads: vec![ReadOp::default(); 16],
             frames: vec![Frame::default(); frames],

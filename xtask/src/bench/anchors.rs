@@ -19,6 +19,9 @@ pub(crate) struct Anchors(BTreeMap<String, Anchor>);
 struct Anchor {
     unit: String,
     goal: Option<f64>,
+    /// The goal is to be reached from below.
+    #[serde(default)]
+    at_least: bool,
     floor: Option<f64>,
     sel4: Option<f64>,
     linux: Option<f64>,
@@ -43,7 +46,9 @@ impl Anchors {
             let anchor = self.0.get(&figure.name).filter(|anchor| anchor.unit == figure.unit);
             let of = |pick: fn(&Anchor) -> Option<f64>| anchor.and_then(pick).map(show).unwrap_or("–".to_owned());
             let goal = anchor.and_then(|anchor| anchor.goal);
-            let reached = goal.map_or("", |goal| if figure.value <= goal { "met" } else { "missed" });
+            let at_least = anchor.is_some_and(|anchor| anchor.at_least);
+            let is_met = |goal| if at_least { figure.value >= goal } else { figure.value <= goal };
+            let reached = goal.map_or("", |goal| if is_met(goal) { "met" } else { "missed" });
             let more: Vec<_> = figure.more.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let columns = [
                 figure.name.clone(),
@@ -92,5 +97,8 @@ mod tests {
         assert!(lines[1].contains("met") && lines[1].contains("95"), "{table}");
         assert!(lines[2].contains("missed") && lines[2].contains("8890000"), "{table}");
         assert!(!lines[3].contains("8890000"), "another unit has no anchor: {table}");
+        let table = anchors.table(&[figure("stream_ratio", 0.95, "of-raw"), figure("stream_ratio", 0.85, "of-raw")]);
+        let lines: Vec<_> = table.lines().collect();
+        assert!(lines[1].contains("met") && lines[2].contains("missed"), "{table}");
     }
 }
