@@ -61,6 +61,24 @@ impl core::fmt::Display for Epoch {
     }
 }
 
+/// The text is not an epoch's: incarnation and counter, decimal, with a point between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnEpoch;
+
+impl core::str::FromStr for Epoch {
+    type Err = NotAnEpoch;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEpoch> {
+        let (incarnation, counter) = text.split_once('.').ok_or(NotAnEpoch)?;
+        let first = incarnation.parse().ok().and_then(Self::first_of).ok_or(NotAnEpoch)?;
+        let counter: u64 = counter.parse().map_err(|_| NotAnEpoch)?;
+        if counter == 0 || counter >= 1 << COUNTER_BITS {
+            return Err(NotAnEpoch);
+        }
+        Ok(Self(first.0 - 1 + counter))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +90,15 @@ mod tests {
         let second = first.next().expect("fits");
         assert_eq!((second.incarnation(), second.counter()), (7, 2));
         assert!(second > first && Epoch::first_of(8).expect("fits") > second);
+    }
+
+    #[test]
+    fn an_epoch_is_read_as_it_is_shown() {
+        let epoch = Epoch::from_bits((3 << 40) | 17);
+        assert_eq!((std::format!("{epoch}").parse(), "3.17".parse()), (Ok(epoch), Ok(epoch)));
+        for text in ["", "3", "3.", ".3", "0.1", "1.0", "1.1099511627776", "16777216.1", "-1.2", "1.2.3"] {
+            assert_eq!(text.parse::<Epoch>(), Err(NotAnEpoch), "{text}");
+        }
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub(crate) struct Options {
     /// Run without an NVMe disk.
     #[arg(long, conflicts_with_all = ["disk", "size", "fresh"])]
     no_disk: bool,
+    /// Let the world go on from this epoch instead of the newest, as `1.60`: one of those that `world epochs` lists.
+    /// What came after it is given up when the world has begun to run.
+    #[arg(long, value_name = "EPOCH", conflicts_with_all = ["no_disk", "fresh"])]
+    epoch: Option<String>,
     /// Wait for gdb on port 1234 before the first instruction.
     #[arg(long)]
     gdb: bool,
@@ -75,6 +79,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     machine.cpus = options.smp;
     machine.memory_mib = options.memory;
     machine.command_line.clone_from(&options.append);
+    if let Some(epoch) = &options.epoch {
+        machine.command_line = format!("{} epoch={epoch}", machine.command_line).trim_start().to_owned();
+    }
     machine.count_instructions = options.icount;
     machine.wait_for_gdb = options.gdb;
     if !options.no_disk {

@@ -61,6 +61,8 @@ pub mod option {
     pub const MESSAGE_OFFSET: &str = "message-offset";
     /// Entries of that table.
     pub const MESSAGE_VECTORS: &str = "message-vectors";
+    /// Epoch at which the store is to be opened, hexadecimal with 0x; absent: the newest.
+    pub const EPOCH: &str = "epoch";
 }
 
 /// Names of links: of the window; the bell is `<link>-bell`.

@@ -6,11 +6,11 @@ use super::memory::{OwnMemory, map_bundle};
 use super::server::Server;
 use super::spawn::{bell_of, ring};
 use init::{ACCIDENTS_MAX, Accident, Grant, Image, Life, Link, List, Plan, Planned, SERVERS_MAX, Watch, accidents};
-use libos::abi::PAGE_SIZE;
 use libos::abi::boot_info::{BootInfo, handle};
 use libos::abi::bundle::Bundle;
 use libos::abi::protocol::wiring::Phase;
 use libos::abi::protocol::{block, devices, genesis, paging};
+use libos::abi::{Epoch, PAGE_SIZE};
 use libos::mmio::SteadyClock;
 use libos::{Budget, Endpoint, Notification, println};
 
@@ -39,6 +39,8 @@ pub(crate) struct System {
     pub(crate) epochs_page: u64,
     pub(crate) device: DeviceLink,
     pub(crate) accidents: List<Accident<'static>, ACCIDENTS_MAX>,
+    /// The epoch that whoever booted the machine wants; `None`: the newest.
+    pub(crate) asked: Option<Epoch>,
     /// Bits of the bell that came while something else was waited for.
     pub(crate) rung: u64,
     pub(crate) time: SteadyClock,
@@ -59,6 +61,10 @@ impl System {
         let mut memory = OwnMemory::divide(&info, pages).map_err(BootError::Memory)?;
         let kill = info.option("kill").unwrap_or_default();
         let accidents = accidents(kill).map_err(|_| BootError::CommandLine("kill"))?;
+        let asked = match info.option("epoch") {
+            Some(text) => Some(text.parse().map_err(|_| BootError::CommandLine("epoch"))?),
+            None => None,
+        };
         let budget = Budget(handle::BUDGET);
         let faults = budget.endpoint(None).map_err(BuildError::from)?;
         let bell = budget.notification().map_err(BuildError::from)?;
@@ -83,6 +89,7 @@ impl System {
             epochs_page,
             device,
             accidents,
+            asked,
             rung: 0,
             time: SteadyClock::new(),
             phase: Phase::Opening,

@@ -112,6 +112,9 @@ impl System {
             Grant::EpochRecords => making.grant(wiring::EPOCH, epoch, Rights::EPOCH_RECORDS, 0),
             Grant::Epochs => {
                 self.pool_window(making, wiring::EPOCHS, self.epochs_page, 1, true)?;
+                if let Some(asked) = self.asked {
+                    making.number(option::EPOCH, asked.bits())?;
+                }
                 making.grant(link::EPOCHS_BELL, Capability(self.bell.0), Rights::SIGNAL, Bell::EPOCHS.bits())
             }
             Grant::Ram { write } => self.give_ram(making, write),

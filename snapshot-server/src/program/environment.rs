@@ -9,6 +9,7 @@ use libos::abi::{Epoch, Handle};
 use libos::{
     EpochControl, LentPages, Memory, Message, Notification, RestoreError, SavedReply, Startup, clock, println,
 };
+use snapshot_server::Refusal;
 use snapshot_server::conductor::{Batch, Environment, Note, Refused};
 
 /// Page of the buffers through which batches of records go to and from the kernel.
@@ -188,6 +189,9 @@ impl Environment for Machine {
                 "snapshot: store opened at epoch {}, {} blocks read, incarnation {} was the last",
                 report.epoch, report.blocks_read, report.incarnation
             ),
+            Note::Refused(Refusal::NotKept(epoch)) => {
+                println!("snapshot: epoch {epoch} is not kept: nothing was changed")
+            }
             Note::Refused(refusal) => println!("snapshot: the disk holds no store that can be used: {refusal:?}"),
             Note::Restored(from, first, records) => {
                 println!("snapshot: the world of epoch {from} goes on as {first} ({records} records)");

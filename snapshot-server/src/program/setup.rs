@@ -1,7 +1,7 @@
 //! Memory for a store of the disk's size, a look at whether the disk is blank, and the conductor over it.
 
 use core::sync::atomic::AtomicU64;
-use libos::abi::protocol::wiring::{self, EpochsPage, Failure, Phase, link};
+use libos::abi::protocol::wiring::{self, EpochsPage, Failure, Phase, link, option};
 use libos::abi::{Epoch, PAGE_SIZE, Timeout};
 use libos::{LentPages, Notification, Startup, Window, WindowArena, println};
 use snapshot_server::conductor::{self, BlockDisk, Policy, Probe, Probed};
@@ -86,7 +86,7 @@ pub(super) fn conductor(startup: &Startup, machine: &Machine, wake: Notification
         };
         return Conductor::format(memory, disk, config, policy, options);
     }
-    let asked = startup.number("epoch", 0);
+    let asked = startup.number(option::EPOCH, 0);
     Conductor::open(memory, disk, config, policy, (asked != 0).then_some(Epoch::from_bits(asked)))
 }
 

@@ -170,3 +170,35 @@ fn half_a_line_is_there_again_and_the_call_that_was_cut_is_told_once() {
     // The prompt's read was in the console server's hands at the cut: one `Restarted`, one redrawing.
     assert_eq!(without_tallies(&console).matches("> cou").count(), 1, "{console}");
 }
+
+/// The epoch from which the console says that the world goes on.
+fn restored(console: &str) -> Option<(u64, u64)> {
+    let (_, rest) = console.split_once("the world of epoch ")?;
+    let (incarnation, counter) = rest.split_whitespace().next()?.split_once('.')?;
+    Some((incarnation.parse().ok()?, counter.parse().ok()?))
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn an_older_epoch_is_booted_when_it_is_asked_for() {
+    let mut disk = PowerCutDisk::empty(DISK_BYTES, 11);
+    let mut guest = boot(&mut disk, "older", "");
+    expect(&mut guest, "tally: 3000");
+    guest.kill();
+    let image = disk.survive().contents();
+    let again = |words: &str, text: &str| {
+        let mut disk = PowerCutDisk::new(image.clone(), 12);
+        let mut guest = boot(&mut disk, "older", words);
+        expect(&mut guest, text);
+        let console = guest.console().text();
+        guest.kill();
+        console
+    };
+    let console = again("", "goes on as");
+    let (incarnation, newest) = restored(&console).unwrap_or_else(|| panic!("no epoch named:\n{console}"));
+    // The epoch before the newest is always kept, and while the tally runs each is written.
+    let older = format!("{incarnation}.{}", newest - 1);
+    let console = again(&format!("epoch={older}"), "tally: ");
+    assert!(console.contains(&format!("the world of epoch {older} goes on as 2.1")), "{console}");
+    again("epoch=9.9", "epoch 9.9 is not kept");
+}
