@@ -38,6 +38,10 @@ impl SealedQueue {
         self.len == SEALED_MAX
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(crate) fn push(&mut self, sealed: Sealed) {
         assert!(self.len < SEALED_MAX, "the caller looks for room first");
         self.epochs[self.len] = sealed;

@@ -37,8 +37,8 @@ pub enum PutError {
     Invalid,
     /// Not now: buffers are under way to the disk, or the last interval is still being folded. Poll and try again.
     Busy,
-    /// The disk is too full for it, or the epoch larger than the store's memory. The last epoch is whole; what this
-    /// epoch has gathered can still be sealed, and older epochs retired.
+    /// The disk is too full for it, though all older epochs have been retired, or the epoch larger than the store's
+    /// memory. The last epoch is whole; what this epoch has gathered can still be sealed, and the next may free.
     Full,
 }
 
@@ -95,12 +95,21 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(SealError::Busy);
         }
         self.end_interval_if_due();
-        if self.is_folding() && self.room_pages() < self.epoch_pages + self.epoch_pages / 4 {
-            // The fold will win back what an epoch like the last ones takes.
+        let likely = (self.epoch_pages + self.epoch_pages / 4).max(self.space.geometry().data_blocks() / 64);
+        if self.room_pages() < likely && self.wins_back() {
             return Err(SealError::Busy);
         }
         self.gather = Gather { open: true, epoch, begun_ns: now_ns, ..Gather::default() };
         Ok(())
+    }
+
+    /// Whether a fold, which is begun if need be, will win back space for an epoch like the last ones.
+    fn wins_back(&mut self) -> bool {
+        if !self.is_folding() {
+            self.want_checkpoint();
+            self.end_interval_if_due();
+        }
+        self.is_folding()
     }
 
     /// Puts a page into the epoch: it is checksummed now, and belongs to the store until
@@ -200,9 +209,23 @@ impl<'m, H: Host> Store<'m, H> {
         let frees_only = !page && cells == 0;
         let needed = self.reserve() + if frees_only { 0 } else { EMERGENCY_BLOCKS };
         if self.space.free() < needed + PUT_BLOCKS_MAX {
-            return Err(if self.is_folding() { PutError::Busy } else { PutError::Full });
+            let comes_back = self.is_folding() || self.sealed_frees() || self.retire_for_space();
+            return Err(if comes_back { PutError::Busy } else { PutError::Full });
         }
         Ok(())
+    }
+
+    /// Whether epochs on their way to the disk will free something when they are durable.
+    fn sealed_frees(&self) -> bool {
+        !self.sealed.is_empty() && self.space.deferred_len() > 0
+    }
+
+    /// Gives up all checkpoints but the newest, which the last durable epoch stands on; false when that is the only one.
+    fn retire_for_space(&mut self) -> bool {
+        let newest = self.root.newest().map_or(Epoch::NONE, |newest| newest.epoch);
+        let retires = self.retire_before(newest).is_ok();
+        self.status.retired_for_space += u32::from(retires);
+        retires
     }
 
     /// Blocks kept back: what folding everything gathered may take at most, and the table that goes with it.

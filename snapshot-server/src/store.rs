@@ -127,6 +127,8 @@ pub struct Status {
     pub deferred_blocks: u32,
     /// Checkpoints kept.
     pub checkpoints: u32,
+    /// How often the store gave up all checkpoints but the newest because it was short of space in the midst of an epoch.
+    pub retired_for_space: u32,
     /// Descriptors since the newest checkpoint.
     pub descriptors: u32,
     /// Blocks written since opening, of every kind.

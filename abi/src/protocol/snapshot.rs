@@ -66,13 +66,26 @@ pub struct Epochs {
     pub oldest: Epoch,
     /// How many are kept.
     pub kept: u64,
+    /// Pages that can be made durable before the store is full, at least.
+    pub room: u64,
+    /// Pages that the store holds in all.
+    pub pages: u64,
 }
 
 impl Epochs {
     /// As the words of a reply.
     #[must_use]
     pub const fn words(self) -> [u64; 8] {
-        [self.running.bits(), self.committed.bits(), self.restored.bits(), self.oldest.bits(), self.kept, 0, 0, 0]
+        [
+            self.running.bits(),
+            self.committed.bits(),
+            self.restored.bits(),
+            self.oldest.bits(),
+            self.kept,
+            self.room,
+            self.pages,
+            0,
+        ]
     }
 
     /// From the words of a reply.
@@ -84,6 +97,8 @@ impl Epochs {
             restored: Epoch::from_bits(words[2]),
             oldest: Epoch::from_bits(words[3]),
             kept: words[4],
+            room: words[5],
+            pages: words[6],
         }
     }
 }
@@ -94,8 +109,14 @@ mod tests {
 
     #[test]
     fn all_of_it_comes_back() {
-        let epochs =
-            Epochs { running: Epoch::from_bits(9), committed: Epoch::from_bits(8), kept: 3, ..Epochs::default() };
+        let epochs = Epochs {
+            running: Epoch::from_bits(9),
+            committed: Epoch::from_bits(8),
+            kept: 3,
+            room: 5,
+            pages: 7,
+            ..Epochs::default()
+        };
         assert_eq!(Epochs::from_words(epochs.words()), epochs);
         for bits in 0..5 {
             assert!(Request::from_bits(bits).is_none_or(|request| request as u64 == bits));

@@ -63,7 +63,11 @@ pub enum Note {
     BadRecord(Refused),
     /// The first epoch of this boot is durable.
     FirstCommit(Epoch),
-    /// The store holds no more: nothing is durable from now on.
+    /// Space is short: so many pages can be made durable before the store is full, of so many. Said once, and again
+    /// when it was better meanwhile.
+    Short(u32, u32),
+    /// The store holds no more, though all older epochs were retired: nothing is durable from now on, and a boot goes
+    /// back to the last epoch, in which something can be dropped.
     Full,
     /// The store has stopped.
     StoreFailed(Failure),
@@ -74,6 +78,7 @@ pub enum Note {
 }
 
 /// What the snapshot port answers to `Epochs`.
-pub(super) fn epochs(running: Epoch, page: &EpochsPage, oldest: Epoch, kept: u64) -> Epochs {
-    Epochs { running, committed: page.committed, restored: page.restored, oldest, kept }
+pub(super) fn epochs(running: Epoch, page: &EpochsPage, oldest: Epoch, kept: u64, room: (u32, u32)) -> Epochs {
+    let (room, pages) = (room.0.into(), room.1.into());
+    Epochs { running, committed: page.committed, restored: page.restored, oldest, kept, room, pages }
 }

@@ -15,11 +15,15 @@ impl Default for Policy {
     }
 }
 
+/// How much rarer cuts are when space is short and nobody waits for them.
+const SHORT_FACTOR: u64 = 4;
+
 /// Time since the last cut, and whether somebody waits for the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
     last_ns: u64,
     hurry: bool,
+    short: bool,
 }
 
 impl Pace {
@@ -30,12 +34,23 @@ impl Pace {
 
     /// A cut has been asked for.
     pub(super) fn asked(&mut self, now_ns: u64) {
-        *self = Self { last_ns: now_ns, hurry: false };
+        (self.last_ns, self.hurry) = (now_ns, false);
+    }
+
+    /// Whether space is short: then cuts that nobody waits for come less often, and more writes share a page.
+    pub(super) fn set_short(&mut self, short: bool) {
+        self.short = short;
+    }
+
+    /// Whether space is short.
+    pub(super) fn is_short(&self) -> bool {
+        self.short
     }
 
     /// Nanoseconds until the next cut is due.
     pub(super) fn due_in(&self, policy: &Policy, now_ns: u64) -> u64 {
-        let pause = if self.hurry { policy.hurry_ns } else { policy.interval_ns };
+        let calm = policy.interval_ns.saturating_mul(if self.short { SHORT_FACTOR } else { 1 });
+        let pause = if self.hurry { policy.hurry_ns } else { calm };
         self.last_ns.saturating_add(pause).saturating_sub(now_ns)
     }
 }
@@ -55,5 +70,9 @@ mod tests {
         assert_eq!(pace.due_in(&policy, 2000), 0);
         pace.asked(2000);
         assert_eq!(pace.due_in(&policy, 2000), 100);
+        pace.set_short(true);
+        assert_eq!(pace.due_in(&policy, 2000), 400);
+        pace.hurry();
+        assert_eq!(pace.due_in(&policy, 2000), 10);
     }
 }

@@ -23,6 +23,8 @@ const ROOM_KEPT: usize = 4;
 const STEPS_MAX: usize = 64;
 /// Bit of a page reference that says in which of two epochs under way the frame was handed over.
 const PARITY: u64 = 1 << 32;
+/// Space is short when less than this part of it can be written.
+const SHORT_PART: u32 = 16;
 /// Tables from here on are not the kernel's.
 const PAGER_TABLES: u16 = Table::MemoryObject as u16;
 
@@ -144,7 +146,8 @@ impl<'m, H: Host> Conductor<'m, H> {
         let root = self.store.as_ref().map(Store::root);
         let kept = root.map_or(0, |root| root.checkpoints().len() as u64);
         let oldest = root.and_then(|root| root.checkpoints().first().map(|kept| kept.epoch)).unwrap_or_default();
-        epochs(env.running(), &self.page, oldest, kept)
+        let room = self.store.as_ref().map(Store::status).map_or((0, 0), |now| (now.room_pages, now.data_blocks));
+        epochs(env.running(), &self.page, oldest, kept, room)
     }
 
     /// Does what can be done. True: call again, there may be more; false: nothing until somebody rings, or
@@ -477,7 +480,7 @@ impl<'m, H: Host> Conductor<'m, H> {
 
     fn run(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
         match self.gathering.stage {
-            Stage::Idle => self.ask_for_cut(env),
+            Stage::Idle => self.ask_for_cut(store, env),
             Stage::Asked => false,
             Stage::Cut => match store.begin(self.gathering.epoch, env.now_ns()) {
                 Ok(()) => {
@@ -495,7 +498,8 @@ impl<'m, H: Host> Conductor<'m, H> {
         }
     }
 
-    fn ask_for_cut(&mut self, env: &mut impl Environment) -> bool {
+    fn ask_for_cut(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
+        self.look_at_room(store, env);
         let now = env.now_ns();
         if self.pace.due_in(&self.policy, now) > 0 || env.room() <= ROOM_KEPT {
             return false;
@@ -504,6 +508,19 @@ impl<'m, H: Host> Conductor<'m, H> {
         self.gathering.stage = Stage::Asked;
         env.send(ToPager::Cut);
         true
+    }
+
+    /// Says when space gets short; then cuts come less often. Better it is only when there is twice as much.
+    fn look_at_room(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) {
+        let status = store.status();
+        let (room, short) = (status.room_pages, status.data_blocks / SHORT_PART);
+        // Entries bound the room as well, and come back with each fold.
+        if !self.pace.is_short() && room < short && status.free_blocks < 4 * short {
+            self.pace.set_short(true);
+            env.note(Note::Short(room, status.data_blocks));
+        } else if room > 2 * short {
+            self.pace.set_short(false);
+        }
     }
 
     /// Takes the kernel's records of the ended epoch, batch by batch.

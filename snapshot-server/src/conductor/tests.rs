@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use abi::protocol::paging::{PageName, PagedAs, ToPager, ToStore};
 use abi::protocol::snapshot::Error;
-use abi::protocol::wiring::{EpochsPage, Phase};
+use abi::protocol::wiring::{EpochsPage, Failure, Phase};
 use abi::record::{BatchReader, BatchWriter, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
 use format::{BlockBytes, World};
@@ -26,9 +26,13 @@ struct Calm {
 
 impl Calm {
     fn new() -> Self {
+        Self::of(4096)
+    }
+
+    fn of(blocks: usize) -> Self {
         let zero = || Box::new([0; PAGE_SIZE]);
         let pages = (0..OWN_PAGES + WORLD_PAGES).map(|_| zero()).collect();
-        Self { blocks: (0..4096).map(|_| zero()).collect(), pages, done: VecDeque::new() }
+        Self { blocks: (0..blocks).map(|_| zero()).collect(), pages, done: VecDeque::new() }
     }
 
     /// Of a page that the conductor may have marked with an epoch's parity.
@@ -198,7 +202,10 @@ fn settle(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage) {
 
 /// A new world on a blank disk, up to its running.
 fn begun() -> (Conductor<'static, Calm>, Stage) {
-    let mut host = Calm::new();
+    begun_on(Calm::new())
+}
+
+fn begun_on(mut host: Calm) -> (Conductor<'static, Calm>, Stage) {
     let mut probe = Probe::new(PageRef(0));
     let probed = (0..10).find_map(|_| probe.poll(&mut host));
     assert_eq!(probed, Some(Probed::Blank));
@@ -298,4 +305,58 @@ fn a_pager_that_miscounts_stops_the_world_before_it_commits() {
     assert_eq!(stage.page.phase, Phase::Failed);
     assert!(stage.page.committed < ended);
     assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
+}
+
+/// A cut in which `count` pages of `content` have changed.
+fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, content: u64, count: u64) -> Epoch {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for index in 0..count {
+        let page = PageName { content, index };
+        stage.said.push_back(ToStore::Dirty { epoch: ended, page, frame: OWN_PAGES as u32 });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: count, batches: 0, drops: 0 });
+    settle(conductor, stage);
+    ended
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
+    let (mut conductor, mut stage) = begun_on(Calm::of(700));
+    let mut last = Epoch::NONE;
+    for content in 1.. {
+        let ended = cut_pages(&mut conductor, &mut stage, content, 25);
+        if stage.page.phase == Phase::Failed {
+            break;
+        }
+        assert_eq!(stage.page.committed, ended);
+        last = ended;
+    }
+    let noted = |note: fn(&Note) -> bool| stage.notes.iter().position(note).expect("noted");
+    assert!(noted(|note| matches!(note, Note::Short(..))) < noted(|note| *note == Note::Full), "{:?}", stage.notes);
+    assert_eq!((stage.page.committed, stage.page.failure), (last, Some(Failure::Full)));
+    assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
+    // The next boot goes on at the last epoch, and dropping something makes room.
+    let mut after = Calm::of(700);
+    after.blocks = host(&mut conductor).blocks.clone();
+    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+    let mut stage = Stage::default();
+    settle(&mut conductor, &mut stage);
+    assert_eq!((stage.page.phase, stage.page.restored), (Phase::Running, last), "{:?}", stage.notes);
+    let ended = stage.running;
+    stage.now += 10_000;
+    settle(&mut conductor, &mut stage);
+    stage.running = ended.next().expect("another epoch");
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for content in 1..10 {
+        stage.said.push_back(ToStore::Dropped { epoch: ended, content });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 9 });
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
+    let ended = cut_pages(&mut conductor, &mut stage, 90, 25);
+    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
 }

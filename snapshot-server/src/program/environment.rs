@@ -199,6 +199,7 @@ impl Environment for Machine {
             Note::Began(first) => println!("snapshot: a new world begins in epoch {first}"),
             Note::BadRecord((table, index)) => println!("snapshot: record {index} of table {table} makes no world"),
             Note::FirstCommit(epoch) => println!("snapshot: epoch {epoch} is durable"),
+            Note::Short(room, of) => println!("snapshot: space is short: {room} pages of {of} can still be written"),
             Note::Full => println!("snapshot: the store is full; nothing is durable from now on"),
             Note::StoreFailed(failure) => println!("snapshot: the store has stopped: {failure:?}"),
             Note::Damaged(content, index) => println!("snapshot: page {index} of content {content} is damaged"),

@@ -70,8 +70,10 @@ impl Plan {
             formatted_ns: 0,
         };
         // Now and then more than the disk can hold.
-        let indices = if random.chance(4) { random.within(60, 150) } else { random.within(4, 16) };
-        Self { sizes, config, options, objects: random.within(1, 3), indices, changes: random.within(1, 16) }
+        let too_much = random.chance(4);
+        let indices = if too_much { random.within(100, 300) } else { random.within(4, 16) };
+        let changes = if too_much { random.within(16, 60) } else { random.within(1, 16) };
+        Self { sizes, config, options, objects: random.within(1, 3), indices, changes }
     }
 }
 
@@ -142,6 +144,7 @@ pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
         };
         let end = live(&mut life, &plan, &mut random, formatting);
         tally.merge(&life.tally);
+        tally.add("store: retired by itself", life.store.status().retired_for_space.into());
         tally.add("store: block written again", life.store.status().blocks_rewritten);
         // A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that.
         let end = match end {
@@ -241,6 +244,7 @@ mod tests {
             "fault: reset",
             "fault: block forgotten by a reset",
             "store: block written again",
+            "store: retired by itself",
             "case: NoCheckpoint",
             "case: LogEmpty",
             "case: LogEndBlank",
