@@ -267,6 +267,30 @@ impl<'m, H: Host> Store<'m, H> {
         }
     }
 
+    /// One record, into `out`; [`RecordStep::End`] when there is none.
+    pub fn record(&mut self, table: u16, index: u32, out: &mut [u8; RECORD_BYTES_MAX]) -> RecordStep {
+        let key = Key::record(table, index);
+        if self.is_open() {
+            // Most of what is asked for has changed lately.
+            for layer in [&self.active, &self.frozen] {
+                match self.pool.find(layer, key).map(|held| held.value) {
+                    Some(Value::Record { cell, length }) => {
+                        self.pool.record(cell, length, out);
+                        return RecordStep::Record(table, index, length as usize);
+                    }
+                    Some(_) => return RecordStep::End,
+                    None => {}
+                }
+            }
+        }
+        match self.next_item(key, out) {
+            ItemStep::Pending => RecordStep::Pending,
+            ItemStep::Failed(block) => RecordStep::Failed(block),
+            ItemStep::Record(found, length) if found == key => RecordStep::Record(table, index, length),
+            _ => RecordStep::End,
+        }
+    }
+
     /// What the newest epoch holds at or behind `from`, in order of key: all pages first, then all records, whose bytes
     /// are put into `out`. Start at `Key::default()`, go on behind what was answered.
     pub fn next_item(&mut self, from: Key, out: &mut [u8; RECORD_BYTES_MAX]) -> ItemStep {

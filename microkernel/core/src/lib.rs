@@ -25,6 +25,7 @@ mod epoch;
 mod fast;
 mod fault;
 mod first_write;
+pub mod graph;
 #[cfg(any(test, feature = "host"))]
 mod host;
 mod invariant;

@@ -2,6 +2,7 @@
 //! rebuilt; law 4 is applied; then threads run.
 
 use crate::decode::Answer;
+use crate::graph::{Graph, is_sound};
 use crate::kernel::{Caller, WORLD_VERSION};
 use crate::object::{HANDLES_MIN, NONE};
 use crate::queue::Queue;
@@ -12,10 +13,50 @@ use crate::{
 use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, Handle, Kind, PAGE_SIZE, Rights, Status};
+use core::convert::Infallible;
 use zerocopy::FromBytes;
 
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
+
+impl Graph for &Kernel {
+    type Error = Infallible;
+
+    fn capacities(&self) -> [u32; 6] {
+        [
+            self.processes.world(),
+            self.threads.world(),
+            self.endpoints.world(),
+            self.notifications.world(),
+            self.budgets.world(),
+            self.capabilities.world(),
+        ]
+    }
+
+    fn process(&mut self, index: u32) -> Result<Process, Infallible> {
+        Ok(*self.processes.get(index))
+    }
+
+    fn thread(&mut self, index: u32) -> Result<Thread, Infallible> {
+        Ok(*self.threads.get(index))
+    }
+
+    fn endpoint(&mut self, index: u32) -> Result<Endpoint, Infallible> {
+        Ok(*self.endpoints.get(index))
+    }
+
+    fn notification(&mut self, index: u32) -> Result<Notification, Infallible> {
+        Ok(*self.notifications.get(index))
+    }
+
+    fn budget(&mut self, index: u32) -> Result<Budget, Infallible> {
+        Ok(*self.budgets.get(index))
+    }
+
+    fn capability(&mut self, slot: u32) -> Result<Capability, Infallible> {
+        Ok(*self.capabilities.get(slot))
+    }
+}
 
 impl Kernel {
     /// System call `Restore`.
@@ -137,23 +178,18 @@ impl Kernel {
 
     /// The references of all records, as a graph. What passes can be rebuilt without a failure.
     pub(crate) fn check_graph(&mut self) -> Result<(), Refused> {
-        for process in 0..self.processes.world() {
-            self.check_process(process).ok_or((Kept::Process as u16, process))?;
-        }
-        for thread in 0..self.threads.world() {
-            self.check_thread(thread).ok_or((Kept::Thread as u16, thread))?;
-        }
-        for notification in 0..self.notifications.world() {
-            let bound = self.notifications.get(notification).bound;
-            let mutual = bound == NONE || bound < self.threads.world() && self.threads.get(bound).bound == notification;
-            mutual.then_some(()).ok_or((Kept::Notification as u16, notification))?;
-        }
-        for budget in 0..self.budgets.world() {
-            let parent = self.budgets.get(budget).budget;
-            (parent == NONE || parent < self.budgets.world()).then_some(()).ok_or((Kept::Budget as u16, budget))?;
-        }
-        for slot in 0..self.capabilities.world() {
-            self.check_capability(slot).ok_or((Kept::Capability as u16, slot))?;
+        let tables = [
+            (Kept::Process, self.processes.world()),
+            (Kept::Thread, self.threads.world()),
+            (Kept::Notification, self.notifications.world()),
+            (Kept::Budget, self.budgets.world()),
+            (Kept::Capability, self.capabilities.world()),
+        ];
+        for (table, count) in tables {
+            for index in 0..count {
+                let Ok(sound) = is_sound(&mut &*self, table as u16, index);
+                sound.then_some(()).ok_or((table as u16, index))?;
+            }
         }
         self.check_ports()?;
         let slots = self.check_slots();
@@ -260,57 +296,6 @@ impl Kernel {
             }
         }
         Ok(())
-    }
-
-    fn check_process(&self, process: u32) -> Option<()> {
-        let record = self.processes.get(process);
-        let end = record.slots.checked_add(record.slot_count)?;
-        let budget = !record.exists() || record.budget < self.budgets.world();
-        // A process may have faults go to no port, or to one that has since died, but never to a volatile endpoint.
-        let port = record.port == NONE || record.port < self.endpoints.world();
-        (end <= self.capabilities.world() && budget && port).then_some(())
-    }
-
-    fn check_thread(&self, thread: u32) -> Option<()> {
-        let record = self.threads.get(thread);
-        if record.state == State::Free {
-            return Some(());
-        }
-        let process = self.processes.try_get(record.process).filter(|_| record.process < self.processes.world())?;
-        let object = match record.state {
-            State::Calling | State::Sending | State::Faulting | State::Receiving => {
-                record.object < self.endpoints.world() && self.endpoints.get(record.object).life != 0
-            }
-            State::Waiting => {
-                record.object < self.notifications.world() && self.notifications.get(record.object).life != 0
-            }
-            _ => true,
-        };
-        let serving = record.serving == NONE || record.serving < self.threads.world();
-        let bound = record.bound == NONE
-            || record.bound < self.notifications.world() && self.notifications.get(record.bound).bound == thread;
-        (process.exists() && object && serving && bound && record.budget < self.budgets.world()).then_some(())
-    }
-
-    fn check_capability(&self, slot: u32) -> Option<()> {
-        let capability = self.capabilities.get(slot);
-        let Some(kind) = capability.kind() else { return Some(()) };
-        let in_range = self.is_world_object(capability);
-        if capability.parent == NONE {
-            return in_range.then_some(());
-        }
-        if kind == Kind::Reply {
-            // Linear: derived from nothing.
-            return None;
-        }
-        let parent =
-            self.capabilities.try_get(capability.parent).filter(|_| capability.parent < self.capabilities.world())?;
-        let narrows = parent.kind() == Some(kind)
-            && (parent.object, parent.generation) == (capability.object, capability.generation)
-            && parent.rights().contains(capability.rights())
-            && parent.depth < capability.depth
-            && (parent.badge == 0 || parent.badge == capability.badge);
-        (in_range && narrows).then_some(())
     }
 
     /// What volatile processes hold on the world belongs to the time before.

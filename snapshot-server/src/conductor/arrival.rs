@@ -44,8 +44,8 @@ impl Arrival {
         (self.waiting, self.put) = (true, 0);
     }
 
-    /// Puts what the store takes now.
-    pub(super) fn put<H: Host>(&mut self, store: &mut Store<'_, H>) -> Put {
+    /// Puts what the store takes now; `taken` hears of each record.
+    pub(super) fn put<H: Host>(&mut self, store: &mut Store<'_, H>, mut taken: impl FnMut(u16, u32)) -> Put {
         if !self.waiting {
             return Put::Done;
         }
@@ -58,7 +58,10 @@ impl Arrival {
                 store.put_record(table, index, bytes)
             };
             match put_result(result) {
-                Put::Done => self.put += 1,
+                Put::Done => {
+                    self.put += 1;
+                    taken(table, index);
+                }
                 other => return other,
             }
         }

@@ -8,6 +8,7 @@ use abi::{Epoch, Handle, PAGE_SIZE};
 use format::HeaderError;
 
 use super::arrival::{Arrival, Put, put_result};
+use super::check::{Check, Checked};
 use super::environment::{Environment, Note, epochs};
 use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
@@ -64,6 +65,7 @@ pub struct Conductor<'m, H> {
     pager: Arrival,
     batches_free: u32,
     recalled: u64,
+    check: Check,
 }
 
 impl<'m, H: Host> Conductor<'m, H> {
@@ -95,6 +97,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             pager: Arrival::NONE,
             batches_free: (1 << BATCHES) - 1,
             recalled: 0,
+            check: Check::NONE,
         }
     }
 
@@ -220,7 +223,8 @@ impl<'m, H: Host> Conductor<'m, H> {
                     self.paged(store, env, page, frame, source);
                 }
             }
-            Event::CheckpointDurable(_) | Event::Retired => {}
+            Event::CheckpointDurable(_) => self.check.want_whole(),
+            Event::Retired => {}
             Event::Failed(failure) => self.fail(env, Why::DiskDead, Note::StoreFailed(failure)),
         }
         true
@@ -341,7 +345,7 @@ impl<'m, H: Host> Conductor<'m, H> {
                     env.get_batch(slot, &mut page[..(bytes as usize).min(PAGE_SIZE)]);
                     self.pager.arrived();
                 }
-                let put = self.pager.put(store);
+                let put = self.pager.put(store, |_, _| {});
                 if put == Put::Done {
                     env.send(ToPager::BatchTaken { slot });
                 }
@@ -480,11 +484,12 @@ impl<'m, H: Host> Conductor<'m, H> {
 
     fn run(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
         match self.gathering.stage {
-            Stage::Idle => self.ask_for_cut(store, env),
+            Stage::Idle => self.ask_for_cut(store, env) || self.check_whole(store, env),
             Stage::Asked => false,
             Stage::Cut => match store.begin(self.gathering.epoch, env.now_ns()) {
                 Ok(()) => {
                     self.gathering.stage = Stage::Filling;
+                    self.check.begin();
                     true
                 }
                 Err(SealError::Busy) => false,
@@ -494,7 +499,38 @@ impl<'m, H: Host> Conductor<'m, H> {
                 }
             },
             Stage::Filling => self.export(store, env),
-            Stage::Full => self.seal(store, env),
+            Stage::Full => self.check_and_seal(store, env),
+        }
+    }
+
+    /// Some records of the whole, if a fold has asked for them.
+    fn check_whole(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
+        let checked = self.check.background(store);
+        self.judge(env, checked);
+        checked == Checked::More
+    }
+
+    /// The epoch is complete: nothing that is unsound is sealed.
+    fn check_and_seal(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
+        if self.gathering.quiet {
+            return self.seal(store, env);
+        }
+        let checked = self.check.epoch(store);
+        self.judge(env, checked);
+        match checked {
+            Checked::Sound => self.seal(store, env),
+            Checked::Waiting => false,
+            Checked::More | Checked::Unsound(_) | Checked::Unreadable(_) => true,
+        }
+    }
+
+    fn judge(&mut self, env: &mut impl Environment, checked: Checked) {
+        match checked {
+            Checked::Unsound(record) => self.fail(env, Why::BadRecords, Note::Unsound(record)),
+            Checked::Unreadable(block) => {
+                self.fail(env, Why::Damaged, Note::StoreFailed(crate::Failure::Map(block)));
+            }
+            Checked::More | Checked::Waiting | Checked::Sound => {}
         }
     }
 
@@ -542,7 +578,8 @@ impl<'m, H: Host> Conductor<'m, H> {
             // Of a quiet epoch only the world's own record comes, and only its clock has changed.
             return true;
         }
-        match self.kernel.put(store) {
+        let check = &mut self.check;
+        match self.kernel.put(store, |table, index| check.changed(table, index)) {
             Put::Done => true,
             Put::Later => false,
             Put::Full => {

@@ -8,6 +8,8 @@ use abi::protocol::wiring::{EpochsPage, Failure, Phase};
 use abi::record::{BatchReader, BatchWriter, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
 use format::{BlockBytes, World};
+use kernel_core::{Capability, Endpoint, Notification};
+use zerocopy::IntoBytes;
 
 use super::environment::{Batch, Environment, Note, Refused};
 use super::{Conductor, Policy, Probe, Probed};
@@ -129,8 +131,11 @@ impl Environment for Stage {
     }
     fn export(&mut self, to: &mut Batch) -> usize {
         let mut writer = BatchWriter::new(to);
-        if let Some((table, index, bytes)) = self.to_export.pop() {
-            assert!(writer.push(table, index, bytes.len(), |to| to.copy_from_slice(&bytes)));
+        while let Some((table, index, bytes)) = self.to_export.last() {
+            if !writer.push(*table, *index, bytes.len(), |to| to.copy_from_slice(bytes)) {
+                break;
+            }
+            self.to_export.pop();
         }
         writer.finish()
     }
@@ -220,6 +225,18 @@ fn begun_on(mut host: Calm) -> (Conductor<'static, Calm>, Stage) {
     (conductor, stage)
 }
 
+/// The world's own record, with room for eight of everything.
+fn world_record() -> (u16, u32, Vec<u8>) {
+    let world = kernel_core::World { version: 1, components: 3, epoch: 1, ticket: 1, time_ns: 1, capacities: [8; 6] };
+    (Table::World as u16, 0, world.as_bytes().to_vec())
+}
+
+/// A notification in which `bits` were signalled.
+fn notification(bits: u64) -> (u16, u32, Vec<u8>) {
+    let record = Notification { bits: bits & 0xffff, life: 1, ..Notification::FREE };
+    (Table::Notification as u16, 1, record.as_bytes().to_vec())
+}
+
 /// Plays the pager's and kernel's part of a cut in which a page and two records changed.
 fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool) -> Epoch {
     stage.now += 10_000;
@@ -235,7 +252,7 @@ fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool)
         assert!(writer.push(Table::Region as u16, 2, 8, |to| to.copy_from_slice(&ended.bits().to_le_bytes())));
         let bytes = writer.finish() as u32;
         stage.batches[4] = batch;
-        stage.to_export.push((Table::Thread as u16, 1, ended.bits().to_le_bytes().to_vec()));
+        stage.to_export.extend([world_record(), notification(ended.bits())]);
         stage.said.push_back(ToStore::Dirty { epoch: ended, page: PAGE, frame: OWN_PAGES as u32 });
         stage.said.push_back(ToStore::Records { epoch: ended, slot: 0, bytes });
     }
@@ -268,7 +285,8 @@ fn an_epoch_commits_and_the_world_comes_back() {
     assert_eq!(stage.resumed, Epoch::first_of(2));
     assert_eq!(stage.page.restored, ended);
     let value = ended.bits().to_le_bytes().to_vec();
-    assert_eq!(stage.kernel, BTreeMap::from([((Table::Thread as u16, 1), value.clone())]));
+    let kernel = [world_record(), notification(ended.bits())].map(|(table, index, bytes)| ((table, index), bytes));
+    assert_eq!(stage.kernel, BTreeMap::from(kernel));
     assert_eq!(stage.pager, BTreeMap::from([((Table::Region as u16, 2), value)]));
     let frame = OWN_PAGES as u32 + 1;
     stage.said.push_back(ToStore::PageIn { page: PAGE, frame });
@@ -307,12 +325,106 @@ fn a_pager_that_miscounts_stops_the_world_before_it_commits() {
     assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
 }
 
+/// A cut in which these records of the kernel have changed.
+fn cut_records(
+    conductor: &mut Conductor<'static, Calm>,
+    stage: &mut Stage,
+    records: impl IntoIterator<Item = (u16, u32, Vec<u8>)>,
+) -> Epoch {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.to_export.extend(records);
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 0 });
+    settle(conductor, stage);
+    ended
+}
+
+fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
+    (Table::Endpoint as u16, index, Endpoint { life: 1, ..Endpoint::FREE }.as_bytes().to_vec())
+}
+
+fn capability(slot: u32, record: Capability) -> (u16, u32, Vec<u8>) {
+    (Table::Capability as u16, slot, record.as_bytes().to_vec())
+}
+
+#[test]
+fn an_epoch_with_an_unsound_record_is_refused_and_the_last_one_stays() {
+    let rights = abi::Kind::Endpoint.rights().bits();
+    let root = Capability { kind: abi::Kind::Endpoint as u8, object: 2, rights, ..Capability::EMPTY };
+    let child = Capability { parent: 3, depth: 1, rights: rights & !1, ..root };
+    let weak = Capability { rights: rights & !1, ..root };
+    let unsound = [
+        // An object that no table has; a parent that is not there; one that may less; one of another object.
+        vec![capability(5, Capability { object: 8, ..root })],
+        vec![capability(5, Capability { parent: 6, ..child })],
+        vec![capability(3, weak), capability(5, Capability { rights, ..child })],
+        vec![capability(5, Capability { object: 3, ..child })],
+        // Bytes that are no record at all.
+        vec![(Table::Endpoint as u16, 4, vec![0xff; 16])],
+        vec![(Table::Thread as u16, 4, vec![1; 8])],
+    ];
+    for (case, records) in unsound.into_iter().enumerate() {
+        let (mut conductor, mut stage) = begun();
+        let sound = [world_record(), endpoint(2), capability(3, root), capability(4, child)];
+        let last = cut_records(&mut conductor, &mut stage, sound);
+        assert_eq!(stage.page.committed, last, "case {case}: {:?}", stage.notes);
+        let refused = records.last().map(|(table, index, _)| (*table, *index)).expect("a record");
+        let ended = cut_records(&mut conductor, &mut stage, records);
+        assert!(last < ended && stage.page.committed == last, "case {case}");
+        assert_eq!(stage.page.failure, Some(Failure::BadRecords), "case {case}: {:?}", stage.notes);
+        assert!(stage.notes.contains(&Note::Unsound(refused)), "case {case}: {:?}", stage.notes);
+        // What is on the disk is still the last epoch, whether or not parts of the refused one went out.
+        let mut after = Calm::new();
+        after.blocks = host(&mut conductor).blocks.clone();
+        let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+        let mut stage = Stage::default();
+        settle(&mut conductor, &mut stage);
+        assert_eq!(stage.page.restored, last, "case {case}: {:?}", stage.notes);
+    }
+}
+
+#[test]
+fn what_a_change_elsewhere_has_spoilt_is_found_when_the_log_is_folded() {
+    let rights = abi::Kind::Endpoint.rights().bits();
+    let root = Capability { kind: abi::Kind::Endpoint as u8, object: 2, rights, ..Capability::EMPTY };
+    let child = Capability { parent: 3, depth: 1, ..root };
+    let (mut conductor, mut stage) = begun();
+    cut_records(&mut conductor, &mut stage, [world_record(), endpoint(2), capability(3, root), capability(4, child)]);
+    // The parent alone is sound; that its child now may more than it does only the whole shows.
+    let ended = cut_records(&mut conductor, &mut stage, [capability(3, Capability { rights: 0, ..root })]);
+    assert_eq!((stage.page.committed, stage.page.failure), (ended, None));
+    conductor.store_mut().expect("a store").want_checkpoint();
+    cut_records(&mut conductor, &mut stage, [endpoint(3)]);
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.failure, Some(Failure::BadRecords));
+    assert!(stage.notes.contains(&Note::Unsound((Table::Capability as u16, 4))), "{:?}", stage.notes);
+}
+
+#[test]
+fn an_epoch_of_more_records_than_are_remembered_is_checked_as_a_whole() {
+    for broken in [None, Some(1999)] {
+        let (mut conductor, mut stage) = begun();
+        let world =
+            kernel_core::World { version: 1, components: 3, epoch: 1, ticket: 1, time_ns: 1, capacities: [3000; 6] };
+        let records = (0..2000).map(endpoint).chain([(Table::World as u16, 0, world.as_bytes().to_vec())]);
+        let bad = Capability { kind: abi::Kind::Endpoint as u8, object: 3000, ..Capability::EMPTY };
+        let records = records.chain(broken.map(|slot| capability(slot, bad)));
+        let ended = cut_records(&mut conductor, &mut stage, records);
+        assert_eq!(stage.page.committed == ended, broken.is_none(), "{:?}", stage.notes);
+        assert_eq!(stage.page.failure, broken.map(|_| Failure::BadRecords));
+    }
+}
+
 /// A cut in which `count` pages of `content` have changed.
 fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, content: u64, count: u64) -> Epoch {
     stage.now += 10_000;
     settle(conductor, stage);
     let ended = stage.running;
     stage.running = ended.next().expect("another epoch");
+    stage.to_export.push(world_record());
     stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
     for index in 0..count {
         let page = PageName { content, index };

@@ -1,0 +1,122 @@
+//! The references of one record, judged with all that it refers to: by the kernel when a world is restored, and by
+//! whoever keeps records, before an epoch commits. What needs all records at once (that slots are not shared, that a
+//! call has one Reply) is the kernel's at `resume`.
+
+use crate::object::NONE;
+use crate::{Budget, Capability, Endpoint, Notification, Process, State, Thread};
+use abi::Kind;
+use abi::record::Table;
+
+/// Where records are found. Of one that was never written the value is that of a free one.
+pub trait Graph {
+    /// Why a record cannot be had now.
+    type Error;
+
+    /// Sizes of the world's tables, as in [`World::capacities`](crate::World::capacities).
+    fn capacities(&self) -> [u32; 6];
+    /// A process.
+    fn process(&mut self, index: u32) -> Result<Process, Self::Error>;
+    /// A thread.
+    fn thread(&mut self, index: u32) -> Result<Thread, Self::Error>;
+    /// An endpoint.
+    fn endpoint(&mut self, index: u32) -> Result<Endpoint, Self::Error>;
+    /// A notification.
+    fn notification(&mut self, index: u32) -> Result<Notification, Self::Error>;
+    /// A budget.
+    fn budget(&mut self, index: u32) -> Result<Budget, Self::Error>;
+    /// A capability, by slot.
+    fn capability(&mut self, slot: u32) -> Result<Capability, Self::Error>;
+}
+
+/// Whether a record of the kernel and what it refers to fit together. Of tables whose records refer to nothing, and of
+/// those that are not the kernel's, every record does.
+///
+/// # Errors
+/// What the graph answers for a record that cannot be had.
+pub fn is_sound<G: Graph>(graph: &mut G, table: u16, index: u32) -> Result<bool, G::Error> {
+    const PROCESS: u16 = Table::Process as u16;
+    const THREAD: u16 = Table::Thread as u16;
+    const NOTIFICATION: u16 = Table::Notification as u16;
+    const BUDGET: u16 = Table::Budget as u16;
+    const CAPABILITY: u16 = Table::Capability as u16;
+    match table {
+        PROCESS => process(graph, index),
+        THREAD => thread(graph, index),
+        NOTIFICATION => notification(graph, index),
+        BUDGET => {
+            let parent = graph.budget(index)?.budget;
+            Ok(parent == NONE || parent < graph.capacities()[4])
+        }
+        CAPABILITY => capability(graph, index),
+        _ => Ok(true),
+    }
+}
+
+fn process<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
+    let record = graph.process(index)?;
+    let [.., endpoints, _, budgets, slots] = graph.capacities();
+    let slots = record.slots.checked_add(record.slot_count).is_some_and(|end| end <= slots);
+    let budget = !record.exists() || record.budget < budgets;
+    // A process may have faults go to no port, or to one that has since died, but never to a volatile endpoint.
+    let port = record.port == NONE || record.port < endpoints;
+    Ok(slots && budget && port)
+}
+
+fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
+    let record = graph.thread(index)?;
+    if record.state == State::Free {
+        return Ok(true);
+    }
+    let [processes, threads, endpoints, notifications, budgets, _] = graph.capacities();
+    let process = record.process < processes && graph.process(record.process)?.exists();
+    let object = match record.state {
+        State::Calling | State::Sending | State::Faulting | State::Receiving => {
+            record.object < endpoints && graph.endpoint(record.object)?.life != 0
+        }
+        State::Waiting => record.object < notifications && graph.notification(record.object)?.life != 0,
+        _ => true,
+    };
+    let serving = record.serving == NONE || record.serving < threads;
+    let bound =
+        record.bound == NONE || record.bound < notifications && graph.notification(record.bound)?.bound == index;
+    Ok(process && object && serving && bound && record.budget < budgets)
+}
+
+fn notification<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
+    let bound = graph.notification(index)?.bound;
+    Ok(bound == NONE || bound < graph.capacities()[1] && graph.thread(bound)?.bound == index)
+}
+
+fn capability<G: Graph>(graph: &mut G, slot: u32) -> Result<bool, G::Error> {
+    let record = graph.capability(slot)?;
+    let Some(kind) = record.kind() else { return Ok(true) };
+    let capacities = graph.capacities();
+    let in_range = is_world_object(&record, &capacities);
+    if record.parent == NONE {
+        return Ok(in_range);
+    }
+    // A Reply is linear: derived from nothing.
+    if kind == Kind::Reply || record.parent >= capacities[5] {
+        return Ok(false);
+    }
+    let parent = graph.capability(record.parent)?;
+    let narrows = parent.kind() == Some(kind)
+        && (parent.object, parent.generation) == (record.object, record.generation)
+        && parent.rights().contains(record.rights())
+        && parent.depth < record.depth
+        && (parent.badge == 0 || parent.badge == record.badge);
+    Ok(in_range && narrows)
+}
+
+/// Whether a capability names an object of a world whose tables have these sizes.
+pub(crate) fn is_world_object(capability: &Capability, capacities: &[u32; 6]) -> bool {
+    let bound = match capability.kind() {
+        Some(Kind::Process) => capacities[0],
+        Some(Kind::Thread | Kind::Reply) => capacities[1],
+        Some(Kind::Endpoint) => capacities[2],
+        Some(Kind::Notification) => capacities[3],
+        Some(Kind::Budget) => capacities[4],
+        _ => 0,
+    };
+    capability.object < bound
+}

@@ -1,0 +1,219 @@
+//! CHECK: before an epoch commits, every changed record of the kernel and all it refers to are judged by the functions
+//! that the kernel itself uses when it takes a world back; after each fold all records are, a few at a time, between
+//! two epochs. What fails is refused: the epoch is never sealed, the last one stays.
+//!
+//! Invariant: records are looked at only while the store holds whole epochs: when all of one has arrived, or none
+//! gathers.
+
+use abi::record::{RECORD_BYTES_MAX, Table};
+use format::Block;
+use kernel_core::graph::{Graph, is_sound};
+use kernel_core::{Budget, Capability, Endpoint, Notification, Process, RecordError, Thread, World};
+use zerocopy::FromBytes;
+
+use super::environment::Refused;
+use crate::{Host, RecordStep, Store};
+
+/// Changed records that are remembered; of an epoch with more all records are checked.
+const CHANGED_MAX: usize = 1024;
+/// Records looked at in one step.
+const STEP_RECORDS: usize = 16;
+/// The world's own record.
+const WORLD: (u16, u32) = (Table::World as u16, 0);
+
+/// How a check stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// More is to be looked at.
+    More,
+    /// A block of the map is being read.
+    Waiting,
+    /// All is sound.
+    Sound,
+    /// This record, or what it refers to, is not what a kernel writes.
+    Unsound(Refused),
+    /// This block of the map cannot be used.
+    Unreadable(Block),
+}
+
+/// Why a record cannot be had.
+enum Stop {
+    Waiting,
+    Unsound(Refused),
+    Unreadable(Block),
+}
+
+/// What has changed, and how far it and the whole have been looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    changed: [(u16, u32); CHANGED_MAX],
+    len: usize,
+    /// More has changed than is remembered.
+    overflown: bool,
+    next: usize,
+    /// The whole: behind which record it goes on; `None`: from the first.
+    at: Option<(u16, u32)>,
+    /// All records are to be looked at between two epochs.
+    wanted: bool,
+}
+
+impl Check {
+    pub(super) const NONE: Self =
+        Self { changed: [(0, 0); CHANGED_MAX], len: 0, overflown: false, next: 0, at: None, wanted: false };
+
+    /// An epoch begins.
+    pub(super) fn begin(&mut self) {
+        (self.len, self.next, self.overflown) = (0, 0, false);
+    }
+
+    /// A record of it has arrived.
+    pub(super) fn changed(&mut self, table: u16, index: u32) {
+        match self.changed.get_mut(self.len) {
+            Some(place) => {
+                *place = (table, index);
+                self.len += 1;
+            }
+            None => {
+                // The whole, from the start: what was looked at of it before is of older epochs.
+                self.overflown = true;
+                self.at = None;
+            }
+        }
+    }
+
+    /// All records are to be looked at.
+    pub(super) fn want_whole(&mut self) {
+        (self.wanted, self.at) = (true, None);
+    }
+
+    /// Looks at some of what the epoch that is complete has changed.
+    pub(super) fn epoch<H: Host>(&mut self, store: &mut Store<'_, H>) -> Checked {
+        if self.overflown {
+            return self.whole(store);
+        }
+        let mut records = match Records::new(store) {
+            Ok(records) => records,
+            Err(stop) => return stop.into(),
+        };
+        for _ in 0..STEP_RECORDS {
+            let Some(&(table, index)) = self.changed[..self.len].get(self.next) else { return Checked::Sound };
+            match records.judge(table, index) {
+                Ok(()) => self.next += 1,
+                Err(stop) => return stop.into(),
+            }
+        }
+        Checked::More
+    }
+
+    /// Looks at some records more, if all were asked for. [`Checked::Sound`]: nothing is left to be done.
+    pub(super) fn background<H: Host>(&mut self, store: &mut Store<'_, H>) -> Checked {
+        if !self.wanted {
+            return Checked::Sound;
+        }
+        let checked = self.whole(store);
+        self.wanted = matches!(checked, Checked::More | Checked::Waiting);
+        checked
+    }
+
+    fn whole<H: Host>(&mut self, store: &mut Store<'_, H>) -> Checked {
+        let mut out = [0; RECORD_BYTES_MAX];
+        for _ in 0..STEP_RECORDS {
+            let (table, index) = match store.next_record(self.at, &mut out) {
+                RecordStep::Record(table, index, _) => (table, index),
+                RecordStep::Pending => return Checked::Waiting,
+                RecordStep::Failed(block) => return Checked::Unreadable(block),
+                RecordStep::End => return Checked::Sound,
+            };
+            match Records::new(store).and_then(|mut records| records.judge(table, index)) {
+                Ok(()) => self.at = Some((table, index)),
+                Err(stop) => return stop.into(),
+            }
+        }
+        Checked::More
+    }
+}
+
+impl From<Stop> for Checked {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Waiting => Self::Waiting,
+            Stop::Unsound(record) => Self::Unsound(record),
+            Stop::Unreadable(block) => Self::Unreadable(block),
+        }
+    }
+}
+
+/// The records in a store as a graph.
+struct Records<'s, 'm, H> {
+    store: &'s mut Store<'m, H>,
+    capacities: [u32; 6],
+}
+
+impl<'s, 'm, H: Host> Records<'s, 'm, H> {
+    fn new(store: &'s mut Store<'m, H>) -> Result<Self, Stop> {
+        let mut records = Self { store, capacities: [0; 6] };
+        let (table, index) = WORLD;
+        let world =
+            records.get(table, index, |bytes| World::read_from_bytes(bytes).map_err(|_| RecordError::Length))?;
+        records.capacities = world.ok_or(Stop::Unsound(WORLD))?.capacities;
+        Ok(records)
+    }
+
+    /// The record itself, alone and with all that it refers to.
+    fn judge(&mut self, table: u16, index: u32) -> Result<(), Stop> {
+        // These refer to nothing, so nothing else reads them.
+        if table == Table::Endpoint as u16 {
+            self.endpoint(index)?;
+        }
+        let sound = is_sound(self, table, index)?;
+        if sound { Ok(()) } else { Err(Stop::Unsound((table, index))) }
+    }
+
+    /// A record; `None` when there is none.
+    fn get<R>(
+        &mut self,
+        table: u16,
+        index: u32,
+        read: impl Fn(&[u8]) -> Result<R, RecordError>,
+    ) -> Result<Option<R>, Stop> {
+        let mut out = [0; RECORD_BYTES_MAX];
+        match self.store.record(table, index, &mut out) {
+            RecordStep::Record(.., length) => read(&out[..length]).map(Some).map_err(|_| Stop::Unsound((table, index))),
+            RecordStep::End => Ok(None),
+            RecordStep::Pending => Err(Stop::Waiting),
+            RecordStep::Failed(block) => Err(Stop::Unreadable(block)),
+        }
+    }
+}
+
+impl<H: Host> Graph for Records<'_, '_, H> {
+    type Error = Stop;
+
+    fn capacities(&self) -> [u32; 6] {
+        self.capacities
+    }
+
+    fn process(&mut self, index: u32) -> Result<Process, Stop> {
+        Ok(self.get(Table::Process as u16, index, Process::read)?.unwrap_or(Process::FREE))
+    }
+
+    fn thread(&mut self, index: u32) -> Result<Thread, Stop> {
+        Ok(self.get(Table::Thread as u16, index, Thread::read)?.unwrap_or(Thread::FREE))
+    }
+
+    fn endpoint(&mut self, index: u32) -> Result<Endpoint, Stop> {
+        Ok(self.get(Table::Endpoint as u16, index, Endpoint::read)?.unwrap_or(Endpoint::FREE))
+    }
+
+    fn notification(&mut self, index: u32) -> Result<Notification, Stop> {
+        Ok(self.get(Table::Notification as u16, index, Notification::read)?.unwrap_or(Notification::FREE))
+    }
+
+    fn budget(&mut self, index: u32) -> Result<Budget, Stop> {
+        Ok(self.get(Table::Budget as u16, index, Budget::read)?.unwrap_or(Budget::FREE))
+    }
+
+    fn capability(&mut self, slot: u32) -> Result<Capability, Stop> {
+        Ok(self.get(Table::Capability as u16, slot, Capability::read)?.unwrap_or(Capability::EMPTY))
+    }
+}
