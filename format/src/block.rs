@@ -51,6 +51,8 @@ pub struct Place {
 pub struct Pointer {
     /// Where it lies; [`Block::NONE`] points to nothing.
     pub block: Block,
+    /// Where a second copy of the same bytes lies; [`Block::NONE`]: there is none. The first copy's place keys both.
+    pub twin: Block,
     /// The checkpoint's epoch for which it was written.
     pub epoch: Epoch,
     /// What its contents must hash to.
@@ -59,7 +61,17 @@ pub struct Pointer {
 
 impl Pointer {
     /// A pointer to nothing.
-    pub const NONE: Self = Self { block: Block::NONE, epoch: Epoch::NONE, sum: Checksum(0) };
+    pub const NONE: Self = Self { block: Block::NONE, twin: Block::NONE, epoch: Epoch::NONE, sum: Checksum(0) };
+
+    /// To a block that has no second copy.
+    pub const fn single(block: Block, epoch: Epoch, sum: Checksum) -> Self {
+        Self { block, twin: Block::NONE, epoch, sum }
+    }
+
+    /// To the second copy, if there is one: for whoever reads it. What it reads is parsed with the pointer itself.
+    pub fn to_twin(&self) -> Option<Self> {
+        self.twin.is_some().then_some(Self { block: self.twin, twin: Block::NONE, ..*self })
+    }
 }
 
 /// [`Pointer`] as stored. A pointer to nothing is all zero.
@@ -68,8 +80,8 @@ impl Pointer {
 pub struct RawPointer {
     /// [`Pointer::block`].
     pub block: U32,
-    /// Zero.
-    pub reserved: U32,
+    /// [`Pointer::twin`].
+    pub twin: U32,
     /// [`Pointer::epoch`].
     pub epoch: U64,
     /// [`Pointer::sum`].
@@ -83,7 +95,7 @@ impl RawPointer {
     pub fn new(pointer: Pointer) -> Self {
         Self {
             block: U32::new(pointer.block.0),
-            reserved: U32::ZERO,
+            twin: U32::new(pointer.twin.0),
             epoch: U64::new(pointer.epoch.bits()),
             sum: pointer.sum.into(),
         }
@@ -91,12 +103,19 @@ impl RawPointer {
 
     /// The checked form: within a disk of `blocks` blocks, and nothing but zeroes when it points to nothing.
     pub fn check(&self, blocks: u32) -> Option<Pointer> {
-        let pointer =
-            Pointer { block: Block(self.block.get()), epoch: Epoch::from_bits(self.epoch.get()), sum: self.sum.into() };
+        let pointer = Pointer {
+            block: Block(self.block.get()),
+            twin: Block(self.twin.get()),
+            epoch: Epoch::from_bits(self.epoch.get()),
+            sum: self.sum.into(),
+        };
         let valid = match pointer.block {
             Block::NONE => pointer == Pointer::NONE,
-            block => block.0 < blocks && pointer.epoch.incarnation() > 0,
+            block => {
+                let apart = pointer.twin != block && pointer.twin.0 < blocks;
+                block.0 < blocks && apart && pointer.epoch.incarnation() > 0
+            }
         };
-        (valid && self.reserved == U32::ZERO).then_some(pointer)
+        valid.then_some(pointer)
     }
 }

@@ -8,8 +8,11 @@ use crate::block::{Block, BlockBytes};
 use crate::checksum::{RawChecksum, Seal, World};
 use crate::geometry::{Geometry, GeometryError};
 
-/// Version of every layout in this crate. A store of another version is refused by name.
-pub const VERSION: u32 = 1;
+/// Version of every layout in this crate, as it is written. A store of another version is refused by name, but for
+/// version 1, which is read and written on as it is: its map has no second copies.
+pub const VERSION: u32 = 2;
+/// The version without second copies.
+const SINGLE: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"PERENNIA";
 
@@ -19,7 +22,7 @@ const MAGIC: [u8; 8] = *b"PERENNIA";
 pub struct RawHeader {
     /// "PERENNIA".
     pub magic: [u8; 8],
-    /// [`VERSION`].
+    /// [`Header::version`].
     pub version: U32,
     /// 4,096.
     pub block_size: U32,
@@ -46,6 +49,8 @@ const _: () = assert!(size_of::<RawHeader>() == 4096);
 /// Which store this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// [`VERSION`], or an older one that is still read.
+    pub version: u32,
     /// Identity of the store.
     pub world: World,
     /// How the disk is divided.
@@ -72,11 +77,16 @@ pub enum HeaderError {
 }
 
 impl Header {
+    /// Whether nodes of the map are written twice.
+    pub fn has_twins(&self) -> bool {
+        self.version > SINGLE
+    }
+
     /// Writes the copy that belongs at `at`.
     pub fn write(&self, at: Block, bytes: &mut BlockBytes) {
         let mut raw = RawHeader {
             magic: MAGIC,
-            version: U32::new(VERSION),
+            version: U32::new(self.version),
             block_size: U32::new(4096),
             sum: RawChecksum::default(),
             world: U64::new(self.world.0),
@@ -100,7 +110,7 @@ impl Header {
             let blank = bytes.iter().all(|byte| *byte == 0);
             return Err(if blank { HeaderError::Blank } else { HeaderError::Foreign });
         }
-        if raw.version.get() != VERSION {
+        if ![SINGLE, VERSION].contains(&raw.version.get()) {
             return Err(HeaderError::Version(raw.version.get()));
         }
         let sum = raw.sum;
@@ -115,7 +125,7 @@ impl Header {
         }
         let geometry = Geometry::new(raw.blocks.get(), raw.root_slots.get(), raw.segment_blocks.get())
             .map_err(HeaderError::Geometry)?;
-        Ok(Self { world, geometry, formatted_ns: raw.formatted_ns.get() })
+        Ok(Self { version: raw.version.get(), world, geometry, formatted_ns: raw.formatted_ns.get() })
     }
 }
 
@@ -124,7 +134,12 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        Header { world: World(77), geometry: Geometry::new(4096, 8, 64).expect("fits"), formatted_ns: 5 }
+        Header {
+            version: VERSION,
+            world: World(77),
+            geometry: Geometry::new(4096, 8, 64).expect("fits"),
+            formatted_ns: 5,
+        }
     }
 
     #[test]
@@ -144,8 +159,12 @@ mod tests {
         bytes[510] = 0x55;
         assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Foreign));
         header().write(Block(0), &mut bytes);
-        bytes[8] = 2;
-        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(2)));
+        bytes[8] = 3;
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(3)));
+        let older = Header { version: 1, ..header() };
+        older.write(Block(0), &mut bytes);
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Ok(older));
+        assert!(header().has_twins() && !older.has_twins());
     }
 
     #[test]

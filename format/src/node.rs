@@ -149,8 +149,11 @@ impl<'a> Node<'a> {
                 return Err(NodeError::Order(key));
             }
             last = Some(key);
-            if !geometry.is_data(pointer.block) || pointer.block == own {
-                return Err(NodeError::Place(pointer.block));
+            let twin = pointer.to_twin().map(|twin| twin.block);
+            for block in [Some(pointer.block), twin].into_iter().flatten() {
+                if !geometry.is_data(block) || block == own {
+                    return Err(NodeError::Place(block));
+                }
             }
         }
         Ok(())
@@ -220,13 +223,14 @@ pub struct NodeWriter {
     count: u32,
     used: usize,
     first: Key,
+    has_records: bool,
 }
 
 impl NodeWriter {
     /// Starts a node of `level` in `bytes`.
     pub fn start(bytes: &mut BlockBytes, level: u8) -> Self {
         bytes.fill(0);
-        Self { level, count: 0, used: 0, first: Key::default() }
+        Self { level, count: 0, used: 0, first: Key::default(), has_records: false }
     }
 
     /// Items or children so far.
@@ -249,12 +253,18 @@ impl NodeWriter {
         self.level
     }
 
+    /// Whether it is a leaf that holds a record.
+    pub fn has_records(&self) -> bool {
+        self.has_records
+    }
+
     /// Appends an item to a leaf; false, and nothing changed, when it does not fit.
     pub fn push_item(&mut self, bytes: &mut BlockBytes, item: &Item<'_>) -> bool {
         debug_assert!(self.level == 0);
         if !item.write(&mut bytes[HEAD + self.used..]) {
             return false;
         }
+        self.has_records |= matches!(item, Item::Record { .. });
         self.grew(item.key(), item.stored_bytes());
         true
     }
@@ -303,6 +313,6 @@ impl NodeWriter {
             reserved: [0; 9],
         };
         bytes[..HEAD].copy_from_slice(raw.as_bytes());
-        Pointer { block: at, epoch, sum: Seal::Node.checksum(world, at, epoch, bytes) }
+        Pointer::single(at, epoch, Seal::Node.checksum(world, at, epoch, bytes))
     }
 }

@@ -143,7 +143,7 @@ impl<'a> SpaceIndex<'a> {
             reserved: [0; 11],
             kept: [RawKept { slot: U64::ZERO, epoch: U64::ZERO }; CHECKPOINTS_MAX],
             rest: [0; 16],
-            pointers: [RawPointer { block: U32::ZERO, reserved: U32::ZERO, epoch: U64::ZERO, sum: Default::default() };
+            pointers: [RawPointer { block: U32::ZERO, twin: U32::ZERO, epoch: U64::ZERO, sum: Default::default() };
                 SPACE_POINTERS_MAX],
         };
         for (raw, pointer) in raw.pointers.iter_mut().zip(pointers) {
@@ -153,6 +153,6 @@ impl<'a> SpaceIndex<'a> {
             *raw = RawKept { slot: U64::new(u64::from(kept.slot)), epoch: U64::new(kept.epoch.bits()) };
         }
         bytes.copy_from_slice(raw.as_bytes());
-        Pointer { block: at, epoch, sum: Seal::SpaceIndex.checksum(world, at, epoch, bytes) }
+        Pointer::single(at, epoch, Seal::SpaceIndex.checksum(world, at, epoch, bytes))
     }
 }

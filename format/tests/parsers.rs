@@ -36,7 +36,7 @@ fn parse_all(at: Block, bytes: &BlockBytes) {
     }
     for level in 0..=NODE_LEVEL_MAX {
         let sum = Seal::Node.checksum(WORLD, at, epoch(), bytes);
-        let pointer = Pointer { block: at, epoch: epoch(), sum };
+        let pointer = Pointer::single(at, epoch(), sum);
         if let Ok(node) = Node::parse(WORLD, &geometry, &pointer, level, bytes) {
             let children = (0..node.count()).filter_map(|position| node.child(position)).count();
             let items = node.items().count();
@@ -44,7 +44,7 @@ fn parse_all(at: Block, bytes: &BlockBytes) {
             let _ = (node.find_child(Key { object: 1, index: 5 }), node.find_item(Key { object: 1, index: 5 }));
         }
         let sum = Seal::SpaceIndex.checksum(WORLD, at, epoch(), bytes);
-        let pointer = Pointer { block: at, epoch: epoch(), sum };
+        let pointer = Pointer::single(at, epoch(), sum);
         if let Ok(index) = SpaceIndex::parse(WORLD, &geometry, &pointer, level, bytes) {
             assert!((0..index.count()).all(|position| index.pointer(position).is_some()));
         }
@@ -154,7 +154,7 @@ proptest! {
         root.incarnation = incarnation;
         root.interval = 14;
         for slot in 0..kept {
-            let pointer = Pointer { block: Block(50 + slot as u32), epoch: Epoch::from_bits(1 << 40 | slot as u64), sum: Checksum(3) };
+            let pointer = Pointer::single(Block(50 + slot as u32), Epoch::from_bits(1 << 40 | slot as u64), Checksum(3));
             let pushed = root.push(Checkpoint { epoch: pointer.epoch, map: pointer, space: pointer, slot: slot as u8 + 1, ..Checkpoint::default() });
             prop_assert!(pushed);
         }
@@ -175,7 +175,7 @@ fn what_a_checkpoint_or_root_must_not_say_is_refused() {
     let geometry = geometry();
     let valid = {
         let mut root = Root::first(Block(100));
-        let pointer = Pointer { block: Block(50), epoch: epoch(), sum: Checksum(3) };
+        let pointer = Pointer::single(Block(50), epoch(), Checksum(3));
         root.incarnation = 3;
         assert!(root.push(Checkpoint { epoch: epoch(), space: pointer, slot: 2, ..Checkpoint::default() }));
         root

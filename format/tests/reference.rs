@@ -43,7 +43,7 @@ fn reference() -> String {
         map_nodes: "nodes of its map", rest: "zero",);
     layout!(out, RawLogStart, "Place in the log", block: "where the next descriptor lies", reserved: "zero",
         sequence: "its sequence number", previous: "checksum of the descriptor before it",);
-    layout!(out, RawPointer, "Pointer", block: "where; 0: nowhere", reserved: "zero",
+    layout!(out, RawPointer, "Pointer", block: "where; 0: nowhere", twin: "where the same bytes lie again; 0: nowhere",
         epoch: "keys the checksum", sum: "checksum of what lies there",);
     layout!(out, RawDescriptor, "Log descriptor, head", magic: "`PERNLOG1`", epoch: "the epoch that it belongs to",
         sum: "checksum of the block around this field", previous: "checksum of the descriptor before it",

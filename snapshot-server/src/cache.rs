@@ -41,7 +41,7 @@ impl<'m> Cache<'m> {
 
     /// A pointer for a block of which nothing but the address is known; what is read is never shared.
     pub(crate) fn raw(block: Block, nonce: u64) -> Pointer {
-        Pointer { block, epoch: Epoch::NONE, sum: Checksum(u128::from(nonce)) }
+        Pointer::single(block, Epoch::NONE, Checksum(u128::from(nonce)))
     }
 
     /// The block that `pointer` leads to, read when it is not here.
@@ -54,9 +54,10 @@ impl<'m> Cache<'m> {
                 FrameState::Loaded => Fetch::Ready(frame.page, index as u16, false),
                 FrameState::Valid => Fetch::Ready(frame.page, index as u16, true),
                 FrameState::Unreadable => {
-                    frame.state = FrameState::Empty;
+                    frame.state = frame.failed();
                     Fetch::Unreadable
                 }
+                FrameState::Bad => Fetch::Unreadable,
                 FrameState::Empty | FrameState::Reading => Fetch::Pending,
             };
         }
@@ -95,6 +96,16 @@ impl<'m> Cache<'m> {
 
     /// What is in `frame` was looked at; what is not what its pointer says is forgotten.
     pub(crate) fn verified(&mut self, frame: u16, valid: bool) {
-        self.frames[usize::from(frame)].state = if valid { FrameState::Valid } else { FrameState::Empty };
+        let frame = &mut self.frames[usize::from(frame)];
+        frame.state = if valid { FrameState::Valid } else { frame.failed() };
+    }
+
+    /// The second copy is no better than the first: both are read anew when they are asked for again.
+    pub(crate) fn forget_bad(&mut self, pointer: &Pointer) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.state == FrameState::Bad) {
+            if frame.pointer == *pointer {
+                frame.state = FrameState::Empty;
+            }
+        }
     }
 }

@@ -166,7 +166,8 @@ impl<'m, H: Host> Store<'m, H> {
         let touched = nodes.min(entries * levels);
         let grown = (entries * 40 + cells * 128).div_ceil(NODE_BODY_BYTES as u64 / 2) * 2;
         let table = self.space.table_blocks();
-        touched as u32 + grown as u32 + 4 + table as u32 + index_blocks(table).1 as u32
+        // Each node is written to two places.
+        2 * (touched as u32 + grown as u32 + 4) + table as u32 + index_blocks(table).1 as u32
     }
 
     /// Moves the fold on.
@@ -211,7 +212,7 @@ impl<'m, H: Host> Store<'m, H> {
             return false;
         }
         let newest = self.root.newest().copied().unwrap_or_default();
-        self.fold.merge = Merge::new(&newest, frozen.epoch, frozen.interval);
+        self.fold.merge = Merge::new(&newest, frozen.epoch, frozen.interval, !self.is_tight());
         self.fold.stage = Stage::Merge;
         true
     }
@@ -282,7 +283,7 @@ impl<'m, H: Host> Store<'m, H> {
         bytes[..from.len()].copy_from_slice(from);
         bytes[from.len()..].fill(0);
         let sum = Seal::Space.checksum(self.world, at, epoch, bytes);
-        self.space.table[index].pointer = Pointer { block: at, epoch, sum };
+        self.space.table[index].pointer = Pointer::single(at, epoch, sum);
         self.space.table[index].dirty = false;
         self.push_block(at, page);
         self.fold.stage = Stage::Table(index + 1);

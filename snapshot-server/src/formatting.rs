@@ -1,6 +1,6 @@
 //! Making a disk an empty store.
 
-use format::{Geometry, Header, Root};
+use format::{Geometry, Header, Root, VERSION};
 
 use crate::disk::Host;
 use crate::queue::Owner;
@@ -48,6 +48,7 @@ impl<'m, H: Host> Store<'m, H> {
                 return true;
             }
             self.world = options.world;
+            self.twins = true;
             // The root first and the headers after it: a format that is cut leaves no header without a root.
             self.root = Root::first(geometry.data_start());
             let root = self.root;
@@ -59,7 +60,7 @@ impl<'m, H: Host> Store<'m, H> {
             }
         } else if !roots {
             let geometry = *self.space.geometry();
-            let header = Header { world: self.world, geometry, formatted_ns: options.formatted_ns };
+            let header = Header { version: VERSION, world: self.world, geometry, formatted_ns: options.formatted_ns };
             for at in geometry.headers() {
                 if let Some(page) = self.buffers.take() {
                     header.write(at, self.host.bytes_mut(page));

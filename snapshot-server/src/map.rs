@@ -10,9 +10,22 @@ use crate::read::{Known, Lookup};
 use crate::store::Store;
 
 impl<'m, H: Host> Store<'m, H> {
-    /// The node that `pointer` leads to, verified.
+    /// The node that `pointer` leads to, verified; of two copies the one that can be used.
     pub(crate) fn node(&mut self, pointer: &Pointer, level: u8) -> Lookup<PageRef> {
-        match self.cache.fetch(&mut self.queue, &mut self.host, pointer) {
+        let first = self.copy(pointer, pointer, level);
+        let (Lookup::Failed(_), Some(twin)) = (first, pointer.to_twin()) else {
+            return first;
+        };
+        let second = self.copy(&twin, pointer, level);
+        if let Lookup::Failed(_) = second {
+            self.cache.forget_bad(pointer);
+        }
+        second
+    }
+
+    /// The copy at `at` of the node that `pointer` leads to.
+    fn copy(&mut self, at: &Pointer, pointer: &Pointer, level: u8) -> Lookup<PageRef> {
+        match self.cache.fetch(&mut self.queue, &mut self.host, at) {
             Fetch::Pending => Lookup::Pending,
             Fetch::Unreadable => Lookup::Failed(pointer.block),
             Fetch::Ready(page, _, true) => Lookup::Found(page),
@@ -20,6 +33,7 @@ impl<'m, H: Host> Store<'m, H> {
                 let geometry = *self.space.geometry();
                 let valid = Node::parse(self.world, &geometry, pointer, level, self.host.bytes(page)).is_ok();
                 self.cache.verified(frame, valid);
+                self.status.second_copies += u32::from(valid && at.block == pointer.twin);
                 if valid { Lookup::Found(page) } else { Lookup::Failed(pointer.block) }
             }
         }

@@ -65,6 +65,15 @@ pub(crate) enum FrameState {
     Valid,
     /// The disk could not read it.
     Unreadable,
+    /// Unreadable or wrong, remembered because there is a second copy to be read instead.
+    Bad,
+}
+
+impl Frame {
+    /// What becomes of a frame whose block cannot be used.
+    pub(crate) fn failed(&self) -> FrameState {
+        if self.pointer.twin.is_some() { FrameState::Bad } else { FrameState::Empty }
+    }
 }
 
 /// All the memory of a store. Sizes decide what it can do before it has to fold, not whether it is correct.

@@ -10,6 +10,7 @@ use format::{Checkpoint, Item, Key, NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeW
 use crate::disk::Host;
 use crate::layer::Held;
 use crate::memory::PageRef;
+use crate::queue::Owner;
 use crate::read::Lookup;
 use crate::store::Store;
 
@@ -47,13 +48,22 @@ pub(crate) struct Merge {
     pub(crate) records: u64,
     /// Its nodes.
     pub(crate) nodes: u32,
+    /// Leaves with nothing but pages are written twice, too: the first redundancy to go when space is short.
+    twin_pages: bool,
 }
 
 impl Merge {
     /// Starts at the map of `old`, for a checkpoint of `epoch` that ends `interval`.
-    pub(crate) fn new(old: &Checkpoint, epoch: Epoch, interval: u8) -> Self {
-        let mut merge =
-            Self { epoch, interval, pages: old.pages, records: old.records, nodes: old.map_nodes, ..Self::default() };
+    pub(crate) fn new(old: &Checkpoint, epoch: Epoch, interval: u8, twin_pages: bool) -> Self {
+        let mut merge = Self {
+            twin_pages,
+            epoch,
+            interval,
+            pages: old.pages,
+            records: old.records,
+            nodes: old.map_nodes,
+            ..Self::default()
+        };
         if old.map.block.is_some() {
             merge.path[0] = Cursor { pointer: old.map, level: old.map_level, ..Cursor::default() };
             merge.depth = 1;
@@ -78,7 +88,7 @@ impl<'m, H: Host> Store<'m, H> {
         for step in 0..STEPS {
             // One step may fill a node of each level and begin another of each.
             let levels = self.fold.merge.levels();
-            if self.buffers.free() < levels + 3 || self.queue.room() < levels + 6 {
+            if self.buffers.free() < levels + 3 || self.queue.room() < 2 * (levels + 3) {
                 return Ok((step > 0).then_some(false));
             }
             if self.fold.merge.done.is_some() {
@@ -149,6 +159,12 @@ impl<'m, H: Host> Store<'m, H> {
             return Lookup::Failed(pointer.block);
         }
         self.space.die(pointer.block, interval);
+        if let Some(twin) = pointer.to_twin() {
+            if !self.space.is_alive(twin.block) {
+                return Lookup::Failed(twin.block);
+            }
+            self.space.die(twin.block, interval);
+        }
         self.fold.merge.nodes = self.fold.merge.nodes.saturating_sub(1);
         self.fold.merge.depth -= 1;
         Lookup::Found(())
@@ -301,7 +317,15 @@ impl<'m, H: Host> Store<'m, H> {
     fn merge_seal(&mut self, writer: &NodeWriter, page: PageRef) -> Pointer {
         let (epoch, interval) = (self.fold.merge.epoch, self.fold.merge.interval);
         let at = self.place(interval);
-        let pointer = writer.seal(self.host.bytes_mut(page), self.world, at, epoch);
+        let mut pointer = writer.seal(self.host.bytes_mut(page), self.world, at, epoch);
+        if self.twins && (writer.level() > 0 || writer.has_records() || self.fold.merge.twin_pages) {
+            pointer.twin = self.place(interval);
+            self.queue.push(at, page, Owner::Shared);
+            self.queue.push(pointer.twin, page, Owner::Buffer);
+            self.status.blocks_written += 2;
+            self.fold.merge.nodes += 1;
+            return pointer;
+        }
         self.push_block(at, page);
         self.fold.merge.nodes += 1;
         pointer

@@ -29,6 +29,7 @@ impl<'m, H: Host> Store<'m, H> {
                     recovery.report.meet(Case::HeaderSecond);
                 }
                 self.world = header.world;
+                self.twins = header.has_twins();
                 if !self.space.adopt(header.geometry) {
                     return Err(Refusal::Memory);
                 }

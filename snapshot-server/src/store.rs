@@ -127,6 +127,8 @@ pub struct Status {
     pub deferred_blocks: u32,
     /// Checkpoints kept.
     pub checkpoints: u32,
+    /// Nodes of the map that were read from their second copy because the first was unreadable or wrong.
+    pub second_copies: u32,
     /// How often the store gave up all checkpoints but the newest because it was short of space in the midst of an epoch.
     pub retired_for_space: u32,
     /// Descriptors since the newest checkpoint.
@@ -155,6 +157,8 @@ pub struct Store<'m, H> {
     pub(crate) host: H,
     pub(crate) config: Config,
     pub(crate) world: World,
+    /// Nodes of the map are written twice (see [`Merge`](crate::merge::Merge)).
+    pub(crate) twins: bool,
     pub(crate) space: Space<'m>,
     pub(crate) pool: Pool<'m>,
     /// What has changed since the last interval ended.
@@ -297,6 +301,7 @@ impl<'m, H: Host> Store<'m, H> {
             host,
             config,
             world: World(0),
+            twins: false,
             space: Space::new(space, table, segments, deferred, smallest),
             pool: Pool::new(entries, cells),
             active: Layer::EMPTY,

@@ -82,13 +82,15 @@ mod tests {
 
     #[test]
     fn images_of_every_version_are_read() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/version-1.blocks");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
         let (image, history) = make().expect("made");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, &image).expect("written");
+            std::fs::write(format!("{folder}/version-{}.blocks", format::VERSION), &image).expect("written");
         }
-        let golden = std::fs::read(path).expect("the golden image");
-        assert_eq!(check(&golden, history.clone()), Ok(()), "version 1 as it was kept");
+        for version in 1..=format::VERSION {
+            let golden = std::fs::read(format!("{folder}/version-{version}.blocks")).expect("the golden image");
+            assert_eq!(check(&golden, history.clone()), Ok(()), "version {version} as it was kept");
+        }
         assert_eq!(check(&image, history), Ok(()), "as it is written today");
     }
 }

@@ -23,6 +23,7 @@ mod random;
 mod run;
 mod soak;
 mod tally;
+mod twins;
 
 pub use arena::{Arena, Sizes};
 pub use disk::{CutMode, Fault, SimDisk};
@@ -34,3 +35,4 @@ pub use random::Random;
 pub use run::{Failed, Plan, run_seed};
 pub use soak::{Soaked, soak};
 pub use tally::Tally;
+pub use twins::run_rotten_map;

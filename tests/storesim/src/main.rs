@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use storesim::{Tally, every_index, run_faulty, run_seed};
+use storesim::{Tally, every_index, run_faulty, run_rotten_map, run_seed};
 
 const USAGE: &str = "usage: storesim [--seed S] [--hours H] [--lives N] [--faulty] [--every]
   --seed S    only this seed (with --hours: the first)
   --hours H   seeds one after another for so long (a fraction is fine); default 0.01
   --lives N   cuts of each world (default 6)
   --faulty    on disks that lie: lost and misdirected writes, rot
+  --rotten-map  one copy of each node of the map rots
   --every     a cut at every command of the seed's workload";
 
 struct Wanted {
@@ -18,10 +19,11 @@ struct Wanted {
     lives: u32,
     faulty: bool,
     every: bool,
+    rotten_map: bool,
 }
 
 fn wanted() -> Option<Wanted> {
-    let mut wanted = Wanted { seed: None, hours: None, lives: 6, faulty: false, every: false };
+    let mut wanted = Wanted { seed: None, hours: None, lives: 6, faulty: false, every: false, rotten_map: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -30,6 +32,7 @@ fn wanted() -> Option<Wanted> {
             "--lives" => wanted.lives = arguments.next()?.parse().ok()?,
             "--faulty" => wanted.faulty = true,
             "--every" => wanted.every = true,
+            "--rotten-map" => wanted.rotten_map = true,
             _ => return None,
         }
     }
@@ -47,21 +50,15 @@ fn main() -> ExitCode {
     let mut tally = Tally::default();
     let mut seed = wanted.seed.unwrap_or(1);
     loop {
-        let run = match (wanted.every, wanted.faulty) {
-            (true, _) => every_index(seed),
-            (_, true) => run_faulty(seed, wanted.lives),
-            _ => run_seed(seed, wanted.lives),
+        let (run, kind) = match (wanted.every, wanted.faulty, wanted.rotten_map) {
+            (true, ..) => (every_index(seed), " --every"),
+            (_, true, _) => (run_faulty(seed, wanted.lives), " --faulty"),
+            (.., true) => (run_rotten_map(seed, wanted.lives), " --rotten-map"),
+            _ => (run_seed(seed, wanted.lives), ""),
         };
         match run {
             Ok(run) => tally.merge(&run),
             Err(failed) => {
-                let kind = if wanted.every {
-                    " --every"
-                } else if wanted.faulty {
-                    " --faulty"
-                } else {
-                    ""
-                };
                 eprintln!("{failed}{kind} (lives {})", wanted.lives);
                 return ExitCode::FAILURE;
             }

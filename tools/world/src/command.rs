@@ -70,7 +70,7 @@ impl Output {
         let geometry = survey.header.geometry;
         let value = json!({
             "world": format!("{:016x}", survey.world().0),
-            "version": format::VERSION,
+            "version": survey.header.version,
             "blocks": geometry.blocks(),
             "segment_blocks": geometry.segment_blocks(),
             "formatted_ns": survey.header.formatted_ns,

@@ -124,7 +124,19 @@ impl<'a> Fsck<'a> {
         if !self.first_time(pointer.block) {
             return Ok(());
         }
-        let bytes = self.read(pointer.block)?;
+        let mut bytes = self.read(pointer.block)?;
+        if let Some(twin) = pointer.to_twin() {
+            self.first_time(twin.block);
+            let second = self.read(twin.block)?;
+            let sound = |bytes| Node::parse(self.world, &self.geometry, pointer, level, bytes).is_ok();
+            let (first_sound, second_sound) = (sound(&bytes), sound(&second));
+            if second_sound && !first_sound {
+                self.report(pointer.block, "the first copy of a node of the map is damaged", epoch, None);
+                bytes = second;
+            } else if !second_sound {
+                self.report(twin.block, "the second copy of a node of the map is damaged", epoch, None);
+            }
+        }
         let Ok(node) = Node::parse(self.world, &self.geometry, pointer, level, &bytes) else {
             self.report(pointer.block, "a node of the map is damaged", epoch, None);
             return Ok(());
