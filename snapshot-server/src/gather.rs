@@ -25,10 +25,13 @@ const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
 const EMERGENCY_BLOCKS: u32 = 12;
 
+/// Items that putting an extent replaces in one call.
+const EXTENT_ITEMS_MAX: u32 = 64;
 /// Blocks by which one put, and the seal behind it, can bring the free ones nearer to what is kept back.
 const PUT_BLOCKS_MAX: u32 = 16;
 
-/// Why nothing was put. Nothing has changed.
+/// Why nothing was put. Nothing has changed; but of an extent over many items [`PutError::Busy`] may leave a part put,
+/// and the rest follows when the same call is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutError {
     /// The caller's fault: no epoch is gathering.
@@ -66,6 +69,8 @@ pub(crate) struct Gather {
     begun_ns: u64,
     /// Polls since the last put in which nothing went on.
     quiet: u8,
+    /// An extent of which a part was put, and where the rest starts.
+    extent: Option<(Held, Key)>,
 }
 
 impl Gather {
@@ -186,9 +191,28 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(PutError::Invalid);
         }
         self.look(item.key(), item.count(), 0, false)?;
-        self.replace(Held { key: item.key(), value });
+        let whole = Held { key: item.key(), value };
+        let from = self.gather.extent.filter(|(begun, _)| *begun == whole).map_or(whole.key, |(_, from)| from);
+        let Some(stop) = self.pool.start_of_nth(&self.active, from, whole.end(), EXTENT_ITEMS_MAX) else {
+            self.gather.extent = None;
+            self.put_part(&item, from, whole.end());
+            return Ok(());
+        };
+        // An extent over many items is put in parts, so that one call has an end.
+        self.put_part(&item, from, stop);
+        self.gather.extent = Some((whole, stop));
+        Err(PutError::Busy)
+    }
+
+    /// Puts the part of an extent from `from` up to `to`.
+    fn put_part(&mut self, item: &Item<'_>, from: Key, to: Key) {
+        let count = to.index - from.index;
+        let (item, value) = match item {
+            Item::Zero { .. } => (Item::Zero { key: from, count }, Value::Zero(count)),
+            _ => (Item::Absent { key: from, count }, Value::Absent(count)),
+        };
+        self.replace(Held { key: from, value });
         self.log_item(&item);
-        Ok(())
     }
 
     /// Everything that a put needs: an epoch, a descriptor, ring places, a buffer, blocks, entries, cells.

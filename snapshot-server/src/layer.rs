@@ -280,6 +280,19 @@ impl<'m> Pool<'m> {
         Some(old)
     }
 
+    /// Where the item begins that lies behind the first `count` of those between `from` and `to`; `None` when there are
+    /// no more than these.
+    pub(crate) fn start_of_nth(&self, layer: &Layer, from: Key, to: Key, count: u32) -> Option<Key> {
+        if layer.len <= count {
+            return None;
+        }
+        let mut cursor = from;
+        for _ in 0..count {
+            cursor = self.at_or_after(layer, cursor).filter(|held| held.key < to)?.end();
+        }
+        self.at_or_after(layer, cursor).map(|held| held.key).filter(|key| *key < to)
+    }
+
     /// The item of `layer` that covers `key`.
     pub(crate) fn find(&self, layer: &Layer, key: Key) -> Option<Held> {
         self.at_or_after(layer, key).filter(|held| held.key <= key)

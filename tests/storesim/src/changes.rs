@@ -247,3 +247,42 @@ impl<'a> Life<'a> {
         self.until("commit", |life| life.history.acknowledged >= last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use format::World;
+    use snapshot_server::{Config, FormatOptions};
+
+    use super::*;
+    use crate::arena::{Arena, Sizes};
+
+    #[test]
+    fn an_object_is_dropped_in_calls_that_each_have_an_end() {
+        let sizes =
+            Sizes { blocks: 2048, segment_blocks: 64, entries: 2048, cells: 64, deferred: 64, caller_pages: 100 };
+        let options = FormatOptions { world: World(3), root_slots: 4, segment_blocks: 64, formatted_ns: 0 };
+        let mut arena = Arena::new(&sizes);
+        let disk = SimDisk::new(sizes.blocks, 3, arena.page_count());
+        let mut life = Life::format(&mut arena, disk, Config::default(), options);
+        let run = |life: &mut Life<'_>| -> Lived<u32> {
+            life.opened()?;
+            life.incarnate()?;
+            life.epoch_of(&(0..300).map(|index| 2 * index).collect::<Vec<_>>())?;
+            let epoch = life.last_begun.and_then(Epoch::next).ok_or(Err(LifeError::Hung("epoch numbers")))?;
+            life.last_begun = Some(epoch);
+            life.begin(epoch)?;
+            let before = life.tally.of("put while busy");
+            life.put(|store| store.drop_object(1))?;
+            life.model.drop_pages(1, 0, format::EXTENT_MAX);
+            let calls = life.tally.of("put while busy") - before;
+            // The same once more finds four parts only.
+            life.put(|store| store.drop_object(1))?;
+            life.seal(epoch)?;
+            life.settle()?;
+            life.check_all()?;
+            Ok(calls as u32)
+        };
+        assert_eq!(run(&mut life), Ok(4), "300 pages, 64 in each call but the last");
+        assert!(life.store.status().entries_used < 10, "{:?}", life.store.status());
+    }
+}
