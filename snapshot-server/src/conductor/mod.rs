@@ -26,6 +26,7 @@ mod gathering;
 mod page_ins;
 mod policy;
 mod probe;
+mod running;
 mod score;
 mod waiters;
 

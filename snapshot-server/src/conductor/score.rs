@@ -8,30 +8,26 @@ use abi::{Epoch, Handle, PAGE_SIZE};
 use format::HeaderError;
 
 use super::arrival::{Arrival, Put, put_result};
-use super::check::{Check, Checked};
+use super::check::Check;
 use super::environment::{Environment, Note, epochs};
 use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
 use super::policy::{Pace, Policy};
 use super::waiters::Waiters;
-use crate::{
-    Answer, Config, Event, FormatOptions, Host, Memory, PageRef, PageSource, RecordStep, Refusal, SealError, Store,
-};
+use crate::{Answer, Config, Event, FormatOptions, Host, Memory, PageRef, PageSource, RecordStep, Refusal, Store};
 
 /// Messages to the pager for which room is kept: answers that cannot wait elsewhere.
-const ROOM_KEPT: usize = 4;
+pub(super) const ROOM_KEPT: usize = 4;
 /// Steps of one poll, at most.
 const STEPS_MAX: usize = 64;
 /// Bit of a page reference that says in which of two epochs under way the frame was handed over.
 const PARITY: u64 = 1 << 32;
-/// Space is short when less than this part of it can be written.
-const SHORT_PART: u32 = 16;
 /// Tables from here on are not the kernel's.
 const PAGER_TABLES: u16 = Table::MemoryObject as u16;
 
 /// How far the world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Opening,
     /// The incarnation is being made durable.
     Incarnating,
@@ -47,25 +43,25 @@ enum Phase {
 
 /// Leads epochs into the store and the world out of it. See the module's page.
 pub struct Conductor<'m, H> {
-    store: Option<Store<'m, H>>,
-    policy: Policy,
-    pace: Pace,
-    phase: Phase,
-    page: EpochsPage,
-    gathering: Gathering,
+    pub(super) store: Option<Store<'m, H>>,
+    pub(super) policy: Policy,
+    pub(super) pace: Pace,
+    pub(super) phase: Phase,
+    pub(super) page: EpochsPage,
+    pub(super) gathering: Gathering,
     /// Newest epoch given to the store, and newest quiet one after it.
-    sealed: Epoch,
-    quiet: Epoch,
+    pub(super) sealed: Epoch,
+    pub(super) quiet: Epoch,
     /// Epochs handed to the store whose frames may come back, by parity.
-    under_way: [Epoch; 2],
-    waiters: Waiters,
-    page_ins: PageIns,
-    pending: Option<ToStore>,
-    kernel: Arrival,
-    pager: Arrival,
-    batches_free: u32,
-    recalled: u64,
-    check: Check,
+    pub(super) under_way: [Epoch; 2],
+    pub(super) waiters: Waiters,
+    pub(super) page_ins: PageIns,
+    pub(super) pending: Option<ToStore>,
+    pub(super) kernel: Arrival,
+    pub(super) pager: Arrival,
+    pub(super) batches_free: u32,
+    pub(super) recalled: u64,
+    pub(super) check: Check,
 }
 
 impl<'m, H: Host> Conductor<'m, H> {
@@ -174,12 +170,12 @@ impl<'m, H: Host> Conductor<'m, H> {
         true
     }
 
-    fn publish(&mut self, env: &mut impl Environment, phase: Shown) {
+    pub(super) fn publish(&mut self, env: &mut impl Environment, phase: Shown) {
         self.page.phase = phase;
         env.publish(&self.page);
     }
 
-    fn fail(&mut self, env: &mut impl Environment, why: Why, note: Note) {
+    pub(super) fn fail(&mut self, env: &mut impl Environment, why: Why, note: Note) {
         if self.phase == Phase::Failed {
             return;
         }
@@ -269,7 +265,7 @@ impl<'m, H: Host> Conductor<'m, H> {
         self.reached(env, reached);
     }
 
-    fn reached(&mut self, env: &mut impl Environment, epoch: Epoch) {
+    pub(super) fn reached(&mut self, env: &mut impl Environment, epoch: Epoch) {
         self.page.committed = epoch;
         env.announce(epoch);
         let phase = self.page.phase;
@@ -478,142 +474,5 @@ impl<'m, H: Host> Conductor<'m, H> {
         self.batches_free &= !(1 << slot);
         env.put_batch(slot, batch);
         env.send(ToPager::Restore { slot, bytes: batch.len() as u32 });
-    }
-
-    // ---- the running world ---------------------------------------------------------------------------------
-
-    fn run(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        match self.gathering.stage {
-            Stage::Idle => self.ask_for_cut(store, env) || self.check_whole(store, env),
-            Stage::Asked => false,
-            Stage::Cut => match store.begin(self.gathering.epoch, env.now_ns()) {
-                Ok(()) => {
-                    self.gathering.stage = Stage::Filling;
-                    self.check.begin();
-                    true
-                }
-                Err(SealError::Busy) => false,
-                Err(_) => {
-                    self.fail(env, Why::BadRecords, Note::PagerBroken);
-                    true
-                }
-            },
-            Stage::Filling => self.export(store, env),
-            Stage::Full => self.check_and_seal(store, env),
-        }
-    }
-
-    /// Some records of the whole, if a fold has asked for them.
-    fn check_whole(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        let checked = self.check.background(store);
-        self.judge(env, checked);
-        checked == Checked::More
-    }
-
-    /// The epoch is complete: nothing that is unsound is sealed.
-    fn check_and_seal(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        if self.gathering.quiet {
-            return self.seal(store, env);
-        }
-        let checked = self.check.epoch(store);
-        self.judge(env, checked);
-        match checked {
-            Checked::Sound => self.seal(store, env),
-            Checked::Waiting => false,
-            Checked::More | Checked::Unsound(_) | Checked::Unreadable(_) => true,
-        }
-    }
-
-    fn judge(&mut self, env: &mut impl Environment, checked: Checked) {
-        match checked {
-            Checked::Unsound(record) => self.fail(env, Why::BadRecords, Note::Unsound(record)),
-            Checked::Unreadable(block) => {
-                self.fail(env, Why::Damaged, Note::StoreFailed(crate::Failure::Map(block)));
-            }
-            Checked::More | Checked::Waiting | Checked::Sound => {}
-        }
-    }
-
-    fn ask_for_cut(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        self.look_at_room(store, env);
-        let now = env.now_ns();
-        if self.pace.due_in(&self.policy, now) > 0 || env.room() <= ROOM_KEPT {
-            return false;
-        }
-        self.pace.asked(now);
-        self.gathering.stage = Stage::Asked;
-        env.send(ToPager::Cut);
-        true
-    }
-
-    /// Says when space gets short; then cuts come less often. Better it is only when there is twice as much.
-    fn look_at_room(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) {
-        let status = store.status();
-        let (room, short) = (status.room_pages, status.data_blocks / SHORT_PART);
-        // Entries bound the room as well, and come back with each fold.
-        if !self.pace.is_short() && room < short && status.free_blocks < 4 * short {
-            self.pace.set_short(true);
-            env.note(Note::Short(room, status.data_blocks));
-        } else if room > 2 * short {
-            self.pace.set_short(false);
-        }
-    }
-
-    /// Takes the kernel's records of the ended epoch, batch by batch.
-    fn export(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        if self.gathering.exported {
-            let whole = self.gathering.is_whole();
-            if whole {
-                self.gathering.stage = Stage::Full;
-            }
-            return whole;
-        }
-        if !self.kernel.is_waiting() {
-            let bytes = env.export(self.kernel.page());
-            if bytes == 0 {
-                self.gathering.exported = true;
-            } else if !self.gathering.quiet {
-                self.kernel.arrived();
-            }
-            // Of a quiet epoch only the world's own record comes, and only its clock has changed.
-            return true;
-        }
-        let check = &mut self.check;
-        match self.kernel.put(store, |table, index| check.changed(table, index)) {
-            Put::Done => true,
-            Put::Later => false,
-            Put::Full => {
-                self.fail(env, Why::Full, Note::Full);
-                true
-            }
-            Put::Broken => {
-                self.fail(env, Why::BadRecords, Note::BadRecord((u16::MAX, 0)));
-                true
-            }
-        }
-    }
-
-    fn seal(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
-        let Gathering { epoch, quiet, .. } = self.gathering;
-        if quiet {
-            self.gathering = Gathering::IDLE;
-            self.quiet = epoch;
-            if self.page.committed >= self.sealed {
-                self.reached(env, epoch);
-            }
-            return true;
-        }
-        match store.seal(env.now_ns()) {
-            Ok(()) => {
-                self.sealed = epoch;
-                self.gathering = Gathering::IDLE;
-                true
-            }
-            Err(SealError::Busy) => false,
-            Err(_) => {
-                self.fail(env, Why::BadRecords, Note::PagerBroken);
-                true
-            }
-        }
     }
 }
