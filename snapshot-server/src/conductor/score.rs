@@ -331,7 +331,18 @@ impl<'m, H: Host> Conductor<'m, H> {
                 let parity = usize::from(epoch.bits() & 1 != 0);
                 self.under_way[parity] = epoch;
                 let named = PageRef(u64::from(frame) | if parity == 1 { PARITY } else { 0 });
-                put_result(store.put_page(page.content, page.index, named))
+                if store.host_mut().bytes(named).iter().any(|byte| *byte != 0) {
+                    return put_result(store.put_page(page.content, page.index, named));
+                }
+                // A page of zeroes is an entry, no block, and nothing is read from its frame any more.
+                if env.room() <= ROOM_KEPT {
+                    return Put::Later;
+                }
+                let put = put_result(store.put_zero(page.content, page.index, 1));
+                if put == Put::Done {
+                    env.send(ToPager::Released { epoch, frame });
+                }
+                put
             }
             ToStore::Dropped { content, .. } => put_result(store.drop_object(content)),
             ToStore::Records { slot, bytes, .. } => {

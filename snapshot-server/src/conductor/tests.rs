@@ -300,6 +300,22 @@ fn an_epoch_commits_and_the_world_comes_back() {
 }
 
 #[test]
+fn a_page_of_zeroes_takes_no_block_and_comes_back() {
+    let (mut conductor, mut stage) = begun();
+    let ended = cut(&mut conductor, &mut stage, false);
+    assert_eq!(stage.page.committed, ended);
+    let released = ToPager::Released { epoch: ended, frame: OWN_PAGES as u32 };
+    assert_eq!(stage.heard.iter().filter(|heard| **heard == released).count(), 1);
+    assert_eq!(conductor.store_mut().expect("a store").status().pages_written, 0);
+    let frame = OWN_PAGES as u32 + 1;
+    host(&mut conductor).pages[frame as usize].fill(7);
+    stage.said.push_back(ToStore::PageIn { page: PAGE, frame });
+    settle(&mut conductor, &mut stage);
+    assert!(stage.heard.contains(&ToPager::Paged { page: PAGE, frame, outcome: PagedAs::Filled }));
+    assert_eq!(host(&mut conductor).pages[frame as usize][..], [0; PAGE_SIZE]);
+}
+
+#[test]
 fn a_quiet_epoch_counts_as_committed_and_writes_nothing() {
     let (mut conductor, mut stage) = begun();
     cut(&mut conductor, &mut stage, false);
@@ -425,6 +441,7 @@ fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, conten
     let ended = stage.running;
     stage.running = ended.next().expect("another epoch");
     stage.to_export.push(world_record());
+    host(conductor).pages[OWN_PAGES as usize].fill(content as u8 | 1);
     stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
     for index in 0..count {
         let page = PageName { content, index };
