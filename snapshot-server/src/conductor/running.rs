@@ -78,7 +78,7 @@ impl<'m, H: Host> Conductor<'m, H> {
         true
     }
 
-    /// Says when space gets short; then cuts come less often. Better it is only when there is twice as much.
+    /// Says when space gets short; then epochs are kept small. Better it is only when there is twice as much.
     fn look_at_room(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) {
         let status = store.status();
         let (room, short) = (status.room_pages, status.data_blocks / SHORT_PART);
