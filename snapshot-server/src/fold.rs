@@ -24,7 +24,7 @@ use crate::store::{Event, Failure, Phase, Store};
 
 /// Blocks swept, or entries cleared, in one step.
 const SWEEP_BLOCKS: u32 = 1 << 16;
-const CLEAR_ENTRIES: u32 = 256;
+const CLEAR_ENTRIES: u32 = 128;
 /// Index blocks of the largest table, without the topmost.
 pub(crate) const INDEX_BLOCKS_MAX: usize = SPACE_POINTERS_MAX;
 

@@ -13,7 +13,7 @@ use format::{RECORD_BYTES_MAX, TABLE_BIT};
 
 use crate::commit::Sealed;
 use crate::disk::Host;
-use crate::layer::{Held, Pool, PoolFull, Value};
+use crate::layer::{Held, Pool, PoolFull, Swapped, Value};
 use crate::memory::PageRef;
 use crate::queue::Owner;
 use crate::store::{Phase, Store};
@@ -266,13 +266,15 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// Sets an item of the gathering layer; what it replaces there dies. Room was looked for.
     pub(crate) fn replace(&mut self, held: Held) {
-        if let Some(old) = self.pool.swap(&self.active, &held) {
-            return self.replaced(&old);
-        }
-        loop {
+        let mut overlaps = match self.pool.swap(&self.active, &held) {
+            Swapped::Done(old) => return self.replaced(&old),
+            Swapped::Room => false,
+            Swapped::Overlap => true,
+        };
+        while overlaps {
             match self.pool.cut_one(&mut self.active, held.key, held.count()) {
                 Ok(Some(old)) => self.replaced(&old),
-                Ok(None) => break,
+                Ok(None) => overlaps = false,
                 Err(PoolFull) => unreachable!("entries were looked for"),
             }
         }

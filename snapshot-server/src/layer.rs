@@ -139,6 +139,17 @@ pub(crate) struct Pool<'m> {
     pub(crate) cells_free: u32,
 }
 
+/// What [`Pool::swap`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swapped {
+    /// This, which is replaced.
+    Done(Held),
+    /// Nothing: [`Pool::put`] it.
+    Room,
+    /// Items that overlap it: [`Pool::cut_one`] them.
+    Overlap,
+}
+
 /// The pool has too few entries or cells left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolFull;
@@ -267,17 +278,19 @@ impl<'m> Pool<'m> {
         best
     }
 
-    /// Puts an item in the place of one with the same keys: what was there, or `None`, and nothing is changed, when
-    /// there is none such. What [`Self::cut_one`] and [`Self::put`] do, without moving entries.
-    pub(crate) fn swap(&mut self, layer: &Layer, held: &Held) -> Option<Held> {
+    /// Puts an item in the place of one with the same keys, without moving entries, as far as there is such a one.
+    pub(crate) fn swap(&mut self, layer: &Layer, held: &Held) -> Swapped {
         let found = self.seek(layer, held.key);
-        let old = (found != NIL).then(|| self.at(found).held())?;
+        if found == NIL || self.at(found).key >= held.end() {
+            return Swapped::Room;
+        }
+        let old = self.at(found).held();
         if old.key != held.key || old.count() != held.count() {
-            return None;
+            return Swapped::Overlap;
         }
         self.drop_value(old.value);
         self.at_mut(found).set(held);
-        Some(old)
+        Swapped::Done(old)
     }
 
     /// Where the item begins that lies behind the first `count` of those between `from` and `to`; `None` when there are
@@ -409,15 +422,27 @@ impl<'m> Pool<'m> {
         self.insert(layer, held)
     }
 
-    /// Removes up to `steps` items; true when the layer is empty.
+    /// Removes up to `steps` items, the first ones; true when the layer is empty. What is left can be searched, and
+    /// is only cleared further: L2 holds no more.
     pub(crate) fn clear_some(&mut self, layer: &mut Layer, steps: u32) -> bool {
         for _ in 0..steps {
             if layer.root == NIL {
                 return true;
             }
-            let held = self.at(layer.root).held();
-            self.remove(layer, held.key);
-            self.drop_value(held.value);
+            // Turning the first item up to the root costs, over all items, one turn for each.
+            let mut root = layer.root;
+            while self.at(root).left != NIL {
+                let left = self.at(root).left;
+                let between = self.at(left).right;
+                self.at_mut(root).left = between;
+                self.at_mut(left).right = root;
+                root = left;
+            }
+            layer.root = self.at(root).right;
+            let value = self.at(root).held().value;
+            self.give(root);
+            layer.len -= 1;
+            self.drop_value(value);
         }
         layer.root == NIL
     }

@@ -20,6 +20,8 @@ use crate::space::Space;
 pub(crate) const RECENT_MAX: usize = 8;
 /// Steps that one poll takes at most before it returns to its caller.
 const STEPS_MAX: u32 = 256;
+/// Steps of a fold that one poll takes at most while an epoch gathers: who puts is not kept waiting for all of it.
+const FOLD_STEPS_MAX: u32 = 1;
 /// Pages handed back between two steps.
 const RELEASES_MAX: u32 = 32;
 
@@ -194,6 +196,10 @@ pub struct Store<'m, H> {
     pub(crate) status: Status,
     /// Pages handed back since the last step, about.
     released: u32,
+    /// The last step moved a fold on.
+    folded: bool,
+    /// See [`Store::has_more`].
+    more: bool,
     pub(crate) nonce: u64,
 }
 
@@ -328,14 +334,18 @@ impl<'m, H: Host> Store<'m, H> {
             events: EventRing::new(),
             status: Status::default(),
             released: 0,
+            folded: false,
+            more: false,
             nonce: 0,
         }
     }
 
     /// Drives the store and returns what has happened next; `None` when nothing more will until the disk completes
-    /// something, or until it is polled again: it stops after many steps. Never waits; the work of one call is
+    /// something, or until it is polled again: it stops after many steps, and says so ([`Self::has_more`]). Never waits; the work of one call is
     /// bounded.
     pub fn poll(&mut self) -> Option<Event> {
+        let mut folded = 0;
+        self.more = true;
         for _ in 0..STEPS_MAX {
             if let Some(event) = self.events.pop() {
                 return Some(event);
@@ -347,12 +357,18 @@ impl<'m, H: Host> Store<'m, H> {
             {
                 return Some(event);
             }
-            let progress = self.step();
-            if !progress {
+            self.more = self.step();
+            folded += u32::from(core::mem::take(&mut self.folded));
+            if !self.more || self.gather.open && folded >= FOLD_STEPS_MAX {
                 return self.events.pop().or_else(|| self.release());
             }
         }
         None
+    }
+
+    /// Whether the last poll stopped although it could have gone on: whoever sleeps when it returns nothing looks here.
+    pub fn has_more(&self) -> bool {
+        self.more
     }
 
     /// Hands back the next written page, if it is the caller's.
@@ -403,7 +419,8 @@ impl<'m, H: Host> Store<'m, H> {
         let mut progress = self.step_reads();
         progress |= self.step_commit();
         progress |= self.step_root();
-        progress |= self.step_fold();
+        self.folded = self.step_fold();
+        progress |= self.folded;
         if self.fold_wanted && !self.gather.open {
             self.end_interval_if_due();
         }

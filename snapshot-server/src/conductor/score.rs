@@ -195,7 +195,7 @@ impl<'m, H: Host> Conductor<'m, H> {
         if env.room() <= ROOM_KEPT {
             return false;
         }
-        let Some(event) = store.poll() else { return false };
+        let Some(event) = store.poll() else { return store.has_more() };
         match event {
             Event::Opened(report) => {
                 env.note(Note::Opened(report));

@@ -98,6 +98,7 @@ impl<'m, H: BenchHost> Bench<'m, H> {
                         return Ok(());
                     }
                 }
+                None if self.store.has_more() => {}
                 None => self.store.host_mut().wait(),
             }
         }
@@ -107,6 +108,7 @@ impl<'m, H: BenchHost> Bench<'m, H> {
     fn poll(&mut self) -> Result<(), Error> {
         match self.store.poll() {
             Some(event) => self.take(&event),
+            None if self.store.has_more() => Ok(()),
             None => {
                 self.store.host_mut().wait();
                 Ok(())
