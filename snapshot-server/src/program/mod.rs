@@ -23,9 +23,13 @@ pub(crate) fn main(startup: Startup) -> ! {
     let mut conductor = setup::conductor(&startup, &machine, wake);
     let news = startup.window(wiring::NEWS).read_words();
     loop {
-        while conductor.poll(&mut machine) {}
-        ring_disk(&mut conductor, &machine);
-        machine.ring();
+        // Rung between, too: disk and pager go on while a fold keeps this thread busy.
+        let mut more = true;
+        while more {
+            more = conductor.poll(&mut machine);
+            ring_disk(&mut conductor, &machine);
+            machine.ring();
+        }
         let ns = conductor.due_in(machine.now()).unwrap_or(IDLE_NS_MAX).min(IDLE_NS_MAX);
         let timeout = if ns == 0 { Timeout::POLL } else { Timeout::from_ns(ns) };
         match port(&news) {
