@@ -8,6 +8,7 @@
 //! | r15 | handles of up to four capabilities, 16 bits each | handles where they were put |
 //! | rbx rbp rsp | kept | kept |
 //! | rcx r11 | lost (`syscall` overwrites them) | lost |
+//! | flags | any | cleared, interrupts on |
 //!
 //! All of a message is in registers, so a message in flight lies in the sender's saved registers and the kernel never
 //! reads user memory. rbx and rbp carry nothing because compilers reserve them in inline assembly.
@@ -145,7 +146,20 @@ impl Outcome {
         }
     }
 
+    /// Whether it is a success.
+    #[inline]
+    pub const fn is_ok(self) -> bool {
+        self.is(Status::Ok)
+    }
+
+    /// Whether it ended with this status.
+    #[inline]
+    pub const fn is(self, status: Status) -> bool {
+        self.0 as u8 == status as u8
+    }
+
     /// What arrived.
+    #[inline]
     pub const fn kind(self) -> Event {
         match (self.0 >> 8) as u8 {
             1 => Event::Message,

@@ -31,11 +31,16 @@ macro_rules! errors {
 
         impl $name {
             /// From what the kernel answered.
-            #[allow(dead_code, reason = "not every operation fails in more than one place")]
+            #[inline(always)]
             pub(crate) fn check(outcome: abi::Outcome) -> Result<(), Self> {
+                if outcome.is_ok() { Ok(()) } else { Err(Self::of(outcome)) }
+            }
+
+            #[cold]
+            #[inline(never)]
+            fn of(outcome: abi::Outcome) -> Self {
                 match outcome.status() {
-                    abi::Status::Ok => Ok(()),
-                    $(abi::Status::$status => Err(Self::$status),)+
+                    $(abi::Status::$status => Self::$status,)+
                     other => panic!("{}: the kernel answered {other:?}", stringify!($name)),
                 }
             }

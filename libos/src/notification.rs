@@ -22,6 +22,7 @@ pub struct Notification(pub Handle);
 
 impl Notification {
     /// Sets the bits of the capability's badge. Never blocks.
+    #[inline]
     pub fn signal(self) -> Result<(), SignalError> {
         let (outcome, _) = syscall_short(Control::new(Call::Signal, self.0), 0);
         SignalError::check(outcome)
@@ -35,11 +36,14 @@ impl Notification {
     }
 
     /// Takes the bits that are there, 0 if there are none. Never blocks.
+    #[inline]
     pub fn poll(self) -> Result<u64, WaitError> {
-        match self.wait(Timeout::POLL) {
-            Err(WaitError::WouldBlock | WaitError::TimedOut) => Ok(0),
-            other => other,
+        let (outcome, _) = syscall_short(Control::new(Call::Wait, self.0).with_timeout(Timeout::POLL), 0);
+        if outcome.is(abi::Status::WouldBlock) {
+            return Ok(0);
         }
+        WaitError::check(outcome)?;
+        Ok(outcome.badge())
     }
 
     /// Makes the calling thread's receives wait for this notification too.

@@ -4,14 +4,16 @@
 //! 1. A record is on the list of the running epoch exactly when it was changed in it.
 //! 2. While the ended epoch is being drained, the value it had at the cut is the shadow of a record that changed
 //!    since, and the live value of any other.
-//! 3. No record is on a list twice; volatile records are on none. ([`Table::is_sound`] checks 1 and 3; 2 is what the
-//!    property test below compares with whole copies.)
+//! 3. No record is on a list twice; volatile records are on none, and marked as changed for ever.
+//!    ([`Table::is_sound`] checks 1 and 3; 2 is what the property test below compares with whole copies.)
 
 use crate::{Arena, Slab};
 
 const NONE: u32 = u32::MAX;
 /// End of a list: on the list, nobody after.
 const END: u32 = u32::MAX - 1;
+/// In place of the links of a volatile record: nothing is ever to be kept of it.
+const VOLATILE: u32 = u32::MAX - 2;
 
 /// Why a table cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +43,13 @@ pub struct Table<T: 'static> {
 impl<T: Copy + 'static> Table<T> {
     /// A table of `count` records, all `empty`; those below `world` are recorded.
     pub fn new(arena: &mut impl Arena, count: u32, world: u32, empty: T) -> Self {
-        assert!(world <= count && count < END);
+        assert!(world <= count && count < VOLATILE);
         let slot = Slot { live: empty, shadow: empty, next: [NONE; 2] };
-        Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2] }
+        let mut table = Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2] };
+        for slot in table.slots[world as usize..].iter_mut() {
+            slot.next = [VOLATILE; 2];
+        }
+        table
     }
 
     /// Bytes that a table of `count` records takes.
@@ -81,7 +87,24 @@ impl<T: Copy + 'static> Table<T> {
     /// Whether the next [`Self::change`] of `index` copies nothing and touches no list.
     #[inline(always)]
     pub fn is_fresh(&self, index: u32) -> bool {
-        index >= self.world || self.slots[index as usize].next[self.running] != NONE
+        self.slots[index as usize].next[self.running] != NONE
+    }
+
+    /// The live values of two records, to be changed, if they are two and [`Self::is_fresh`] holds for both.
+    #[inline(always)]
+    pub fn fresh_pair(&mut self, first: u32, second: u32) -> Option<[&mut T; 2]> {
+        // Known to be 0 or 1, so that no bound is checked.
+        let running = self.running & 1;
+        let [first, second] = self.slots.get_disjoint_mut([first as usize, second as usize]).ok()?;
+        let fresh = first.next[running] != NONE && second.next[running] != NONE;
+        fresh.then_some([&mut first.live, &mut second.live])
+    }
+
+    /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it.
+    #[inline(always)]
+    pub fn fresh(&mut self, index: u32) -> Option<&mut T> {
+        let slot = self.slots.get_mut(index as usize)?;
+        (slot.next[self.running & 1] != NONE).then_some(&mut slot.live)
     }
 
     /// The live value, to be changed: the first time in an epoch, a value that is still to be drained is kept aside.
@@ -155,8 +178,9 @@ impl<T: Copy + 'static> Table<T> {
                 at = self.slots[at as usize].next[list];
                 seen += 1;
             }
-            at == END && seen as usize == self.slots.iter().filter(|slot| slot.next[list] != NONE).count()
-        })
+            let recorded = &self.slots[..self.world as usize];
+            at == END && seen as usize == recorded.iter().filter(|slot| slot.next[list] != NONE).count()
+        }) && self.slots[self.world as usize..].iter().all(|slot| slot.next == [VOLATILE; 2])
     }
 }
 
@@ -181,13 +205,13 @@ impl<T: Copy + 'static> Table<T> {
     /// The value that `index` had at the cut, if it is still to be drained.
     pub fn ended(&self, index: u32) -> Option<&T> {
         let slot = &self.slots[index as usize];
-        let pending = slot.next[1 - self.running] != NONE;
+        let pending = index < self.world && slot.next[1 - self.running] != NONE;
         pending.then(|| if slot.next[self.running] == NONE { &slot.live } else { &slot.shadow })
     }
 
     /// Whether `index` changed in the running epoch.
     pub fn has_changed(&self, index: u32) -> bool {
-        self.slots[index as usize].next[self.running] != NONE
+        index < self.world && self.slots[index as usize].next[self.running] != NONE
     }
 
     /// Wipes everything but the live values, and, if `changed`, which of them changed in the running epoch: in what
@@ -197,7 +221,7 @@ impl<T: Copy + 'static> Table<T> {
             let mark = if changed && self.has_changed(index as u32) { END } else { NONE };
             let slot = &mut self.slots[index];
             slot.shadow = slot.live;
-            slot.next = [mark, NONE];
+            slot.next = if (index as u32) < self.world { [mark, NONE] } else { [VOLATILE; 2] };
         }
         (self.running, self.heads) = (0, [END; 2]);
     }
@@ -254,7 +278,17 @@ mod tests {
                 prop_assert!(table.is_sound());
                 prop_assert_eq!(table.is_drained(), ended.is_empty());
                 prop_assert_eq!(table.is_quiet(), changed.is_empty());
-                for index in 0..12 { prop_assert_eq!(*table.get(index), values[index as usize]); }
+                for index in 0..12 {
+                    prop_assert_eq!(*table.get(index), values[index as usize]);
+                    let fresh = index >= 8 || changed.contains_key(&index);
+                    prop_assert_eq!(table.is_fresh(index), fresh);
+                    prop_assert_eq!(table.fresh(index).map(|live| *live), fresh.then_some(values[index as usize]));
+                    let other = (index + 5) % 12;
+                    let both = fresh && table.is_fresh(other);
+                    let pair = table.fresh_pair(index, other).map(|[a, b]| (*a, *b));
+                    prop_assert_eq!(pair, both.then_some((values[index as usize], values[other as usize])));
+                    prop_assert!(table.fresh_pair(index, index).is_none() && table.fresh_pair(index, 12).is_none());
+                }
             }
         }
     }

@@ -42,15 +42,8 @@ pub struct BootProcess {
     pub thread: u32,
 }
 
-const CPU: Cpu = Cpu {
-    frame: Thread::FREE.registers,
-    edge: [0; 8],
-    current: NONE,
-    vector_owner: NONE,
-    loaded: NONE,
-    slice_end: 0,
-    armed: None,
-};
+const CPU: Cpu =
+    Cpu { frame: Thread::FREE.registers, edge: [0; 8], current: NONE, loaded: NONE, slice_end: 0, armed: None };
 
 /// A set of the indices below `count` in which all are free.
 fn all_free(arena: &mut impl Arena, count: u32) -> IndexSet {
@@ -148,6 +141,7 @@ impl Kernel {
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
         *self.threads.change(thread) =
             Thread { generation: 1, process, state: State::Stopped, priority: u8::MAX, registers, ..Thread::FREE };
+        self.link_process(thread);
         for (kind, object, generation) in [
             (Kind::Process, process, process_generation),
             (Kind::Thread, thread, 1),

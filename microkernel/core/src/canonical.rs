@@ -67,8 +67,7 @@ impl Kernel {
             let before = *of.threads.get(index);
             let world = of.is_world_thread(index);
             let thread = self.threads.live_mut(index);
-            let link = &mut self.links[index as usize];
-            link.last_cpu = NONE;
+            let link = &self.links[index as usize];
             if thread.state == State::Free {
                 *thread = Thread::FREE;
                 continue;
@@ -182,7 +181,6 @@ impl Kernel {
     fn wipe_cpus(&mut self, with: Canonical) {
         for cpu in self.cpus.iter_mut() {
             cpu.edge = [0; 8];
-            cpu.vector_owner = NONE;
             cpu.armed = cpu.armed.map(|at| at.saturating_sub(with.now_ns));
             if cpu.current == NONE {
                 cpu.frame = Registers::default();

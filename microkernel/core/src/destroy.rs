@@ -3,6 +3,7 @@
 use crate::decode::Answer;
 use crate::kernel::Caller;
 use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE};
+use crate::queue::Link;
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
 use abi::{Handle, Kind, Registers, Rights, Status};
 
@@ -153,7 +154,16 @@ impl Kernel {
             ..Thread::FREE
         };
         *self.vectors.change(thread) = VectorState::INITIAL;
+        self.link_process(thread);
         Ok((thread, generation + 1))
+    }
+
+    /// Derives what a message needs to know of a thread's process; none of it changes while the thread lives.
+    pub(crate) fn link_process(&mut self, thread: u32) {
+        let process = self.threads.get(thread).process;
+        let Process { slots, slot_count, .. } = *self.processes.get(process);
+        let link = &mut self.links[thread as usize];
+        (link.slots, link.slot_count, link.root) = (slots, slot_count, self.spaces[process as usize].root);
     }
 
     fn create_endpoint(&mut self, budget: u32, world: bool, service: u64) -> Result<(u32, u32), Status> {
@@ -404,8 +414,7 @@ impl Kernel {
         *self.threads.change(thread) =
             Thread { generation, call_sequence: call_sequence.wrapping_add(1), ..Thread::FREE };
         *self.vectors.change(thread) = VectorState::INITIAL;
-        // A CPU may still hold its vector registers: the next thread of this number must not find them there.
-        self.links[thread as usize].last_cpu = NONE;
+        self.links[thread as usize] = Link::UNLINKED;
         self.free_threads.insert(thread);
         self.refund(record.budget, Counts::one(Kind::Thread, 0));
         true

@@ -101,7 +101,7 @@ impl Kernel {
             self.cpus[caller.cpu].frame.rdi = page + 1;
         }
         if replaced {
-            m.flush(self.spaces[process as usize].cpus, (pages == 1).then_some(arguments.rdi));
+            m.flush(self.cpus_with(process), (pages == 1).then_some(arguments.rdi));
         }
         Ok(Answer::Done)
     }

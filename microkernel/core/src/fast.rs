@@ -1,175 +1,247 @@
-//! The fast path: a call that meets a waiting receiver, and a reply that goes straight back. Guards, and then a point of
-//! no return.
+//! The fast path: a call that meets a waiting receiver, a reply that goes straight back, a signal that nobody waits for,
+//! a look at a notification. Guards, and then a point of no return.
 //!
 //! It does exactly what the slow path does to the abstract state, in the cases that matter most: no capabilities, no
 //! time-out, not repeatable, nothing to copy aside for the epoch that is being drained, nobody more important ready.
 //! Whenever a guard fails it has changed nothing and the slow path takes the same call. The explorer runs both on
 //! every state.
 //!
-//! On entry only what a function may change has been saved: of the thread's registers in the CPU's frame, rax, rdi, the
-//! first five words, rbx, rbp, rsp, rip, the flags and the
-//! thread's base are there; the other words still lie in the processor. The message
-//! stays where it is, in the frame and the processor: only what belongs to the threads themselves is exchanged.
+//! The message never moves: words and tag stay in the CPU's frame and registers, and only what belongs to the threads
+//! themselves is exchanged, by the edge, between the two records that [`Exchange`] names. Each record is looked up once.
 
+use crate::kernel::{Cpu, TICKET_MIDDLE};
 use crate::object::NONE;
-use crate::{Kernel, Machine, State};
-use abi::{Call, Control, Event, Outcome, Rights};
+use crate::queue::Link;
+use crate::{Capability, Kernel, Machine, State, TableId};
+use abi::{Call, Control, Event, Outcome, Registers, Rights, Status, Timeout};
+use records::Table;
 
 /// Control words that differ from these in anything but the handle go the slow way.
 const CALL: u64 = Call::Call as u64;
 const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
+const SIGNAL: u64 = Call::Signal as u64;
+const POLL: u64 = Control::new(Call::Wait, abi::Handle::NULL).with_timeout(Timeout::POLL).0;
 const HANDLE_BITS: u64 = 0xffff << 16;
 
-/// The thread that is handed the CPU, and what it finds in rax.
-struct HandOver {
-    thread: u32,
-    outcome: Outcome,
+/// What is left to do before the other thread goes on: rbx, rbp, rsp, rip and the base of its thread-local segment are
+/// exchanged between the CPU and these two; rax is in `to`; tag and words stay where they are; r15 becomes 0.
+#[derive(Debug)]
+pub struct Exchange<'k> {
+    /// Registers of the thread that made the call.
+    pub from: &'k mut Registers,
+    /// Registers of the thread that goes on.
+    pub to: &'k mut Registers,
+}
+
+#[cfg(any(test, feature = "host"))]
+impl Exchange<'_> {
+    /// Does it in a frame that holds all registers, in place of a machine's edge.
+    fn make(self, frame: &mut Registers) {
+        let Self { from, to } = self;
+        (from.rbx, from.rbp, from.rsp, from.rip) = (frame.rbx, frame.rbp, frame.rsp, frame.rip);
+        (from.rflags, from.fs_base) = (frame.rflags, frame.fs_base);
+        (frame.rbx, frame.rbp, frame.rsp, frame.rip) = (to.rbx, to.rbp, to.rsp, to.rip);
+        (frame.rflags, frame.fs_base) = (to.rflags, to.fs_base);
+        (frame.rax, frame.caps) = (to.rax, 0);
+    }
+}
+
+/// The capability behind a handle of a thread, if it allows any of `needed`. Rights of different kinds are different
+/// bits, so its kind needs no look.
+#[inline(always)]
+fn look_up<'t>(of: &Link, capabilities: &'t Table<Capability>, control: u64, needed: Rights) -> Option<&'t Capability> {
+    let handle = u32::from(Control(control).handle().0);
+    if handle >= of.slot_count {
+        return None;
+    }
+    capabilities.try_get(of.slots + handle).filter(|capability| capability.rights & needed.bits() != 0)
+}
+
+impl Cpu {
+    /// Another thread goes on here, with `root` as its address space if that is not the one that is loaded.
+    #[inline(always)]
+    fn switch_to(&mut self, m: &mut impl Machine, cpu: usize, (thread, process): (u32, u32), root: TableId) {
+        self.current = thread;
+        if self.loaded != process {
+            self.loaded = process;
+            m.load_space(cpu, Some(root));
+        }
+    }
 }
 
 impl Kernel {
-    /// Makes the system call of the running thread of `cpu`, if it is one of the two and nothing stands against it.
-    /// True: another thread's registers are in the frame (but for the words that were never saved, which are where
-    /// they were, and r15, which is to be zero). False: nothing has happened.
-    #[inline]
-    pub fn fast(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> bool {
-        let state = &self.cpus[cpu];
-        let thread = state.current;
-        // A slice under way means that somebody else waits for this CPU.
-        if state.slice_end != 0 || self.revoking != 0 || thread == NONE {
-            return false;
-        }
-        if !self.threads.is_fresh(thread) || !self.vectors.is_fresh(thread) {
-            return false;
-        }
-        // Stopped by another CPU while it ran here.
-        if self.threads.get(thread).state != State::Ready {
-            return false;
-        }
-        let handed = match control & !HANDLE_BITS {
-            CALL => self.fast_call(thread, control),
-            REPLY_RECEIVE => self.fast_reply_receive(thread, control),
-            _ => None,
-        };
-        match handed {
-            Some(HandOver { thread: next, outcome }) => {
-                self.switch_over(m, cpu, thread, next, outcome);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The endpoint that a handle allows `needed` on, if it lives.
+    /// Makes the system call `Call` of the running thread of `cpu`, if nothing stands against it. `None`: nothing has
+    /// happened, and the slow path is to make it.
     #[inline(always)]
-    fn fast_endpoint(&self, process: u32, control: u64, needed: Rights) -> Option<(u32, u64)> {
-        let table = self.processes.get(process);
-        let handle = u32::from(Control(control).handle().0);
-        if handle >= table.slot_count {
+    pub fn fast_call(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Exchange<'_>> {
+        if control & !HANDLE_BITS != CALL {
             return None;
         }
-        let capability = self.capabilities.try_get(table.slots + handle)?;
-        if capability.rights & needed.bits() == 0 {
-            return None;
-        }
+        let state = self.cpus.get_mut(cpu)?;
+        // An idle CPU runs NONE, which no table has.
+        let from = state.current;
+        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::SEND)?;
         let endpoint = self.endpoints.try_get(capability.object)?;
-        let alive = endpoint.generation == capability.generation && endpoint.life == 1;
-        alive.then_some((capability.object, capability.badge))
+        if endpoint.generation != capability.generation || endpoint.life != 1 {
+            return None;
+        }
+        // With a slice under way somebody waits for its end; with slots dying, ancestors would have to be looked at.
+        if state.slice_end != 0 || self.revoking != 0 {
+            return None;
+        }
+        if capability.object < self.endpoints.world() && from >= self.threads.world() {
+            return None;
+        }
+        let queue = self.endpoint_queues.get_mut(capability.object as usize)?;
+        let to = queue.head;
+        let [caller, receiver] = self.threads.fresh_pair(from, to)?;
+        // A caller that is not ready was stopped by another CPU while it ran here.
+        if caller.state != State::Ready || receiver.state != State::Receiving || receiver.deadline != u64::MAX {
+            return None;
+        }
+        if self.run.reaches(receiver.priority) {
+            return None;
+        }
+        let [from_vector, to_vector] = self.vectors.fresh_pair(from, to)?;
+        let [from_link, to_link] = self.links.get_disjoint_mut([from as usize, to as usize]).ok()?;
+        if receiver.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp)
+            || !queue.take_only(to_link)
+        {
+            return None;
+        }
+        // ---- point of no return ----
+        m.save_vector(from_vector);
+        m.load_vector(to_vector);
+        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        caller.state = State::AwaitReply;
+        caller.flags = 0;
+        caller.badge = capability.badge;
+        caller.call_sequence = caller.call_sequence.wrapping_add(1);
+        receiver.state = State::Ready;
+        receiver.object = NONE;
+        receiver.serving = from;
+        receiver.serving_sequence = caller.call_sequence;
+        receiver.registers.rax = Outcome::event(Event::Call, capability.badge).0;
+        state.switch_to(m, cpu, (to, receiver.process), to_link.root);
+        Some(Exchange { from: &mut caller.registers, to: &mut receiver.registers })
     }
 
-    /// Whether `thread`, which waits without a deadline, can be handed the CPU at once.
+    /// The same for `ReplyReceive`.
     #[inline(always)]
-    fn takes_over(&self, thread: u32) -> bool {
-        let Some(record) = self.threads.try_get(thread) else { return false };
-        let first = self.run.highest().is_none_or(|best| best < record.priority);
-        if !first || record.deadline != u64::MAX || !self.threads.is_fresh(thread) {
+    pub fn fast_reply_receive(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Exchange<'_>> {
+        if control & !HANDLE_BITS != REPLY_RECEIVE {
+            return None;
+        }
+        let state = self.cpus.get_mut(cpu)?;
+        let from = state.current;
+        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::RECEIVE)?;
+        let endpoint = self.endpoints.try_get(capability.object)?;
+        if endpoint.generation != capability.generation || endpoint.life != 1 {
+            return None;
+        }
+        if state.slice_end != 0 || self.revoking != 0 {
+            return None;
+        }
+        let queue = self.endpoint_queues.get_mut(capability.object as usize)?;
+        // With senders waiting the server goes on; with receivers it would only be one more.
+        if queue.head != NONE {
+            return None;
+        }
+        let to = self.threads.try_get(from)?.serving;
+        let [server, caller] = self.threads.fresh_pair(from, to)?;
+        if server.state != State::Ready || caller.state != State::AwaitReply || caller.deadline != u64::MAX {
+            return None;
+        }
+        if caller.call_sequence != server.serving_sequence || self.run.reaches(caller.priority) {
+            return None;
+        }
+        if server.bound != NONE && self.notifications.get(server.bound).bits != 0 {
+            return None;
+        }
+        let [from_vector, to_vector] = self.vectors.fresh_pair(from, to)?;
+        let [from_link, to_link] = self.links.get_disjoint_mut([from as usize, to as usize]).ok()?;
+        if caller.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp) {
+            return None;
+        }
+        // ---- point of no return ----
+        m.save_vector(from_vector);
+        m.load_vector(to_vector);
+        queue.push_only(from_link, from);
+        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        self.world.ticket += 1;
+        server.ticket = TICKET_MIDDLE + self.world.ticket;
+        server.state = State::Receiving;
+        server.object = capability.object;
+        server.serving = NONE;
+        caller.state = State::Ready;
+        caller.registers.rax = Outcome::event(Event::None, 0).0;
+        state.switch_to(m, cpu, (to, caller.process), to_link.root);
+        Some(Exchange { from: &mut server.registers, to: &mut caller.registers })
+    }
+
+    /// Any of them, in a frame that holds all registers; false: the slow path is to make it.
+    #[cfg(any(test, feature = "host"))]
+    pub fn fast(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
+        let mut frame = self.cpus[cpu].frame;
+        let control = frame.rax;
+        if let Some(exchange) = self.fast_call(m, cpu, control) {
+            exchange.make(&mut frame);
+        } else if let Some(exchange) = self.fast_reply_receive(m, cpu, control) {
+            exchange.make(&mut frame);
+        } else if let Some(outcome) = self.fast_short(cpu, control) {
+            frame.rax = outcome.0;
+        } else {
             return false;
         }
-        !self.is_world_process(record.process) || self.is_fresh_table(self.spaces[record.process as usize].root)
+        self.cpus[cpu].frame = frame;
+        true
+    }
+
+    /// The same for calls that leave the thread running: what it finds in rax. All else is as it was.
+    #[inline(always)]
+    pub fn fast_short(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
+        match control & !HANDLE_BITS {
+            SIGNAL => self.fast_signal(cpu, control),
+            POLL => self.fast_poll(cpu, control),
+            _ => None,
+        }
     }
 
     #[inline(always)]
-    fn fast_call(&mut self, caller: u32, control: u64) -> Option<HandOver> {
-        let process = self.threads.get(caller).process;
-        let (endpoint, badge) = self.fast_endpoint(process, control, Rights::SEND)?;
-        if !self.is_world_thread(caller) && endpoint < self.endpoints.world() {
+    fn fast_signal(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
+        let from = self.cpus.get(cpu)?.current;
+        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::SIGNAL)?;
+        if capability.badge == 0 || self.revoking != 0 || self.threads.try_get(from)?.state != State::Ready {
             return None;
         }
-        let receiver = self.endpoint_queues[endpoint as usize].head;
-        if self.threads.try_get(receiver)?.state != State::Receiving || !self.takes_over(receiver) {
+        if self.notification_queues.get(capability.object as usize)?.head != NONE {
             return None;
         }
-        // ---- point of no return ----
-        self.endpoint_queues[endpoint as usize].remove(&mut self.links, receiver);
-        let ticket = self.front_ticket();
-        let record = self.threads.change(caller);
-        record.state = State::AwaitReply;
-        record.badge = badge;
-        record.flags = 0;
-        record.call_sequence = record.call_sequence.wrapping_add(1);
-        let sequence = record.call_sequence;
-        let record = self.threads.change(receiver);
-        record.state = State::Ready;
-        record.object = NONE;
-        record.ticket = ticket;
-        record.serving = caller;
-        record.serving_sequence = sequence;
-        Some(HandOver { thread: receiver, outcome: Outcome::event(Event::Call, badge) })
+        let notification = self.notifications.fresh(capability.object)?;
+        if notification.generation != capability.generation || notification.life != 1 {
+            return None;
+        }
+        if notification.bound != NONE && self.threads.get(notification.bound).state == State::Receiving {
+            return None;
+        }
+        notification.bits |= capability.badge;
+        Some(Outcome::of(Status::Ok))
     }
 
     #[inline(always)]
-    fn fast_reply_receive(&mut self, server: u32, control: u64) -> Option<HandOver> {
-        let record = self.threads.get(server);
-        let (caller, sequence, bound) = (record.serving, record.serving_sequence, record.bound);
-        let (endpoint, _) = self.fast_endpoint(record.process, control, Rights::RECEIVE)?;
-        let waits = self.threads.try_get(caller)?;
-        if waits.call_sequence != sequence || waits.state != State::AwaitReply || !self.takes_over(caller) {
+    fn fast_poll(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
+        let from = self.cpus.get(cpu)?.current;
+        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::WAIT)?;
+        if self.revoking != 0 || self.threads.try_get(from)?.state != State::Ready {
             return None;
         }
-        if bound != NONE && self.notifications.get(bound).bits != 0 {
+        let notification = self.notifications.fresh(capability.object)?;
+        if notification.generation != capability.generation || notification.life != 1 {
             return None;
         }
-        // With senders waiting the server goes on; with receivers it would only be one more.
-        if self.endpoint_queues[endpoint as usize].head != NONE {
-            return None;
-        }
-        // ---- point of no return ----
-        let ticket = self.front_ticket();
-        let record = self.threads.change(caller);
-        record.state = State::Ready;
-        record.ticket = ticket;
-        let ticket = self.ticket();
-        let record = self.threads.change(server);
-        record.state = State::Receiving;
-        record.object = endpoint;
-        record.ticket = ticket;
-        record.serving = NONE;
-        self.endpoint_queues[endpoint as usize].push_back(&mut self.links, server);
-        Some(HandOver { thread: caller, outcome: Outcome::event(Event::None, 0) })
-    }
-
-    /// Exchanges what belongs to the threads themselves; the message stays in the frame.
-    #[inline(always)]
-    fn switch_over(&mut self, m: &mut impl Machine, cpu: usize, from: u32, to: u32, outcome: Outcome) {
-        let frame = &mut self.cpus[cpu].frame;
-        let kept = &mut self.threads.change(from).registers;
-        (kept.rbx, kept.rbp, kept.rsp) = (frame.rbx, frame.rbp, frame.rsp);
-        (kept.rip, kept.rflags, kept.fs_base) = (frame.rip, frame.rflags, frame.fs_base);
-        let record = self.threads.get(to);
-        let next = &record.registers;
-        (frame.rbx, frame.rbp, frame.rsp) = (next.rbx, next.rbp, next.rsp);
-        (frame.rip, frame.rflags, frame.fs_base) = (next.rip, next.rflags, next.fs_base);
-        frame.rax = outcome.0;
-        frame.caps = 0;
-        let process = record.process;
-        m.save_vector(self.vectors.change(from));
-        m.load_vector(self.vectors.get(to));
-        self.links[from as usize].cpu = NONE;
-        let link = &mut self.links[to as usize];
-        (link.cpu, link.last_cpu) = (cpu as u32, cpu as u32);
-        let state = &mut self.cpus[cpu];
-        (state.current, state.vector_owner) = (to, to);
-        if state.loaded != process {
-            self.load_space(m, cpu, process);
-        }
+        Some(match core::mem::take(&mut notification.bits) {
+            0 => Outcome::of(Status::WouldBlock),
+            bits => Outcome::event(Event::Notification, bits),
+        })
     }
 }

@@ -274,11 +274,16 @@ impl Kernel {
                 thread as u32,
             )?;
         }
-        for (process, space) in self.spaces.iter().enumerate() {
-            for (cpu, state) in self.cpus.iter().enumerate() {
-                let marked = space.cpus >> cpu & 1 == 1;
-                require(marked == (state.loaded == process as u32), "I7: loaded spaces are marked", cpu as u32)?;
-            }
+        for (index, link) in self.links.iter().enumerate() {
+            let record = self.threads.get(index as u32);
+            let linked = if record.state == State::Free {
+                (0, 0, NONE)
+            } else {
+                let process = self.processes.get(record.process);
+                (process.slots, process.slot_count, self.spaces[record.process as usize].root)
+            };
+            let same = (link.slots, link.slot_count, link.root) == linked;
+            require(same, "I7: a thread is linked to its process", index as u32)?;
         }
         Ok(())
     }

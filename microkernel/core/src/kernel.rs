@@ -22,8 +22,6 @@ pub struct Cpu {
     pub edge: [u64; 8],
     /// Running thread; `u32::MAX`: idle.
     pub(crate) current: u32,
-    /// Thread whose vector state the CPU holds.
-    pub(crate) vector_owner: u32,
     /// Process whose address space is loaded; `u32::MAX`: the kernel's own.
     pub(crate) loaded: u32,
     /// End of the time slice in ns since boot; 0: nobody waits for it.
@@ -51,7 +49,7 @@ pub struct World {
 }
 
 /// Tickets of those who queue behind others count up from here, of those who are put in front down.
-const TICKET_MIDDLE: u64 = 1 << 63;
+pub(crate) const TICKET_MIDDLE: u64 = 1 << 63;
 
 /// Version of the kernel's record layouts.
 pub(crate) const WORLD_VERSION: u32 = 1;

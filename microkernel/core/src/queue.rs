@@ -5,10 +5,11 @@
 //! 2. Queues are in the order of tickets.
 //! 3. A thread is in the heap exactly when it waits with a deadline.
 
+use crate::TableId;
 use crate::object::NONE;
 use records::{Arena, Slab};
 
-/// A thread's place in queues.
+/// A thread's place in queues, and what is derived for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     next: u32,
@@ -19,15 +20,27 @@ pub(crate) struct Link {
     heap: u32,
     /// CPU that runs it.
     pub(crate) cpu: u32,
-    /// CPU that ran it last.
-    pub(crate) last_cpu: u32,
     /// Mark of a restore: a process of the world holds its Reply.
     pub(crate) reply_held: bool,
+    /// First slot of its process's capability table, and how many there are: so that a message needs no process.
+    pub(crate) slots: u32,
+    pub(crate) slot_count: u32,
+    /// Root table of its process, likewise.
+    pub(crate) root: TableId,
 }
 
 impl Link {
-    pub(crate) const UNLINKED: Self =
-        Self { next: NONE, prev: NONE, queued: false, heap: NONE, cpu: NONE, last_cpu: NONE, reply_held: false };
+    pub(crate) const UNLINKED: Self = Self {
+        next: NONE,
+        prev: NONE,
+        queued: false,
+        heap: NONE,
+        cpu: NONE,
+        reply_held: false,
+        slots: 0,
+        slot_count: 0,
+        root: NONE,
+    };
 
     /// The next thread of its queue.
     pub(crate) fn next(&self) -> Option<u32> {
@@ -71,6 +84,25 @@ impl Queue {
         self.head = thread;
     }
 
+    /// Puts a thread into an empty queue.
+    #[inline(always)]
+    pub(crate) fn push_only(&mut self, link: &mut Link, thread: u32) {
+        debug_assert!(self.head == NONE && link.next == NONE && link.prev == NONE && !link.queued);
+        link.queued = true;
+        *self = Self { head: thread, tail: thread };
+    }
+
+    /// Takes out the only thread of a queue, whose link this is; false if there are others.
+    #[inline(always)]
+    pub(crate) fn take_only(&mut self, link: &mut Link) -> bool {
+        let only = self.head == self.tail;
+        if only {
+            link.queued = false;
+            *self = Self::EMPTY;
+        }
+        only
+    }
+
     /// Puts a thread before another one of the queue; without one, at the end.
     pub(crate) fn insert_before(&mut self, links: &mut [Link], thread: u32, behind: Option<u32>) {
         let Some(next) = behind else { return self.push_back(links, thread) };
@@ -108,19 +140,30 @@ impl Queue {
 pub(crate) struct RunQueues {
     queues: Slab<Queue>,
     filled: [u64; 4],
+    /// The highest priority at which somebody waits, plus one; 0: nobody does.
+    above: u16,
 }
 
 impl RunQueues {
     pub(crate) fn new(arena: &mut impl Arena) -> Self {
-        Self { queues: arena.slab(256, Queue::EMPTY), filled: [0; 4] }
+        Self { queues: arena.slab(256, Queue::EMPTY), filled: [0; 4], above: 0 }
     }
 
     /// The highest priority at which somebody waits.
+    #[inline(always)]
     pub(crate) fn highest(&self) -> Option<u8> {
-        (0..4)
-            .rev()
-            .find(|&word| self.filled[word] != 0)
-            .map(|word| (word as u32 * 64 + 63 - self.filled[word].leading_zeros()) as u8)
+        self.above.checked_sub(1).map(|priority| priority as u8)
+    }
+
+    /// Whether somebody waits at this priority or above it.
+    #[inline(always)]
+    pub(crate) fn reaches(&self, priority: u8) -> bool {
+        self.above > u16::from(priority)
+    }
+
+    fn find_above(&self) -> u16 {
+        let word = (0..4).rev().find(|&word| self.filled[word] != 0);
+        word.map_or(0, |word| (word as u32 * 64 + 64 - self.filled[word].leading_zeros()) as u16)
     }
 
     pub(crate) fn first(&self, priority: u8) -> Option<u32> {
@@ -140,6 +183,7 @@ impl RunQueues {
             queue.push_back(links, thread)
         }
         self.filled[priority as usize / 64] |= 1 << (priority % 64);
+        self.above = self.above.max(u16::from(priority) + 1);
     }
 
     pub(crate) fn remove(&mut self, links: &mut [Link], priority: u8, thread: u32) {
@@ -147,6 +191,7 @@ impl RunQueues {
         queue.remove(links, thread);
         if queue.first().is_none() {
             self.filled[priority as usize / 64] &= !(1 << (priority % 64));
+            self.above = self.find_above();
         }
     }
 }
@@ -296,6 +341,7 @@ mod tests {
                 model.retain(|_, queue| !queue.is_empty());
                 let highest = model.last_key_value();
                 prop_assert_eq!(run.highest(), highest.map(|(&priority, _)| priority));
+                prop_assert_eq!(run.reaches(priority), highest.is_some_and(|(&best, _)| best >= priority));
                 if let Some((&priority, queue)) = highest {
                     prop_assert_eq!(run.first(priority), queue.front().copied());
                 }

@@ -339,6 +339,7 @@ impl Kernel {
         for thread in 0..self.threads.world() {
             if self.threads.get(thread).state != State::Free {
                 self.free_threads.remove(thread);
+                self.link_process(thread);
             }
         }
         for endpoint in 0..self.endpoints.world() {

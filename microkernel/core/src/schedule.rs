@@ -126,16 +126,11 @@ impl Kernel {
         let record = self.threads.get(thread);
         let (priority, process, registers) = (record.priority, record.process, record.registers);
         self.run.remove(&mut self.links, priority, thread);
-        let link = &mut self.links[thread as usize];
-        let stayed = self.cpus[cpu].vector_owner == thread && link.last_cpu == cpu as u32;
-        (link.cpu, link.last_cpu) = (cpu as u32, cpu as u32);
-        if !stayed {
-            m.load_vector(self.vectors.get(thread));
-        }
+        self.links[thread as usize].cpu = cpu as u32;
+        m.load_vector(self.vectors.get(thread));
         let state = &mut self.cpus[cpu];
         state.frame = registers;
         state.current = thread;
-        state.vector_owner = thread;
         state.slice_end = 0;
         self.load_space(m, cpu, process);
     }

@@ -32,12 +32,10 @@ const TEAR_DOWN_STEP_MAX: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Space {
     pub(crate) root: TableId,
-    /// CPUs that have it loaded, a bit each.
-    pub(crate) cpus: u64,
 }
 
 impl Space {
-    pub(crate) const NONE: Self = Self { root: NONE, cpus: 0 };
+    pub(crate) const NONE: Self = Self { root: NONE };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +58,14 @@ impl TablePool {
         let mut free = IndexSet::new(arena, count);
         free.insert_range(0, count);
         Self { tables: arena.slab(count as usize, TableInfo { stamp: 0, used: 0, root: false }), free }
+    }
+}
+
+impl TablePool {
+    /// Whether a table's stamp is this one.
+    #[inline(always)]
+    pub(crate) fn is_stamped(&self, table: TableId, stamp: u32) -> bool {
+        self.tables.get(table as usize).is_some_and(|info| info.stamp == stamp)
     }
 }
 
@@ -88,7 +94,7 @@ impl Kernel {
     /// A root table for a new process.
     pub(crate) fn create_space(&mut self, m: &mut impl Machine, process: u32) -> Result<(), Status> {
         let root = self.take_table(m, true)?;
-        self.spaces[process as usize] = Space { root, cpus: 0 };
+        self.spaces[process as usize] = Space { root };
         Ok(())
     }
 
@@ -99,14 +105,16 @@ impl Kernel {
         Ok(table)
     }
 
+    /// CPUs that have the address space of a process loaded, a bit each.
+    pub(crate) fn cpus_with(&self, process: u32) -> u64 {
+        self.cpus.iter().rev().fold(0, |mask, cpu| mask << 1 | u64::from(cpu.loaded == process))
+    }
+
     /// Loads the address space of a process (`u32::MAX`: the kernel's own) on the CPU that is in the kernel.
     pub(crate) fn load_space(&mut self, m: &mut impl Machine, cpu: usize, process: u32) {
         let loaded = self.cpus[cpu].loaded;
         if loaded == process {
             return;
-        }
-        if loaded != NONE {
-            self.spaces[loaded as usize].cpus &= !(1 << cpu);
         }
         self.cpus[cpu].loaded = process;
         if process == NONE {
@@ -114,7 +122,6 @@ impl Kernel {
             return;
         }
         let root = self.spaces[process as usize].root;
-        self.spaces[process as usize].cpus |= 1 << cpu;
         if self.is_world_process(process) {
             self.freshen(m, root);
         }
@@ -264,7 +271,7 @@ impl Kernel {
             freed = true;
         }
         if freed {
-            m.flush(self.spaces[process as usize].cpus, None);
+            m.flush(self.cpus_with(process), None);
         }
     }
 
@@ -303,7 +310,7 @@ impl Kernel {
         }
         if changed > 0 {
             let single = (pages == 1).then_some(address);
-            m.flush(self.spaces[process as usize].cpus, single);
+            m.flush(self.cpus_with(process), single);
         }
         changed
     }
@@ -380,6 +387,6 @@ impl Kernel {
 
     /// Whether a table's stamp is the running epoch's.
     pub(crate) fn is_fresh_table(&self, table: TableId) -> bool {
-        self.pool.tables[table as usize].stamp == self.stamp
+        self.pool.is_stamped(table, self.stamp)
     }
 }

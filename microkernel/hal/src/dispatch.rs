@@ -1,13 +1,14 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
 use crate::apic::{RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
-use crate::instructions::{cr2, fs_base, set_fs_base};
+use crate::instructions::cr2;
 use crate::kernel::{State, local_apic, with_state};
 use crate::lock;
+use crate::machine::Hardware;
 use crate::trap;
 use abi::fault::Access;
-use abi::{Call, Outcome, Status, USER_END};
-use kernel_core::{BootProcess, Cpu};
+use abi::{Call, USER_END};
+use kernel_core::{BootProcess, Exchange, Kernel};
 
 const PAGE_FAULT: u8 = 14;
 const GENERAL_PROTECTION: u8 = 13;
@@ -35,53 +36,58 @@ pub(crate) fn begin(process: BootProcess) -> ! {
 
 /// What the fast way answers to the edge, in rax and rdx.
 #[repr(C)]
-pub(crate) struct Fast {
-    /// What the thread finds in rax, if the same one goes on.
-    outcome: u64,
-    /// One of the three below.
-    how: u64,
+pub(crate) struct Answer {
+    /// What the thread finds in rax, if the same one goes on; else the address of its registers, if another one does.
+    first: u64,
+    /// [`SAME`], [`DECLINED`], or the address of the other one's registers.
+    second: u64,
 }
 
-/// The call has been made, its thread goes on. Zero, as the edge tests for that.
+/// The call has been made, its thread goes on.
 const SAME: u64 = 0;
 /// Nothing has been done: save the other registers and come by [`syscall`].
 pub(crate) const DECLINED: u64 = 1;
-/// The call has been made, another thread goes on, with what is in the frame.
-const SWITCHED: u64 = 2;
 
-/// A system call before all registers are saved: makes it if it is one that needs no more. r12 to r15 are still the
-/// thread's own; the other registers are in its frame.
-pub(crate) extern "C" fn syscall_fast(cpu: *mut Cpu) -> Fast {
-    // SAFETY: this CPU's own state, which the edge passes; no one else touches it while its thread runs.
-    let control = unsafe { (*cpu).frame.rax };
-    let call = control as u8;
-    // `Null` touches nothing, so it needs no lock.
-    if call == Call::Null as u8 {
-        return Fast { outcome: Outcome::of(Status::Ok).0, how: SAME };
-    }
-    // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
-    if call > Call::ReplyReceive as u8 || !lock::try_acquire() {
-        return Fast { outcome: 0, how: DECLINED };
-    }
-    message_fast(cpu, control)
+impl Answer {
+    const DECLINED: Self = Self { first: 0, second: DECLINED };
 }
 
-/// A call or reply, with the lock held, which it releases. On its own, so that the others save no registers for it.
-#[inline(never)]
-extern "C" fn message_fast(cpu: *mut Cpu, control: u64) -> Fast {
-    let State { kernel, hardware, .. } = with_state();
-    // SAFETY: this CPU's own state, as above; the core has not begun.
-    let number = unsafe {
-        (*cpu).frame.fs_base = fs_base();
-        (*cpu).edge[trap::edge::CPU] as usize
-    };
-    let switched = kernel.fast(hardware, number, control);
-    if switched {
-        // SAFETY: 1. as above; the core is done; 2. a base that a thread has had, or that `sanitize` has let pass.
-        unsafe { set_fs_base((*cpu).frame.fs_base) }
+/// `Call` before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers are
+/// in its frame.
+pub(crate) extern "C" fn call_fast(cpu: usize, control: u64) -> Answer {
+    switch_fast(|kernel, hardware| kernel.fast_call(hardware, cpu, control))
+}
+
+/// The same for `ReplyReceive`.
+pub(crate) extern "C" fn reply_fast(cpu: usize, control: u64) -> Answer {
+    switch_fast(|kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control))
+}
+
+#[inline(always)]
+fn switch_fast(make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Exchange<'static>>) -> Answer {
+    // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
+    if !lock::try_acquire() {
+        return Answer::DECLINED;
     }
+    let State { kernel, hardware, .. } = with_state();
+    match make(kernel, hardware) {
+        // The edge exchanges the registers and then releases the lock.
+        Some(Exchange { from, to }) => Answer { first: (&raw mut *from) as u64, second: (&raw mut *to) as u64 },
+        None => {
+            lock::release();
+            Answer::DECLINED
+        }
+    }
+}
+
+/// The same for the other calls, of which some leave the thread running.
+pub(crate) extern "C" fn short_fast(cpu: usize, control: u64) -> Answer {
+    if control as u8 > Call::Wait as u8 || !lock::try_acquire() {
+        return Answer::DECLINED;
+    }
+    let answer = with_state().kernel.fast_short(cpu, control);
     lock::release();
-    Fast { outcome: 0, how: if switched { SWITCHED } else { DECLINED } }
+    answer.map_or(Answer::DECLINED, |outcome| Answer { first: outcome.0, second: SAME })
 }
 
 /// A system call; the registers are in the CPU's frame.

@@ -177,25 +177,6 @@ pub(crate) fn invalidate_page(address: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
 }
 
-/// The base of FS, which only programs use.
-#[inline(always)]
-pub(crate) fn fs_base() -> u64 {
-    let base;
-    // SAFETY: CR4.FSGSBASE is set (a required feature); reads a register.
-    unsafe { asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) }
-    base
-}
-
-/// Sets the base of FS.
-///
-/// # Safety
-/// The address is canonical: it comes from [`fs_base`] or has been sanitized.
-#[inline(always)]
-pub(crate) unsafe fn set_fs_base(base: u64) {
-    // SAFETY: 1. CR4.FSGSBASE is set; 2. canonical (caller); 3. nothing in the kernel goes through FS.
-    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) }
-}
-
 /// Saves this processor's x87, SSE and AVX registers.
 #[inline(always)]
 pub(crate) fn save_vectors(to: &mut VectorState) {

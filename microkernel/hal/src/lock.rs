@@ -20,7 +20,8 @@ use kernel_core::{Cpu, VectorState};
 const SYSCALL_BYTES: u64 = 2;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
-static SERVING: AtomicU32 = AtomicU32::new(0);
+/// The ticket that holds the lock. The edge releases it by counting up.
+pub(crate) static SERVING: AtomicU32 = AtomicU32::new(0);
 
 /// CPUs that have yet to drop `FLUSH_PAGE`.
 static FLUSH_PENDING: AtomicU64 = AtomicU64::new(0);

@@ -4,7 +4,7 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::syscall_fast ──────────▶ sysret, at once (the same thread, or another)
+//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,short}_fast ▶ sysret, at once (the same thread, or another)
 //!              │ if it declines
 //!              └───────────────────┬─▶ dispatch::syscall ───┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::from_user ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
@@ -15,15 +15,16 @@
 //! Invariants:
 //! 1. Interrupts are off in the kernel but for `idle`, which keeps nothing on its stack: whatever arrives starts anew.
 //! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out. The
-//!    fast way saves only what a function may change, and what carries no message.
+//!    fast way saves only what a function may change; if another thread goes on, what is the threads' own goes from the
+//!    processor to the record of the one and comes from that of the other, before the kernel lock is released.
 //! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
 //! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
 //! 5. `dispatch` never returns with a rip that is no user address, so neither `sysret` nor `iret` can fault.
 
 use crate::descriptors::{USER_CODE, USER_DATA};
-use crate::{dispatch, report};
-use abi::Registers;
+use crate::{dispatch, lock, report};
+use abi::{Call, Outcome, Registers, Status};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use kernel_core::Cpu;
@@ -49,6 +50,11 @@ const fn word_offset(word: usize) -> usize {
 }
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
+// What `syscall_null` takes for granted.
+const _: () = assert!(Call::Null as u8 == 0 && Outcome::of(Status::Ok).0 == 0);
+
+/// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
+const FLAGS: u32 = 0x202;
 
 unsafe extern "C" {
     static vector_stubs: u8;
@@ -128,10 +134,8 @@ vector_stubs:
     .set vector, vector + 1
     .endr
 
-    # Saves the registers that a function may change, but for rcx and r11; and those that carry no message.
+    # Saves the registers that a function may change, but for rcx and r11.
     .macro save_changing
-    mov gs:[{rbx}], rbx
-    mov gs:[{rbp}], rbp
     mov gs:[{rax}], rax
     mov gs:[{rdi}], rdi
     mov gs:[{rsi}], rsi
@@ -139,12 +143,14 @@ vector_stubs:
     mov gs:[{r8}], r8
     mov gs:[{r9}], r9
     mov gs:[{r10}], r10
-    rdfsbase r10
-    mov gs:[{fs_base}], r10
     .endm
 
-    # Saves the others.
+    # Saves the others, after those.
     .macro save_rest
+    rdfsbase r10
+    mov gs:[{fs_base}], r10
+    mov gs:[{rbx}], rbx
+    mov gs:[{rbp}], rbp
     mov gs:[{r12}], r12
     mov gs:[{r13}], r13
     mov gs:[{r14}], r14
@@ -153,10 +159,9 @@ vector_stubs:
     mov gs:[{r11}], r11
     .endm
 
-    # Loads what `save_changing` saved and functions may change, with rip and flags where `sysret` wants them.
+    # Loads what `save_changing` saved, but for rax, and the flags of every return from a call.
     .macro load_changing
-    mov rcx, gs:[{rip}]
-    mov r11, gs:[{rflags}]
+    mov r11d, {flags}
     mov rdi, gs:[{rdi}]
     mov rsi, gs:[{rsi}]
     mov rdx, gs:[{rdx}]
@@ -189,27 +194,61 @@ syscall_entry:
     mov gs:[{rsp}], rsp
     mov rsp, gs:[{stack}]
     mov gs:[{rip}], rcx
-    mov gs:[{rflags}], r11
     save_changing
-    mov rdi, gs:[{own}]
-    call {syscall_fast}
-    test edx, edx
-    jnz syscall_other
+    mov rdi, gs:[{cpu}]
+    mov rsi, rax
+    cmp al, {reply_receive}
+    ja syscall_short
+    je syscall_reply
+    test al, al
+    jz syscall_null
+    call {call_fast}
+syscall_answered:
+    cmp rdx, {fast_declined}
+    je syscall_slow
+    ja syscall_switch
     # The same thread goes on, with what is in rax: all other registers are still its own.
+syscall_same:
+    mov rcx, gs:[{rip}]
     load_changing
     mov rsp, gs:[{rsp}]
     swapgs
     sysretq
 
-syscall_other:
-    cmp edx, {fast_declined}
-    je syscall_slow
-    # Another thread goes on, with the message in the frame, in r12 to r14, and without capabilities.
+syscall_reply:
+    call {reply_fast}
+    jmp syscall_answered
+
+syscall_short:
+    call {short_fast}
+    jmp syscall_answered
+
+    # `Null` touches nothing, so it needs no lock.
+syscall_null:
+    xor eax, eax
+    jmp syscall_same
+
+    # Another thread goes on. rax: registers of the one that called; rdx: of the other. The kernel lock is held. The
+    # message lies in the frame and in r12 to r14.
+syscall_switch:
+    mov [rax + {rbx}], rbx
+    mov [rax + {rbp}], rbp
+    mov rcx, gs:[{rsp}]
+    mov [rax + {rsp}], rcx
+    mov rcx, gs:[{rip}]
+    mov [rax + {rip}], rcx
+    mov dword ptr [rax + {rflags}], {flags}
+    rdfsbase rcx
+    mov [rax + {fs_base}], rcx
+    mov rcx, [rdx + {fs_base}]
+    wrfsbase rcx
+    mov rbx, [rdx + {rbx}]
+    mov rbp, [rdx + {rbp}]
+    mov rsp, [rdx + {rsp}]
+    mov rcx, [rdx + {rip}]
+    mov rax, [rdx + {rax}]
+    inc dword ptr [rip + {serving}]
     load_changing
-    mov rbx, gs:[{rbx}]
-    mov rbp, gs:[{rbp}]
-    mov rax, gs:[{rax}]
-    mov rsp, gs:[{rsp}]
     swapgs
     xor r15d, r15d
     wrgsbase r15
@@ -217,7 +256,8 @@ syscall_other:
 
 syscall_slow:
     mov rcx, gs:[{rip}]
-    mov r11, gs:[{rflags}]
+    mov r11d, {flags}
+    mov gs:[{rflags}], r11
     save_rest
     mov rdi, gs:[{cpu}]
     xor ebp, ebp
@@ -336,6 +376,8 @@ idle_loop:
     "#,
     stub_bytes = const STUB_BYTES,
     nmi = const 2,
+    flags = const FLAGS,
+    serving = sym lock::SERVING,
     double_fault = const 8,
     machine_check = const 18,
     rax = const offset_of!(Registers, rax),
@@ -363,7 +405,10 @@ idle_loop:
     user_data = const USER_DATA,
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
-    syscall_fast = sym dispatch::syscall_fast,
+    reply_receive = const Call::ReplyReceive as u8,
+    call_fast = sym dispatch::call_fast,
+    reply_fast = sym dispatch::reply_fast,
+    short_fast = sym dispatch::short_fast,
     fast_declined = const dispatch::DECLINED,
     from_user = sym dispatch::from_user,
     from_idle = sym dispatch::from_idle,

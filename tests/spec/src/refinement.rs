@@ -50,6 +50,24 @@ pub fn agree(expected: &Model, seen: &Model) -> Result<(), String> {
     Err(lines.join("\n"))
 }
 
+/// Leaves of the tickets only who comes before whom. A thread that runs is given a new one when it leaves its CPU, so
+/// the fast path draws none for it.
+fn rank_tickets(model: &mut Model) {
+    let runs = |number: u32| model.cpus.iter().any(|cpu| cpu.runs == Some(number));
+    let mut order: Vec<(i64, u32)> = model
+        .threads
+        .iter()
+        .filter(|(number, _)| !runs(**number))
+        .map(|(&number, thread)| (thread.ticket, number))
+        .collect();
+    order.sort_unstable();
+    model.threads.values_mut().for_each(|thread| thread.ticket = 0);
+    for (rank, (_, number)) in (1..).zip(order) {
+        model.threads.get_mut(&number).expect("listed above").ticket = rank;
+    }
+    model.tickets = 0;
+}
+
 /// Whether the fast path, where it takes a call at all, comes to the same as the slow path did.
 pub fn fast_agrees(before: &Sim, cpu: usize, op: Op, after: &Sim, seen: &Model) -> Result<(), String> {
     let mut fast = before.clone();
@@ -64,6 +82,7 @@ pub fn fast_agrees(before: &Sim, cpu: usize, op: Op, after: &Sim, seen: &Model) 
                 thread.frame = Frame::default();
             }
         }
+        rank_tickets(model);
     }
     agree(&slow, &quick).map_err(|difference| format!("fast path beside slow path: {difference}"))?;
     fast.kernel.check(&fast.m).map_err(|violation| format!("fast path: {violation:?}"))?;

@@ -70,7 +70,7 @@ impl Sim {
         let registers = &mut self.kernel.cpus[cpu].frame;
         frame.into_registers(registers);
         registers.rip = AGAIN_RIP + SYSCALL_BYTES;
-        self.kernel.fast(&mut self.m, cpu, frame.rax)
+        self.kernel.fast(&mut self.m, cpu)
     }
 
     /// Whether the thread that runs on `cpu` is about to make the same call again.
