@@ -14,7 +14,7 @@ fn main(info: BootInfo<'static>) -> ! {
     let raw = info.raw();
     libos::println!("init: {} CPUs, {} MiB", raw.cpus, raw.memory_bytes >> 20);
     if let Some(name) = info.option("bench") {
-        program::bench(name);
+        program::bench(&info, name);
     }
     let mut system = match program::System::boot(info) {
         Ok(system) => system,

@@ -3,7 +3,7 @@
 use crate::error::errors;
 use crate::message::{Message, Received};
 use crate::raw::{Frame, syscall, syscall_short};
-use abi::{Call, Control, FLAG_MOVE, FLAG_REPEATABLE, Handle, Timeout};
+use abi::{Call, Control, FLAG_REPEATABLE, Handle, Timeout};
 
 errors! {
     /// Why a call got no answer.
@@ -57,8 +57,7 @@ impl CallOptions {
 
     fn flags(self, message: &Message) -> u8 {
         let repeatable = if self.repeatable { FLAG_REPEATABLE } else { 0 };
-        let moves = if self.moves { FLAG_MOVE } else { 0 };
-        message.caps_count() | repeatable | moves
+        repeatable | if self.moves { message.moving_flags() } else { message.caps_count() }
     }
 }
 
@@ -97,7 +96,18 @@ impl Endpoint {
     /// delivered is dropped.
     #[inline]
     pub fn reply_receive(self, answer: &Message, timeout: Timeout) -> Result<Received, ReceiveError> {
-        let control = Control::new(Call::ReplyReceive, self.0).with_flags(answer.caps_count()).with_timeout(timeout);
+        self.reply_receive_with(answer, answer.caps_count(), timeout)
+    }
+
+    /// As [`Self::reply_receive`], but the capabilities of the answer are moved, not copied.
+    #[inline]
+    pub fn reply_receive_moving(self, answer: &Message, timeout: Timeout) -> Result<Received, ReceiveError> {
+        self.reply_receive_with(answer, answer.moving_flags(), timeout)
+    }
+
+    #[inline(always)]
+    fn reply_receive_with(self, answer: &Message, flags: u8, timeout: Timeout) -> Result<Received, ReceiveError> {
+        let control = Control::new(Call::ReplyReceive, self.0).with_flags(flags).with_timeout(timeout);
         let (outcome, frame) = syscall(control, answer.frame());
         ReceiveError::check(outcome)?;
         Ok(Received::of(outcome, frame))

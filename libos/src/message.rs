@@ -3,7 +3,7 @@
 use crate::raw::Frame;
 use abi::fault::{Access, Fault};
 use abi::registers::{pack_caps, unpack_caps};
-use abi::{CAPS_MAX, Event, Handle, Outcome, WORDS};
+use abi::{CAPS_MAX, Event, FLAG_MOVE, Handle, Outcome, WORDS};
 
 /// A tag, eight words, up to four capabilities: all in registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,20 @@ impl Message {
     }
 
     /// How many capabilities go with it.
+    #[inline]
     pub(crate) fn caps_count(&self) -> u8 {
+        // Most messages carry none, and that is one look at them all.
+        if pack_caps(self.caps) == 0 {
+            return 0;
+        }
         self.caps.iter().take_while(|handle| !handle.is_null()).count() as u8
+    }
+
+    /// Flags that move its capabilities, if it has any: a message without goes the shortest way.
+    #[inline]
+    pub(crate) fn moving_flags(&self) -> u8 {
+        let count = self.caps_count();
+        if count == 0 { 0 } else { count | FLAG_MOVE }
     }
 
     #[inline(always)]

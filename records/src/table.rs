@@ -46,10 +46,14 @@ impl<T: Copy + 'static> Table<T> {
         assert!(world <= count && count < VOLATILE);
         let slot = Slot { live: empty, shadow: empty, next: [NONE; 2] };
         let mut table = Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2] };
-        for slot in table.slots[world as usize..].iter_mut() {
+        table.mark_volatile();
+        table
+    }
+
+    fn mark_volatile(&mut self) {
+        for slot in self.slots[self.world as usize..].iter_mut() {
             slot.next = [VOLATILE; 2];
         }
-        table
     }
 
     /// Bytes that a table of `count` records takes.

@@ -15,6 +15,7 @@
 mod anchors;
 mod figure;
 mod host;
+mod lines;
 mod plugin;
 
 use std::path::PathBuf;
@@ -68,10 +69,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !is_name(&options.name) {
         return Err(refusal(format!("{:?} is no name of a benchmark: letters, digits, - and _", options.name)));
     }
-    let (figures, setting) = match host::binary(&options.name) {
+    let (mut figures, setting) = match host::binary(&options.name) {
         Some(binary) => host::measure(options, binary)?,
         None => on_machine(options)?,
     };
+    if options.name == "ipc" {
+        figures.push(lines::kernel()?);
+    }
     if options.json {
         for figure in &figures {
             println!("{}", figure.to_json());
@@ -93,7 +97,8 @@ fn on_machine(options: &Options) -> Result<(Vec<Figure>, serde_json::Value)> {
     let mut machine = Machine::new(&artifacts.kernel, Some(&artifacts.bundle));
     machine.cpus = options.smp;
     machine.memory_mib = options.memory;
-    machine.command_line = format!("bench={} {}", options.name, options.append).trim_end().to_owned();
+    let command_line = format!("bench={} {} {}", options.name, words_for(&options.name), options.append);
+    machine.command_line = command_line.split_whitespace().collect::<Vec<_>>().join(" ");
     machine.count_instructions = !options.wall;
     let disk = project::target().join("bench.img");
     image::prepare(&disk, 1024, true)?;
@@ -111,6 +116,11 @@ fn on_machine(options: &Options) -> Result<(Vec<Figure>, serde_json::Value)> {
         "command_line": machine.command_line,
     });
     Ok((figures, setting))
+}
+
+/// What a benchmark of the machine always has on the kernel's command line: room for 100,000 objects of the world.
+fn words_for(name: &str) -> &'static str {
+    if name == "ipc" { "tables=25" } else { "" }
 }
 
 fn measure(machine: &Machine, options: &Options) -> Result<Vec<Figure>> {

@@ -2,13 +2,15 @@
 
 use super::boot::System;
 use super::chain::BuildError;
+use super::memory::OwnMemory;
 use super::server::{Lazy, Server};
 use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows};
 use libos::abi::boot_info::{FrameRange, handle};
+use libos::abi::bundle::Bundle;
 use libos::abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder, WindowEntry, WindowFlags};
 use libos::abi::protocol::wiring::{self, Bell, link, option};
 use libos::abi::{Epoch, Handle, MapFlags, PAGE_SIZE, Rights};
-use libos::{Budget, Capability, Mapping, Memory, Notification, Process, RangePart, Space, ThreadStart};
+use libos::{Budget, Capability, MapError, Mapping, Memory, Notification, Process, RangePart, Space, ThreadStart};
 use zerocopy::IntoBytes;
 
 /// Handles of a volatile server.
@@ -40,7 +42,8 @@ impl System {
         process.set_memory_port(self.faults, place as u64 + 1)?;
         let page = StartupBuilder::new(server.name())?;
         let mut making = Making { server: &mut server, image: &image, process, windows: Windows::new(), page };
-        self.map_program(&making)?;
+        let own = making.server.own;
+        map_image(process, making.image, &self.bundle, &self.memory, own, Epoch::NONE)?;
         self.give_common(&mut making)?;
         for grant in making.server.planned.grants() {
             self.give(&mut making, place, grant, found)?;
@@ -59,27 +62,6 @@ impl System {
         self.tell_port(place);
         thread.start()?;
         let _ = Capability(thread.0).drop();
-        Ok(())
-    }
-
-    /// Segments, stack and startup page.
-    fn map_program(&self, making: &Making<'_>) -> Result<(), BuildError> {
-        let server = &making.server;
-        let bundle_page = |page: u64| page as usize * PAGE_SIZE;
-        for filled in making.image.filled.iter() {
-            let start = bundle_page(filled.bundle_page);
-            let bytes = self.bundle.bytes().get(start..start + bundle_page(filled.pages)).unwrap_or(&[]);
-            self.memory.write(server.own + filled.own_page, bytes);
-        }
-        for piece in making.image.pieces.iter() {
-            let (memory, first_page) = match piece.source {
-                Source::Bundle(page) => (Memory(handle::BUNDLE), page),
-                Source::Own(page) => (self.memory.memory, server.own + page),
-            };
-            let (address, pages, flags) = (piece.address, piece.pages, piece.flags);
-            let at = Mapping { address, memory, first_page, pages, flags, epoch: Epoch::NONE };
-            Space::Own(making.process).map_all(at)?;
-        }
         Ok(())
     }
 
@@ -303,6 +285,33 @@ impl Making<'_> {
         self.page.option(word.text())?;
         Ok(())
     }
+}
+
+/// Maps an image into a process: what it may only read where it lies in the bundle, the rest out of init's pool, from
+/// page `own` on. For a process of the world that runs, `epoch` is the running one.
+pub(crate) fn map_image(
+    process: Process,
+    image: &Image,
+    bundle: &Bundle<'_>,
+    from: &OwnMemory,
+    own: u64,
+    epoch: Epoch,
+) -> Result<(), MapError> {
+    let bundle_page = |page: u64| page as usize * PAGE_SIZE;
+    for filled in image.filled.iter() {
+        let start = bundle_page(filled.bundle_page);
+        let bytes = bundle.bytes().get(start..start + bundle_page(filled.pages)).unwrap_or(&[]);
+        from.write(own + filled.own_page, bytes);
+    }
+    for piece in image.pieces.iter() {
+        let (memory, first_page) = match piece.source {
+            Source::Bundle(page) => (Memory(handle::BUNDLE), page),
+            Source::Own(page) => (from.memory, own + page),
+        };
+        let (address, pages, flags) = (piece.address, piece.pages, piece.flags);
+        Space::Own(process).map_all(Mapping { address, memory, first_page, pages, flags, epoch })?;
+    }
+    Ok(())
 }
 
 /// The bit that a link's other end is rung with.

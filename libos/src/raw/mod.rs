@@ -11,6 +11,7 @@ mod syscall;
 #[cfg(not(test))]
 mod unwind;
 mod window;
+mod word;
 
 pub use arena::WindowArena;
 pub(crate) use exit::touch;
@@ -20,3 +21,4 @@ pub(crate) use syscall::{Frame, syscall, syscall_short};
 pub use syscall::{null_call, ticks};
 pub(crate) use window::read_page;
 pub use window::{ReadWords, ViewError, Window};
+pub use word::{load_word, store_word};

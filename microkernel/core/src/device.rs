@@ -3,6 +3,7 @@
 use crate::decode::Answer;
 use crate::kernel::Caller;
 use crate::object::NONE;
+use crate::space::Run;
 use crate::{Capability, Kernel, Machine};
 use abi::{Epoch, Handle, Kind, MapFlags, Rights, Status};
 
@@ -85,21 +86,18 @@ impl Kernel {
         if self.processes.get(process).dying != 0 {
             return Err(Status::PeerDied);
         }
-        let mut replaced = false;
-        for page in 0..pages {
+        let (mut replaced, mut page) = (false, 0);
+        while page < pages {
             let address = arguments.rdi + page * abi::PAGE_SIZE as u64;
             let frame = first + (first_page + page) as u32;
-            match self.map_page(m, process, address, frame, flags) {
-                Ok(before) => replaced |= before,
+            match self.map_run(m, process, Run { address, frame, pages: pages - page, flags }) {
+                Ok((mapped, before)) => (page, replaced) = (page + mapped, replaced | before),
                 // What has been mapped stays; the count says how far it came.
                 Err(status) if page == 0 => return Err(status),
-                Err(_) => {
-                    self.cpus[caller.cpu].frame.rdi = page;
-                    break;
-                }
+                Err(_) => break,
             }
-            self.cpus[caller.cpu].frame.rdi = page + 1;
         }
+        self.cpus[caller.cpu].frame.rdi = page;
         if replaced {
             m.flush(self.cpus_with(process), (pages == 1).then_some(arguments.rdi));
         }

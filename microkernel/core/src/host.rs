@@ -86,6 +86,14 @@ impl Machine for HostMachine {
         };
     }
 
+    fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
+        assert!(first + count <= 512, "entries of one table");
+        for index in first..first + count {
+            let entry = update(self.table_entry(table, index));
+            self.set_table_entry(table, index, entry);
+        }
+    }
+
     fn clear_table(&mut self, table: TableId, _root: bool) {
         self.tables.retain(|&(of, _), _| of != table);
     }

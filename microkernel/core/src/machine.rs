@@ -29,6 +29,10 @@ pub trait Machine {
     /// Writes an entry of a page-table page. The CPU's translations are not touched.
     fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64);
 
+    /// Replaces `count` entries of a page-table page, from `first` on, by what `update` makes of each. They all lie in
+    /// the page. The CPU's translations are not touched.
+    fn update_entries(&mut self, table: TableId, first: usize, count: usize, update: impl FnMut(u64) -> u64);
+
     /// Fills the user half of a root table (0 … 255), or all of another table, with zero; and the kernel half of a
     /// root table with the kernel's own entries.
     fn clear_table(&mut self, table: TableId, root: bool);

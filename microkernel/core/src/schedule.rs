@@ -124,12 +124,12 @@ impl Kernel {
 
     fn run_on(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) {
         let record = self.threads.get(thread);
-        let (priority, process, registers) = (record.priority, record.process, record.registers);
-        self.run.remove(&mut self.links, priority, thread);
+        let process = record.process;
+        self.run.remove(&mut self.links, record.priority, thread);
         self.links[thread as usize].cpu = cpu as u32;
         m.load_vector(self.vectors.get(thread));
         let state = &mut self.cpus[cpu];
-        state.frame = registers;
+        state.frame = record.registers;
         state.current = thread;
         state.slice_end = 0;
         self.load_space(m, cpu, process);

@@ -25,6 +25,9 @@ const MAY_WRITE: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
+/// Entries of a leaf table.
+const LEAVES: usize = 512;
+
 /// Tables that one step of tearing a space down frees.
 const TEAR_DOWN_STEP_MAX: usize = 4;
 
@@ -77,6 +80,30 @@ impl TablePool {
             table.stamp = u32::from(table.stamp == stamp);
         }
     }
+}
+
+/// Consecutive frames to be mapped at consecutive addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) address: u64,
+    pub(crate) frame: u32,
+    pub(crate) pages: u64,
+    pub(crate) flags: MapFlags,
+}
+
+/// Bits of a leaf that its flags ask for, but for the write bit, which depends on the frame.
+fn leaf_bits(flags: MapFlags) -> u64 {
+    let mut bits = PRESENT | USER;
+    if !flags.contains(MapFlags::EXECUTE) {
+        bits |= NO_EXECUTE;
+    }
+    if flags.contains(MapFlags::DEVICE) {
+        bits |= UNCACHED | WRITE_THROUGH;
+    }
+    if flags.contains(MapFlags::WRITE) {
+        bits |= MAY_WRITE;
+    }
+    bits
 }
 
 /// What became of a write fault.
@@ -204,6 +231,38 @@ impl Kernel {
         WriteFault::Settled
     }
 
+    /// Maps consecutive frames, up to the end of a leaf table: how many, and whether a mapping was there before.
+    pub(crate) fn map_run(&mut self, m: &mut impl Machine, process: u32, run: Run) -> Result<(u64, bool), Status> {
+        let Run { address, frame, pages, flags } = run;
+        let Ok(Some((table, index))) = self.walk(m, process, address, true) else {
+            self.prune(m, process, address);
+            return Err(Status::PoolExhausted);
+        };
+        let write = flags.contains(MapFlags::WRITE);
+        let now = flags.contains(MapFlags::WRITE | MapFlags::NOW);
+        if now && !self.first_write(m, frame) {
+            self.prune(m, process, address);
+            return Err(Status::Busy);
+        }
+        // A first write may copy a page, so it is settled for one page at a time.
+        let count = if now { 1 } else { pages.min((LEAVES - index) as u64) };
+        let mut entry = u64::from(frame) << 12 | leaf_bits(flags);
+        let (mut of, tracked) = (frame, write && self.is_world_process(process));
+        let mut before = 0;
+        m.update_entries(table, index, count as usize, |old| {
+            let mut new = entry;
+            if write && (!tracked || self.is_writable_now(of)) {
+                new |= WRITABLE;
+            }
+            before += u16::from(old & PRESENT != 0);
+            entry += PAGE_SIZE as u64;
+            of += 1;
+            new
+        });
+        self.pool.tables[table as usize].used += count as u16 - before;
+        Ok((count, before > 0))
+    }
+
     /// Maps one frame. Returns whether a mapping was there before.
     pub(crate) fn map_page(
         &mut self,
@@ -213,35 +272,7 @@ impl Kernel {
         frame: u32,
         flags: MapFlags,
     ) -> Result<bool, Status> {
-        let mut entry = u64::from(frame) << 12 | PRESENT | USER;
-        if !flags.contains(MapFlags::EXECUTE) {
-            entry |= NO_EXECUTE;
-        }
-        if flags.contains(MapFlags::DEVICE) {
-            entry |= UNCACHED | WRITE_THROUGH;
-        }
-        if flags.contains(MapFlags::WRITE) {
-            entry |= MAY_WRITE;
-        }
-        let Ok(Some((table, index))) = self.walk(m, process, address, true) else {
-            self.prune(m, process, address);
-            return Err(Status::PoolExhausted);
-        };
-        if flags.contains(MapFlags::WRITE) && (!self.is_world_process(process) || self.is_writable_now(frame)) {
-            entry |= WRITABLE;
-        } else if flags.contains(MapFlags::WRITE | MapFlags::NOW) {
-            if !self.first_write(m, frame) {
-                self.prune(m, process, address);
-                return Err(Status::Busy);
-            }
-            entry |= WRITABLE;
-        }
-        let before = m.table_entry(table, index) & PRESENT != 0;
-        if !before {
-            self.pool.tables[table as usize].used += 1;
-        }
-        m.set_table_entry(table, index, entry);
-        Ok(before)
+        self.map_run(m, process, Run { address, frame, pages: 1, flags }).map(|(_, before)| before)
     }
 
     /// Gives the tables on the way to `address` back that have no entry left, the lowest first: or else a pool that ran
@@ -285,28 +316,29 @@ impl Kernel {
         pages: u64,
         change: impl Fn(u64) -> u64,
     ) -> u64 {
-        let mut changed = 0;
-        let mut page = 0;
+        let (mut changed, mut page) = (0, 0);
         while page < pages {
             let at = address + page * PAGE_SIZE as u64;
-            let Ok(Some((table, index))) = self.walk(m, process, at, false) else {
-                // No table: nothing in the rest of its 2 MiB.
-                page += 512 - (at >> 12 & 511);
-                continue;
-            };
-            let entry = m.table_entry(table, index);
-            if entry & PRESENT != 0 {
-                let new = change(entry);
-                m.set_table_entry(table, index, new);
-                changed += 1;
-                if new & PRESENT == 0 {
-                    self.pool.tables[table as usize].used -= 1;
-                    if self.pool.tables[table as usize].used == 0 {
-                        self.prune(m, process, at);
-                    }
+            let left = LEAVES as u64 - (at >> 12) % LEAVES as u64;
+            let count = left.min(pages - page);
+            page += count;
+            // Without a table there is nothing in the rest of its 2 MiB.
+            let Ok(Some((table, index))) = self.walk(m, process, at, false) else { continue };
+            let (mut present, mut removed) = (0, 0);
+            m.update_entries(table, index, count as usize, |old| {
+                if old & PRESENT == 0 {
+                    return old;
                 }
+                let new = change(old);
+                present += 1;
+                removed += u16::from(new & PRESENT == 0);
+                new
+            });
+            changed += present;
+            if removed > 0 {
+                self.pool.tables[table as usize].used -= removed;
+                self.prune(m, process, at);
             }
-            page += 1;
         }
         if changed > 0 {
             let single = (pages == 1).then_some(address);

@@ -100,6 +100,19 @@ impl Machine for Hardware {
         unsafe { self.entry(table, index).write_volatile(entry) }
     }
 
+    #[inline]
+    fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
+        assert!(count <= ENTRIES && first <= ENTRIES - count);
+        let start = self.entry(table, 0);
+        for index in first..first + count {
+            // SAFETY: as `table_entry` and `set_table_entry`; within the page (checked above).
+            unsafe {
+                let place = start.add(index);
+                place.write_volatile(update(place.read_volatile()));
+            }
+        }
+    }
+
     fn clear_table(&mut self, table: TableId, root: bool) {
         let first = self.entry(table, 0);
         if !root {
