@@ -118,6 +118,10 @@ impl KernelMachine for Machine {
         self.host.set_table_entry(table, index, entry);
     }
 
+    fn update_entries(&mut self, table: TableId, first: usize, count: usize, update: impl FnMut(u64) -> u64) {
+        self.host.update_entries(table, first, count, update);
+    }
+
     fn clear_table(&mut self, table: TableId, root: bool) {
         self.host.clear_table(table, root);
     }
