@@ -9,10 +9,13 @@ use crate::checksum::{RawChecksum, Seal, World};
 use crate::geometry::{Geometry, GeometryError};
 
 /// Version of every layout in this crate, as it is written. A store of another version is refused by name, but for
-/// version 1, which is read and written on as it is: its map has no second copies.
-pub const VERSION: u32 = 2;
+/// these, which are read and written on as they are: the map of version 1 has no second copies, and neither 1 nor 2
+/// says which programs its world was made with.
+pub const VERSION: u32 = 3;
 /// The version without second copies.
 const SINGLE: u32 = 1;
+/// The last version that does not say which programs.
+const NAMELESS: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"PERENNIA";
 
@@ -38,8 +41,10 @@ pub struct RawHeader {
     pub segment_blocks: U32,
     /// When it was formatted, in ns since 1970 as the formatting host knew it; 0 when unknown.
     pub formatted_ns: U64,
+    /// [`Header::programs`]; zero before version 3.
+    pub programs: U64,
     /// Zero.
-    pub reserved: [u8; 32],
+    pub reserved: [u8; 24],
     /// Zero.
     pub rest: [u8; 4000],
 }
@@ -57,6 +62,9 @@ pub struct Header {
     pub geometry: Geometry,
     /// When it was formatted (ns since 1970; 0 when unknown).
     pub formatted_ns: u64,
+    /// Fingerprint of the programs and the manifest that the world was made with, as init counts it; 0 when unknown.
+    /// A later build finds out by it that the world goes on with older programs than its own.
+    pub programs: u64,
 }
 
 /// Why a block is no header.
@@ -94,7 +102,8 @@ impl Header {
             root_slots: U32::new(self.geometry.root_slots()),
             segment_blocks: U32::new(self.geometry.segment_blocks()),
             formatted_ns: U64::new(self.formatted_ns),
-            reserved: [0; 32],
+            programs: U64::new(if self.version > NAMELESS { self.programs } else { 0 }),
+            reserved: [0; 24],
             rest: [0; 4000],
         };
         raw.sum = Seal::Header.checksum(self.world, at, Epoch::NONE, raw.as_bytes()).into();
@@ -110,13 +119,17 @@ impl Header {
             let blank = bytes.iter().all(|byte| *byte == 0);
             return Err(if blank { HeaderError::Blank } else { HeaderError::Foreign });
         }
-        if ![SINGLE, VERSION].contains(&raw.version.get()) {
+        if !(SINGLE..=VERSION).contains(&raw.version.get()) {
             return Err(HeaderError::Version(raw.version.get()));
         }
         let sum = raw.sum;
         raw.sum = RawChecksum::default();
         let world = World(raw.world.get());
-        let zeroes = raw.reserved == [0; 32] && raw.rest == [0; 4000] && raw.block_size.get() == 4096;
+        let nameless = raw.version.get() <= NAMELESS;
+        let zeroes = raw.reserved == [0; 24]
+            && raw.rest == [0; 4000]
+            && raw.block_size.get() == 4096
+            && !(nameless && raw.programs.get() != 0);
         if sum != Seal::Header.checksum(world, at, Epoch::NONE, raw.as_bytes()).into() || !zeroes {
             return Err(HeaderError::Damaged);
         }
@@ -125,7 +138,8 @@ impl Header {
         }
         let geometry = Geometry::new(raw.blocks.get(), raw.root_slots.get(), raw.segment_blocks.get())
             .map_err(HeaderError::Geometry)?;
-        Ok(Self { version: raw.version.get(), world, geometry, formatted_ns: raw.formatted_ns.get() })
+        let (formatted_ns, programs) = (raw.formatted_ns.get(), raw.programs.get());
+        Ok(Self { version: raw.version.get(), world, geometry, formatted_ns, programs })
     }
 }
 
@@ -139,6 +153,7 @@ mod tests {
             world: World(77),
             geometry: Geometry::new(4096, 8, 64).expect("fits"),
             formatted_ns: 5,
+            programs: 0xfeed,
         }
     }
 
@@ -159,12 +174,15 @@ mod tests {
         bytes[510] = 0x55;
         assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Foreign));
         header().write(Block(0), &mut bytes);
-        bytes[8] = 3;
-        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(3)));
-        let older = Header { version: 1, ..header() };
-        older.write(Block(0), &mut bytes);
-        assert_eq!(Header::parse(Block(0), &bytes, 4096), Ok(older));
-        assert!(header().has_twins() && !older.has_twins());
+        bytes[8] = VERSION as u8 + 1;
+        assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(VERSION + 1)));
+        for (version, twins) in [(1, false), (2, true)] {
+            let older = Header { version, programs: 0, ..header() };
+            older.write(Block(0), &mut bytes);
+            assert_eq!(Header::parse(Block(0), &bytes, 4096), Ok(older));
+            assert_eq!(older.has_twins(), twins);
+        }
+        assert!(header().has_twins());
     }
 
     #[test]

@@ -29,7 +29,8 @@ fn reference() -> String {
     layout!(out, RawHeader, "Header", magic: "`PERENNIA`", version: "version of every layout here",
         block_size: "4,096", sum: "checksum of the block with this field zero", world: "identity of the store",
         blocks: "blocks of the disk", root_slots: "slots of each root ring", segment_blocks: "blocks of a segment",
-        formatted_ns: "when it was formatted, ns since 1970", reserved: "zero", rest: "zero",);
+        formatted_ns: "when it was formatted, ns since 1970",
+        programs: "fingerprint of the programs the world was made with, 0 if unknown", reserved: "zero", rest: "zero",);
     layout!(out, RawRoot, "Root", magic: "`PERNROOT`", sequence: "counts roots; its slot follows from it",
         sum: "checksum of the block with this field zero", previous: "checksum of the root before it",
         incarnation: "the incarnation that may write behind it", restores: "restores in a row that committed nothing",

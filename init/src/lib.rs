@@ -21,6 +21,7 @@
 
 mod accident;
 mod devices;
+mod fingerprint;
 pub mod genesis;
 mod grant;
 mod image;
@@ -35,6 +36,7 @@ mod windows;
 
 pub use accident::{ACCIDENTS_MAX, Accident, BadAccident, accidents};
 pub use devices::{Bar, Found, Next, Search};
+pub use fingerprint::fingerprint;
 pub use grant::{BellTo, Device, Grant, GrantError, Link, port_name};
 pub use image::{Filled, Image, ImageError, NEWS_PAGE, Piece, STARTUP_PAGE, Source};
 pub use list::{Full, List};

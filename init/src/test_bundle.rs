@@ -45,6 +45,11 @@ const SEGMENTS: [(u64, usize, usize, SegmentRights); 4] = [
 
 /// A bundle with one program, "program", and `services`.
 pub(crate) fn bundle(services: &[Made]) -> Vec<u8> {
+    bundle_of(services, 0)
+}
+
+/// The same, of a build whose program differs with `build`.
+pub(crate) fn bundle_of(services: &[Made], build: u8) -> Vec<u8> {
     let table =
         size_of::<RawProgram>() + SEGMENTS.len() * size_of::<RawSegment>() + services.len() * size_of::<RawService>();
     let mut payload = Vec::new();
@@ -52,7 +57,7 @@ pub(crate) fn bundle(services: &[Made]) -> Vec<u8> {
     let mut segments = Vec::new();
     for (number, (address, file, memory, rights)) in (1_u8..).zip(SEGMENTS) {
         let offset = first + payload.len();
-        let mut pages: Vec<u8> = (0..file).map(|at| (at % 251) as u8 ^ number).collect();
+        let mut pages: Vec<u8> = (0..file).map(|at| (at % 251) as u8 ^ number ^ build).collect();
         pages.resize(file.next_multiple_of(PAGE), 0);
         segments.push(RawSegment {
             address: address.into(),

@@ -60,7 +60,8 @@ impl<'m, H: Host> Store<'m, H> {
             }
         } else if !roots {
             let geometry = *self.space.geometry();
-            let header = Header { version: VERSION, world: self.world, geometry, formatted_ns: options.formatted_ns };
+            let FormatOptions { formatted_ns, programs, .. } = options;
+            let header = Header { version: VERSION, world: self.world, geometry, formatted_ns, programs };
             for at in geometry.headers() {
                 if let Some(page) = self.buffers.take() {
                     header.write(at, self.host.bytes_mut(page));

@@ -30,6 +30,7 @@ impl<'m, H: Host> Store<'m, H> {
                 }
                 self.world = header.world;
                 self.twins = header.has_twins();
+                recovery.report.programs = header.programs;
                 if !self.space.adopt(header.geometry) {
                     return Err(Refusal::Memory);
                 }

@@ -85,6 +85,8 @@ pub struct OpenReport {
     pub epoch: Epoch,
     /// The newest incarnation on the disk.
     pub incarnation: u32,
+    /// Fingerprint of the programs that the world was made with; 0 when unknown ([`format::Header::programs`]).
+    pub programs: u64,
     /// Restores in a row, before this one, that committed nothing.
     pub restores: u32,
     /// When the epoch was cut, by its maker's clock.

@@ -63,6 +63,8 @@ pub struct FormatOptions {
     pub segment_blocks: u32,
     /// Now, in ns since 1970; 0 when unknown.
     pub formatted_ns: u64,
+    /// Fingerprint of the programs that the world is made with; 0 when unknown.
+    pub programs: u64,
 }
 
 /// What has happened.

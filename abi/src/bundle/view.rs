@@ -314,4 +314,10 @@ impl<'a> Segment<'a> {
         let length = self.raw.file_bytes.get().next_multiple_of(PAGE_BYTES) as usize;
         self.bytes.get(start..).and_then(|tail| tail.get(..length)).unwrap_or(&[])
     }
+
+    /// Checksum of those pages.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        self.raw.checksum.get()
+    }
 }

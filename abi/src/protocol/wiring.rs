@@ -63,6 +63,8 @@ pub mod option {
     pub const MESSAGE_VECTORS: &str = "message-vectors";
     /// Epoch at which the store is to be opened, hexadecimal with 0x; absent: the newest.
     pub const EPOCH: &str = "epoch";
+    /// Fingerprint of the programs and the manifest that this build would begin a world with, hexadecimal with 0x.
+    pub const PROGRAMS: &str = "programs";
 }
 
 /// Names of links: of the window; the bell is `<link>-bell`.
@@ -178,7 +180,7 @@ pub enum Failure {
     NoDisk = 1,
     /// The disk holds something that is not a store of ours; it has not been touched.
     Foreign = 2,
-    /// The store was made by a build with another layout.
+    /// The world was made by a build with other layouts or capacities.
     Version = 3,
     /// No kept epoch can be read.
     Damaged = 4,

@@ -4,7 +4,7 @@ use super::boot::System;
 use super::chain::BuildError;
 use super::memory::OwnMemory;
 use super::server::{Lazy, Server};
-use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows};
+use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows, fingerprint};
 use libos::abi::boot_info::{FrameRange, handle};
 use libos::abi::bundle::Bundle;
 use libos::abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder, WindowEntry, WindowFlags};
@@ -94,6 +94,7 @@ impl System {
             Grant::EpochRecords => making.grant(wiring::EPOCH, epoch, Rights::EPOCH_RECORDS, 0),
             Grant::Epochs => {
                 self.pool_window(making, wiring::EPOCHS, self.epochs_page, 1, true)?;
+                making.number(option::PROGRAMS, fingerprint(&self.bundle, &self.plan))?;
                 if let Some(asked) = self.asked {
                     making.number(option::EPOCH, asked.bits())?;
                 }

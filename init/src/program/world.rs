@@ -108,17 +108,27 @@ impl System {
     }
 }
 
-/// Why there is no durable world, for people.
+/// Why there is no durable world, and what can be done, for people.
 const fn reason(failure: Option<Failure>) -> &'static str {
     match failure {
-        Some(Failure::NoDisk) => "there is no disk, or its driver does not come up",
-        Some(Failure::Foreign) => "the disk holds something else; it has not been touched",
-        Some(Failure::Version) => "the disk holds a world of another version",
-        Some(Failure::Damaged) => "no epoch on the disk can be read",
-        Some(Failure::BadRecords) => "the epoch on the disk does not make a world",
-        Some(Failure::Full) => "the disk is full",
-        Some(Failure::DiskDead) => "the disk fails",
-        Some(Failure::Machine) => "this machine is too small for the world on the disk",
+        Some(Failure::NoDisk) => "there is no disk, or its driver does not come up; look at the lines above",
+        Some(Failure::Foreign) => "the disk holds something else and has not been touched: name another with --disk",
+        Some(Failure::Version) => {
+            "the disk holds a world of another build, made with other layouts; it has not been touched: boot it with the \
+             build that made it, or begin a new one: --fresh, or another --disk"
+        }
+        Some(Failure::Damaged) => {
+            "no epoch that was asked for can be read; `world fsck` says what is wrong, `world epochs` which others are \
+             kept: --epoch boots one"
+        }
+        Some(Failure::BadRecords) => {
+            "the records do not make a world; `world epochs` lists the older epochs that are kept: --epoch boots one"
+        }
+        Some(Failure::Full) => {
+            "the disk is full; a boot goes back to the last epoch, in which something can be dropped"
+        }
+        Some(Failure::DiskDead) => "the disk fails; copy its image away before anything else",
+        Some(Failure::Machine) => "this machine is too small for the world on the disk: give it more with --memory",
         None => "the snapshot server does not say why",
     }
 }

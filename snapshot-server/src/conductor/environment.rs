@@ -2,7 +2,8 @@
 
 use abi::protocol::paging::{ToPager, ToStore};
 use abi::protocol::snapshot::{Epochs, Error};
-use abi::protocol::wiring::EpochsPage;
+use abi::protocol::wiring::{EpochsPage, Failure as Why};
+use abi::record::Table;
 use abi::{Epoch, Handle, PAGE_SIZE};
 
 use crate::{Failure, OpenReport, Refusal};
@@ -84,4 +85,10 @@ pub enum Note {
 pub(super) fn epochs(running: Epoch, page: &EpochsPage, oldest: Epoch, kept: u64, room: (u32, u32)) -> Epochs {
     let (room, pages) = (room.0.into(), room.1.into());
     Epochs { running, committed: page.committed, restored: page.restored, oldest, kept, room, pages }
+}
+
+/// Why records make no world, by the table of the one that was refused. The two records that say with which layouts and
+/// capacities a world was made are refused when this build has others.
+pub(super) const fn why_no_world(table: u16) -> Why {
+    if table == Table::World as u16 || table == Table::Pager as u16 { Why::Version } else { Why::BadRecords }
 }

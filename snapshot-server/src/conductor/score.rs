@@ -9,7 +9,7 @@ use format::HeaderError;
 
 use super::arrival::{Arrival, Put, put_result};
 use super::check::Check;
-use super::environment::{Environment, Note, epochs};
+use super::environment::{Environment, Note, epochs, why_no_world};
 use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
 use super::policy::{Pace, Policy};
@@ -301,7 +301,7 @@ impl<'m, H: Host> Conductor<'m, H> {
         match message {
             ToStore::Ready => self.ready(env),
             ToStore::RestoreRefused { table, index } => {
-                self.fail(env, Why::BadRecords, Note::BadRecord((table, index)));
+                self.fail(env, why_no_world(table), Note::BadRecord((table, index)));
                 Put::Done
             }
             ToStore::CutDone { ended, quiet, .. } => {
@@ -465,7 +465,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             Some(true) if bytes > 0 => self.recall_to_pager(env, &batch[..bytes]),
             Some(false) if bytes > 0 => {
                 if let Err(refused) = env.restore(&batch) {
-                    self.fail(env, Why::BadRecords, Note::BadRecord(refused));
+                    self.fail(env, why_no_world(refused.0), Note::BadRecord(refused));
                 }
             }
             _ => match step {

@@ -214,7 +214,7 @@ fn begun_on(mut host: Calm) -> (Conductor<'static, Calm>, Stage) {
     let mut probe = Probe::new(PageRef(0));
     let probed = (0..10).find_map(|_| probe.poll(&mut host));
     assert_eq!(probed, Some(Probed::Blank));
-    let options = FormatOptions { world: World(9), root_slots: 4, segment_blocks: 16, formatted_ns: 0 };
+    let options = FormatOptions { world: World(9), root_slots: 4, segment_blocks: 16, formatted_ns: 0, programs: 0 };
     let mut conductor = Conductor::format(memory(), host, Config::default(), POLICY, options);
     let mut stage = Stage::default();
     settle(&mut conductor, &mut stage);

@@ -1,6 +1,7 @@
 //! The conductor's environment: kernel calls, two rings, a shared page.
 
 use core::sync::atomic::AtomicU64;
+use format::HeaderError;
 use libos::abi::protocol::paging::{self, Direction, ToPager, ToStore};
 use libos::abi::protocol::ring::{Consumer, Producer};
 use libos::abi::protocol::snapshot::Error;
@@ -28,6 +29,8 @@ pub(super) struct Machine {
     disk_bell: Notification,
     watchers: [Option<Notification>; 2],
     rings_pager: bool,
+    /// Fingerprint of the programs that this build would begin a world with.
+    programs: u64,
 }
 
 impl Machine {
@@ -54,7 +57,13 @@ impl Machine {
             disk_bell: startup.notification(link::BLOCK_BELL),
             watchers: [link::EPOCHS_BELL, link::CONSOLE_BELL].map(|name| startup.find(name).ok().map(Notification)),
             rings_pager: false,
+            programs: startup.number(wiring::option::PROGRAMS, 0),
         }
+    }
+
+    /// Fingerprint of the programs that this build would begin a world with.
+    pub(super) fn programs(&self) -> u64 {
+        self.programs
     }
 
     /// Nanoseconds that never go back while this program lives.
@@ -185,13 +194,25 @@ impl Environment for Machine {
     fn note(&mut self, note: Note) {
         match note {
             Note::Opened(report) if report.epoch == Epoch::NONE => println!("snapshot: an empty store"),
-            Note::Opened(report) => println!(
-                "snapshot: store opened at epoch {}, {} blocks read, incarnation {} was the last",
-                report.epoch, report.blocks_read, report.incarnation
-            ),
+            Note::Opened(report) => {
+                println!(
+                    "snapshot: store opened at epoch {}, {} blocks read, incarnation {} was the last",
+                    report.epoch, report.blocks_read, report.incarnation
+                );
+                if report.programs != self.programs {
+                    println!(
+                        "snapshot: another build made this world, and it keeps the programs it was made with; \
+                         to have those of this build begin a new one: --fresh, or another --disk"
+                    );
+                }
+            }
             Note::Refused(Refusal::NotKept(epoch)) => {
                 println!("snapshot: epoch {epoch} is not kept: nothing was changed")
             }
+            Note::Refused(Refusal::Header(HeaderError::Version(version))) => println!(
+                "snapshot: the store has layout version {version}; this build reads versions up to {}",
+                format::VERSION
+            ),
             Note::Refused(refusal) => println!("snapshot: the disk holds no store that can be used: {refusal:?}"),
             Note::Restored(from, first, records) => {
                 println!("snapshot: the world of epoch {from} goes on as {first} ({records} records)");

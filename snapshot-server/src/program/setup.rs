@@ -83,6 +83,7 @@ pub(super) fn conductor(startup: &Startup, machine: &Machine, wake: Notification
             root_slots: ROOT_SLOTS,
             segment_blocks: SEGMENT_BLOCKS,
             formatted_ns: 0,
+            programs: machine.programs(),
         };
         return Conductor::format(memory, disk, config, policy, options);
     }

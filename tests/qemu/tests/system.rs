@@ -149,3 +149,70 @@ fn an_image_in_use_is_named() {
     let ending = second.wait_end(LIMIT).expect("QEMU refuses");
     assert_eq!(ending, Ending::Refused(qemu_machine::Complaint::ImageInUse));
 }
+
+/// The bundle of another build: one whose tally has a larger stack.
+fn bundle_of_another_build() -> Vec<u8> {
+    use abi::bundle::{RawHeader, RawProgram, RawSegment, RawService, checksum};
+    use zerocopy::{FromBytes, IntoBytes};
+    let mut bytes = std::fs::read(Artifacts::from_environment().bundle).expect("the bundle is there");
+    let header_bytes = size_of::<RawHeader>();
+    let (mut header, _) = RawHeader::read_from_prefix(&bytes).expect("a header");
+    let programs = header.program_count.get() as usize * size_of::<RawProgram>();
+    let segments = header.segment_count.get() as usize * size_of::<RawSegment>();
+    let services = header.service_count.get() as usize * size_of::<RawService>();
+    let table = &mut bytes[header_bytes..header_bytes + programs + segments + services];
+    let raw = <[RawService]>::mut_from_bytes(&mut table[programs + segments..]).expect("services");
+    let tally = raw.iter_mut().find(|service| service.name.as_str() == "tally").expect("tally");
+    tally.stack_pages += 1;
+    header.table_checksum = checksum(table).into();
+    let covered = header_bytes - size_of_val(&header.header_checksum);
+    header.header_checksum = checksum(&header.as_bytes()[..covered]).into();
+    bytes[..header_bytes].copy_from_slice(header.as_bytes());
+    abi::bundle::Bundle::open(&bytes).expect("a good bundle");
+    bytes
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_world_of_another_build_is_said_to_be_so_and_goes_on() {
+    const WORDS: &str = "another build made this world";
+    let image = Image::new("build");
+    let bundle = image.0.with_extension("bundle");
+    std::fs::write(&bundle, bundle_of_another_build()).expect("written");
+    let mut machine = image.machine();
+    machine.bundle = Some(bundle.clone());
+    let mut guest = start(&machine);
+    expect(&mut guest, "tally: 1000");
+    guest.kill();
+    let mut guest = start(&machine);
+    expect(&mut guest, "the world goes on");
+    assert!(!guest.console().text().contains(WORDS), "its own build:\n{}", guest.console());
+    guest.kill();
+    let mut guest = start(&image.machine());
+    expect(&mut guest, WORDS);
+    expect(&mut guest, "--fresh");
+    expect(&mut guest, "tally: 2000");
+    // Nothing depends on it being gone.
+    let _ = std::fs::remove_file(&bundle);
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_store_of_a_later_version_is_named_and_not_touched() {
+    use std::os::unix::fs::FileExt;
+    let image = Image::new("later");
+    let mut guest = start(&image.machine());
+    expect(&mut guest, "is durable");
+    guest.kill();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&image.0).expect("the image");
+    // Both headers; the version is their third word of four bytes.
+    for header in [0, IMAGE_BYTES - 4096] {
+        file.write_all_at(&[0x77], header + 8).expect("written");
+    }
+    let before = std::fs::read(&image.0).expect("read");
+    let mut guest = start(&image.machine());
+    expect(&mut guest, "the store has layout version 119");
+    expect(&mut guest, "--fresh");
+    guest.kill();
+    assert!(std::fs::read(&image.0).expect("read") == before, "the disk was written to");
+}

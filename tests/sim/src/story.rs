@@ -63,6 +63,7 @@ impl Setting {
             root_slots: random.within(2, 6) as u32,
             segment_blocks: segment_blocks as u32,
             formatted_ns: 0,
+            programs: 0,
         };
         let interval_ns = random.within(100_000, 2_000_000);
         let policy = Policy { interval_ns, hurry_ns: interval_ns / random.within(2, 20) };

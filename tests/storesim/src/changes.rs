@@ -260,7 +260,8 @@ mod tests {
     fn an_object_is_dropped_in_calls_that_each_have_an_end() {
         let sizes =
             Sizes { blocks: 2048, segment_blocks: 64, entries: 2048, cells: 64, deferred: 64, caller_pages: 100 };
-        let options = FormatOptions { world: World(3), root_slots: 4, segment_blocks: 64, formatted_ns: 0 };
+        let options =
+            FormatOptions { world: World(3), root_slots: 4, segment_blocks: 64, formatted_ns: 0, programs: 0 };
         let mut arena = Arena::new(&sizes);
         let disk = SimDisk::new(sizes.blocks, 3, arena.page_count());
         let mut life = Life::format(&mut arena, disk, Config::default(), options);

@@ -33,7 +33,13 @@ fn work(life: &mut Life<'_>) -> Lived<()> {
 /// Makes the image and what it should hold.
 pub fn make() -> Option<(Vec<u8>, History)> {
     let (mut arena, sizes, config) = arena();
-    let options = FormatOptions { world: World(0x676f_6c64), root_slots: 2, segment_blocks: 8, formatted_ns: 1 };
+    let options = FormatOptions {
+        world: World(0x676f_6c64),
+        root_slots: 2,
+        segment_blocks: 8,
+        formatted_ns: 1,
+        programs: 0x7072_6f67,
+    };
     let mut disk = SimDisk::new(sizes.blocks, 1, arena.page_count());
     disk.in_order = true;
     let mut life = Life::format(&mut arena, disk, config, options);

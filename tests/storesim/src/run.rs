@@ -68,6 +68,7 @@ impl Plan {
             root_slots: random.within(2, 4) as u32,
             segment_blocks: segment_blocks as u32,
             formatted_ns: 0,
+            programs: 0,
         };
         // Now and then more than the disk can hold.
         let too_much = random.chance(4);

@@ -30,7 +30,7 @@ pub fn soak(seed: u64, blocks: usize, percent: u64, epoch_pages: u64, times: u64
         interval_descriptors: 512,
         verify_pages: 256,
     };
-    let options = FormatOptions { world: World(seed), root_slots: 4, segment_blocks: 64, formatted_ns: 0 };
+    let options = FormatOptions { world: World(seed), root_slots: 4, segment_blocks: 64, formatted_ns: 0, programs: 0 };
     let mut arena = Arena::new(&sizes);
     let disk = SimDisk::new(blocks, seed, arena.page_count());
     let mut life = Life::format(&mut arena, disk, config, options);

@@ -74,6 +74,7 @@ impl Output {
             "blocks": geometry.blocks(),
             "segment_blocks": geometry.segment_blocks(),
             "formatted_ns": survey.header.formatted_ns,
+            "programs": format!("{:016x}", survey.header.programs),
             "headers_sound": survey.headers_sound,
             "roots_sound": survey.roots.0,
             "root_slots": survey.roots.1,
@@ -381,7 +382,7 @@ impl Output {
         // Unlike any other world's: drawn from the clock and this process, mixed.
         let seed = formatted_ns ^ u64::from(std::process::id()) << 32;
         let identity = World((seed ^ seed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
-        let options = FormatOptions { world: identity, root_slots: 16, segment_blocks: 256, formatted_ns };
+        let options = FormatOptions { world: identity, root_slots: 16, segment_blocks: 256, formatted_ns, programs: 0 };
         let mut memory = Session::memory(image)?;
         let mut session = Session::format(&mut memory, image, options)?;
         let pages = portable::import(&mut session, &mut from)?;

@@ -37,7 +37,7 @@ fn made(image: &Image) -> [Epoch; 3] {
     let sizes =
         Sizes { blocks: 1024, segment_blocks: 8, entries: 4096, cells: 256, deferred: 64, cache: 0, caller_pages: 64 };
     let mut memory = HostMemory::new(&sizes);
-    let options = FormatOptions { world: World(42), root_slots: 4, segment_blocks: 16, formatted_ns: 7 };
+    let options = FormatOptions { world: World(42), root_slots: 4, segment_blocks: 16, formatted_ns: 7, programs: 0 };
     let mut session = Session::format(&mut memory, &image.0, options).expect("a store");
     session.begin_incarnation().expect("an incarnation");
     let first = Epoch::first_of(1).expect("an epoch");
@@ -91,7 +91,7 @@ fn a_world_travels_in_a_file() {
     let contents = session.contents().expect("contents");
     let mut file = Vec::new();
     assert_eq!(portable::export(&mut session, &mut file).expect("exported"), 10);
-    let options = FormatOptions { world: World(43), root_slots: 4, segment_blocks: 16, formatted_ns: 0 };
+    let options = FormatOptions { world: World(43), root_slots: 4, segment_blocks: 16, formatted_ns: 0, programs: 0 };
     let mut memory = Session::memory(&other.0).expect("memory");
     let mut session = Session::format(&mut memory, &other.0, options).expect("a store");
     assert_eq!(portable::import(&mut session, &mut file.as_slice()).expect("imported"), 10);

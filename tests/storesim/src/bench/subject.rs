@@ -59,7 +59,13 @@ impl<'m, H: BenchHost> Bench<'m, H> {
     pub(crate) fn new(memory: &'m mut HostMemory, host: H, format: bool) -> Result<Self, Error> {
         let blocks = host.blocks() as usize;
         let free = memory.caller_pages().collect();
-        let options = FormatOptions { world: World(0x62656e6368), root_slots: 8, segment_blocks: 256, formatted_ns: 0 };
+        let options = FormatOptions {
+            world: World(0x62656e6368),
+            root_slots: 8,
+            segment_blocks: 256,
+            formatted_ns: 0,
+            programs: 0,
+        };
         let store = if format {
             Store::format(memory.memory(), host, config(blocks), options)
         } else {
