@@ -1,7 +1,9 @@
 //! The commands and their help.
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
@@ -41,9 +43,30 @@ struct Build {
     debug: bool,
 }
 
+/// Mistakes in a word, at most, for which a command is still suggested.
+const MISTAKES_MAX: usize = 2;
+
+/// Reads the command line. clap suggests by a measure that misses swapped letters in short words; where it knows
+/// nothing, the command with the fewest mistakes is suggested.
+fn parse<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(words).map_err(|mut error| {
+        if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand)
+            && error.get(ContextKind::SuggestedSubcommand).is_none()
+        {
+            let commands = CommandLine::command();
+            let names = commands.get_subcommands().map(|command| command.get_name().to_owned());
+            let mistakes = |name: &String| strsim::osa_distance(typed, name);
+            if let Some(nearest) = names.min_by_key(mistakes).filter(|name| mistakes(name) <= MISTAKES_MAX) {
+                error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![nearest]));
+            }
+        }
+        error
+    })
+}
+
 /// Does what the command line says.
 pub(crate) fn execute() -> Result<()> {
-    let command = CommandLine::parse().command;
+    let command = parse(std::env::args_os()).unwrap_or_else(|error| error.exit()).command;
     if std::env::consts::ARCH != "x86_64" && !matches!(command, Command::Tidy) {
         return Err(refusal(format!(
             "Perennial is built on x86-64 computers only; this one is {}",
@@ -83,8 +106,6 @@ pub(crate) fn execute() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -94,8 +115,12 @@ mod tests {
 
     #[test]
     fn an_unknown_command_suggests_the_nearest() {
-        let error = CommandLine::try_parse_from(["cargo xtask", "biuld"]).expect_err("unknown");
-        assert!(error.to_string().contains("'build'"), "{error}");
-        assert_eq!(error.exit_code(), 2);
+        for (typed, meant) in [("biuld", "'build'"), ("rnu", "'run'"), ("tets", "'test'")] {
+            let error = parse(["cargo xtask", typed]).expect_err("unknown");
+            assert!(error.to_string().contains(meant), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        let error = parse(["cargo xtask", "something-else"]).expect_err("unknown");
+        assert!(error.get(ContextKind::SuggestedSubcommand).is_none(), "{error}");
     }
 }
