@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
 use crate::failure::refusal;
-use crate::{bench, packages, run, suite, tidy};
+use crate::{bench, packages, run, sim, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -30,6 +30,8 @@ enum Command {
     Run(run::Options),
     /// Run the tests: checks, host tests, simulations, the machine in QEMU; the last line counts them
     Test(suite::Options),
+    /// Simulate the store and the whole system, from a seed or for hours, losing power all the time
+    Sim(sim::Options),
     /// Let the machine measure itself, and set the figures beside those of other systems
     Bench(bench::Options),
     /// Check the rules of the house alone
@@ -91,6 +93,7 @@ pub(crate) fn execute() -> Result<()> {
         }
         Command::Run(options) => run::run(&options),
         Command::Test(options) => suite::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Tidy => {
             let findings = tidy::check()?;

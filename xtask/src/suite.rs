@@ -6,9 +6,10 @@ mod report;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::artifacts::{self, Profile};
@@ -18,6 +19,9 @@ use report::Report;
 
 /// How long a ring of host tests may take, builds included. Each test has a limit of its own besides (nextest.toml).
 const RING_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Names the folder into which tests write the counts that the report shows, one file each: of cuts, of states.
+const COUNTS_VARIABLE: &str = "PERENNIAL_COUNTS";
 
 /// A ring of tests, from the innermost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -51,13 +55,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |ring: Ring| options.ring.is_empty() || options.ring.contains(&ring);
     let mut report = Report::default();
     let tests = packages_by_ring()?;
+    let counts = project::target().join("counts");
+    match std::fs::remove_dir_all(&counts) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("emptying {}: {error}", counts.display()),
+        _ => std::fs::create_dir_all(&counts).with_context(|| format!("making {}", counts.display()))?,
+    }
     if wanted(Ring::Unit) && options.filter.is_none() {
         checks::run(&mut report);
     }
     for ring in RINGS.into_iter().filter(|&ring| wanted(ring)) {
         let Some(packages) = tests.get(&ring) else { continue };
-        run_ring(ring, packages, options, &mut report);
+        run_ring(ring, packages, options, &counts, &mut report);
     }
+    report.counts(&counts);
     report.print(start.elapsed());
     if report.passed() == 0 && report.failed() == 0 {
         println!("0 passed, 0 failed");
@@ -71,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn run_ring(ring: Ring, packages: &[String], options: &Options, report: &mut Report) {
+fn run_ring(ring: Ring, packages: &[String], options: &Options, counts: &Path, report: &mut Report) {
     let mut selection = Selection {
         packages: packages.to_vec(),
         filter: options.filter.clone(),
@@ -91,6 +101,7 @@ fn run_ring(ring: Ring, packages: &[String], options: &Options, report: &mut Rep
         }
         selection.ignored = true;
     }
+    selection.environment.push((COUNTS_VARIABLE.to_owned(), counts.into()));
     let begun = Instant::now();
     match host::run(name, &selection, RING_MAX) {
         Ok(verdicts) => report.ring(name, verdicts, begun.elapsed()),

@@ -12,7 +12,7 @@
 //! that was announced is lost; nothing is seen outside that the world does not remember, and nothing is lost on the
 //! way out; a frame that lies with the store does not change; the invariants of kernel and pager hold.
 //!
-//! Key types: [`run_seed`], one story; [`Figures`], what happened in it.
+//! Key types: [`run_seed`], one story; [`Figures`], what happened in it; [`Limits`], less of a story that fails.
 //! Neighbours: tests/storesim (the disk), tests/spec (the kernel alone, exhaustively).
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod console;
 mod driver;
 mod init;
 mod life;
+mod limits;
 mod machine;
 mod model;
 mod pager;
@@ -33,4 +34,5 @@ mod story;
 mod text;
 
 pub use chronicle::Figures;
-pub use story::{POWER_CUTS, run_seed};
+pub use limits::{Limits, shrink};
+pub use story::{POWER_CUTS, replay, run_limited, run_seed};

@@ -2,6 +2,7 @@
 
 use crate::chronicle::{Chronicle, Figures};
 use crate::life::{Areas, Life, Plan};
+use crate::limits::Limits;
 use crate::snapshot::StorePlan;
 use format::World;
 use snapshot_server::conductor::Policy;
@@ -26,10 +27,16 @@ fn name_the_seed() {
         std::panic::set_hook(Box::new(move |info| {
             before(info);
             if let Some(seed) = SEED.get() {
-                eprintln!("seed {seed} failed; replay: SIM_SEED={seed} cargo test -p sim, or cargo run -p sim -- --seed {seed}");
+                eprintln!("{}", replay(seed));
             }
         }));
     });
+}
+
+/// Seed and commit of a story, and how to see it again.
+pub fn replay(seed: u64) -> String {
+    let commit = storesim::commit();
+    format!("seed {seed}, {commit}; replay: cargo xtask sim --system --seed {seed} --verbose; add --shrink")
 }
 
 /// Everything that a seed decides at the start.
@@ -91,18 +98,26 @@ impl Setting {
 
 /// Runs the story of a seed. Panics, and names the seed, when anything is not as promised.
 pub fn run_seed(seed: u64, verbose: bool) -> Figures {
+    run_limited(seed, &Limits::default(), verbose)
+}
+
+/// The same with less of it, as [`Limits`] says.
+pub fn run_limited(seed: u64, limits: &Limits, verbose: bool) -> Figures {
     name_the_seed();
     SEED.set(Some(seed));
     let mut random = Random::new(seed);
-    let setting = Setting::new(&mut random, verbose);
+    let mut setting = Setting::new(&mut random, verbose);
+    limits.apply(&mut setting.plan, &mut setting.fault, &mut setting.steps_max);
+    let power_cuts = limits.power_cuts.map_or(POWER_CUTS, |cuts| cuts.min(POWER_CUTS));
     let mut disk = SimDisk::new(setting.sizes.blocks, random.bits(), setting.plan.pages());
     let mut chronicle = Chronicle::default();
-    for number in 0..=POWER_CUTS {
+    for number in 0..=power_cuts {
         let areas = Areas::new();
         let mut arena = Arena::new(&setting.sizes);
         disk.fault = setting.fault;
+        disk.in_order = limits.in_order;
         let mut life = Life::new(setting.plan, &areas, &mut arena, disk, random, chronicle);
-        live(&mut life, &setting, number);
+        live(&mut life, &setting, number, number == power_cuts);
         let numbers = life.board().chronicle.numbers();
         (disk, random, chronicle) = life.end();
         if verbose {
@@ -110,7 +125,8 @@ pub fn run_seed(seed: u64, verbose: bool) -> Figures {
         }
         chronicle.figures.power_cuts += 1;
         disk.kill();
-        let mode = CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize];
+        let drawn = CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize];
+        let mode = if limits.all_lost { CutMode::Lost } else { drawn };
         disk.revive(mode, random.bits());
     }
     SEED.set(None);
@@ -118,7 +134,7 @@ pub fn run_seed(seed: u64, verbose: bool) -> Figures {
 }
 
 /// From power on until the power goes: after some steps, or at some command of the disk.
-fn live(life: &mut Life<'_>, setting: &Setting, number: u32) {
+fn live(life: &mut Life<'_>, setting: &Setting, number: u32, is_last: bool) {
     // A store whose format was cut was never there: the simulation of the store covers that.
     let mut waited = 0;
     while number == 0 && life.board().shared.epochs.first == abi::Epoch::NONE {
@@ -136,7 +152,7 @@ fn live(life: &mut Life<'_>, setting: &Setting, number: u32) {
         left -= 1;
     }
     // The last life has to get its world back.
-    while number == POWER_CUTS && !life.disk().is_dead() && !life.board().kernel.has_started() {
+    while is_last && !life.disk().is_dead() && !life.board().kernel.has_started() {
         life.step();
         waited += 1;
         assert!(waited < HUNG_STEPS, "the world does not come back: {}", life.describe());
@@ -165,6 +181,7 @@ mod tests {
             figures.add(&run_seed(seed, one.is_some()));
         }
         println!("{figures}");
+        storesim::note("sim: the whole system", &format!("{} cuts, {} restores", figures.power_cuts, figures.restores));
         let rare = [figures.restarted, figures.repeated, figures.quiet, figures.shown_again, figures.driver_deaths];
         assert!(one.is_some() || rare.iter().all(|&count| count > 0), "something never happened");
     }

@@ -6,7 +6,7 @@ use snapshot_server::{
 };
 
 /// How large each part of a store's memory is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sizes {
     /// Blocks of the disk.
     pub blocks: usize,

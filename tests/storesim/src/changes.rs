@@ -8,6 +8,7 @@ use crate::disk::SimDisk;
 use crate::life::{Ended, Life, LifeError, Lived, POLLS_MAX};
 use crate::model::fill;
 use crate::random::Random;
+use crate::script::Change;
 
 impl<'a> Life<'a> {
     /// Repeats `put` while the store is busy.
@@ -53,46 +54,39 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// One random change of the epoch that gathers.
-    pub fn change(&mut self, random: &mut Random, objects: u64, indices: u64) -> Lived<()> {
-        let (object, index) = (random.below(objects), random.below(indices));
-        match random.below(20) {
-            0 => {
-                let count = random.within(1, 8);
+    /// One change of the epoch that gathers.
+    pub fn change(&mut self, change: Change) -> Lived<()> {
+        match change {
+            Change::Page(object, index) => self.put_page(object, index)?,
+            Change::Zero(object, index, count) => {
                 self.put(|store| store.put_zero(object, index, count))?;
-                (index..index + count).for_each(|index| {
-                    self.model.pages.insert((object, index), 0);
-                });
+                self.model.pages.extend((index..index + count).map(|index| ((object, index), 0)));
             }
-            1 => {
-                let count = random.within(1, 8);
+            Change::Drop(object, index, count) => {
                 self.put(|store| store.drop_pages(object, index, count))?;
                 self.model.drop_pages(object, index, count);
             }
-            2 if random.chance(20) => {
+            Change::DropObject(object) => {
                 self.put(|store| store.drop_object(object))?;
                 self.model.drop_pages(object, 0, format::EXTENT_MAX);
             }
-            3..=6 => {
-                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
-                let longest = if random.chance(10) { 1024 } else { 150 };
-                let length = random.within(1, longest) as usize;
+            Change::Record(table, index, length) => {
+                self.history.contents += 1;
+                let mut random = Random::new(self.history.contents);
                 let bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
                 self.put(|store| store.put_record(table, index, &bytes))?;
                 self.model.records.insert((table, index), bytes);
             }
-            7 => {
-                let (table, index) = (random.below(3) as u16, random.below(12) as u32);
+            Change::Remove(table, index) => {
                 self.put(|store| store.remove_record(table, index))?;
                 self.model.records.remove(&(table, index));
             }
-            _ => self.put_page(object, index)?,
         }
         Ok(())
     }
 
-    /// Gathers one epoch of `changes` random changes and seals it; does not wait for its commit.
-    pub fn epoch(&mut self, random: &mut Random, changes: u64, objects: u64, indices: u64) -> Lived<()> {
+    /// Gathers one epoch of `changes` and seals it; does not wait for its commit.
+    pub fn epoch(&mut self, changes: &[Change]) -> Lived<()> {
         let next = match self.last_begun {
             Some(last) => last.next(),
             None => Epoch::first_of(self.store.root().incarnation),
@@ -103,8 +97,8 @@ impl<'a> Life<'a> {
         self.last_begun = next;
         self.begin(epoch)?;
         let mut full = false;
-        for _ in 0..changes {
-            match self.change(random, objects, indices) {
+        for change in changes {
+            match self.change(*change) {
                 Err(Ok(Ended::Full)) => {
                     full = true;
                     break;
@@ -116,10 +110,9 @@ impl<'a> Life<'a> {
         if full { Err(Ok(Ended::Full)) } else { Ok(()) }
     }
 
-    /// Frees space when the disk is full: drops an object in an epoch of its own, makes a checkpoint, and gives up the
+    /// Frees space when the disk is full: drops `object` in an epoch of its own, makes a checkpoint, and gives up the
     /// older ones.
-    pub fn free_some(&mut self, random: &mut Random, objects: u64) -> Lived<()> {
-        let object = random.below(objects);
+    pub fn free_some(&mut self, object: u64) -> Lived<()> {
         let Some(epoch) = self.last_begun.and_then(Epoch::next) else {
             return Err(Err(LifeError::Hung("epoch numbers")));
         };

@@ -7,12 +7,13 @@
 use std::rc::Rc;
 
 use format::BlockBytes;
+use serde::{Deserialize, Serialize};
 use snapshot_server::{Command, Completion, Disk, DiskError, Full, Op, PageMemory, PageRef};
 
 use crate::random::Random;
 
 /// What a cut does to writes that were not flushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CutMode {
     /// All are lost.
     Lost,
@@ -32,7 +33,7 @@ impl CutMode {
 }
 
 /// Faults beyond losing power, each with the chance of happening per command, in 1/10,000.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// A write or flush fails, and works when repeated.
     pub write_error: u64,
@@ -46,6 +47,29 @@ pub struct Fault {
     pub misdirected: u64,
     /// The disk is reset: commands under way are lost, and of what was not flushed any part may be forgotten.
     pub reset: u64,
+}
+
+impl Fault {
+    /// How many kinds of fault can happen.
+    pub fn kinds(&self) -> usize {
+        let Self { write_error, read_error, command_lost, lost_write, misdirected, reset } = *self;
+        [write_error, read_error, command_lost, lost_write, misdirected, reset].iter().filter(|each| **each > 0).count()
+    }
+}
+
+/// How a disk breaks its word. No store can stand on such a disk: that its failures are found shows that the
+/// simulation looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Broken {
+    /// It does not.
+    #[default]
+    No,
+    /// A flush is acknowledged and does nothing.
+    FlushIgnored,
+    /// A flush makes durable what commits, and not the pages that it commits.
+    CommitBeforeData,
+    /// A read of one block in eight gives the contents of its neighbour.
+    WrongBlockRead,
 }
 
 /// How often each fault has happened.
@@ -113,6 +137,8 @@ pub struct SimDisk {
     dead: bool,
     /// What else goes wrong.
     pub fault: Fault,
+    /// How it breaks its word.
+    pub broken: Broken,
     /// What has gone wrong.
     pub count: FaultCount,
     /// Commands submitted.
@@ -121,6 +147,11 @@ pub struct SimDisk {
     pub in_order: bool,
     /// Memory.
     pages: Vec<Rc<BlockBytes>>,
+}
+
+/// Whether a block begins like a structure of the store.
+fn is_a(block: &BlockBytes, magic: &[u8]) -> bool {
+    block.starts_with(magic)
 }
 
 impl SimDisk {
@@ -139,6 +170,7 @@ impl SimDisk {
             commands_left: None,
             dead: false,
             fault: Fault::default(),
+            broken: Broken::No,
             count: FaultCount::default(),
             commands: 0,
             in_order: false,
@@ -163,8 +195,13 @@ impl SimDisk {
 
     /// Whether a root waits in the cache whose data are durable: for counters.
     pub fn root_unflushed(&self) -> bool {
-        let root = |block: &BlockBytes| &block[..8] == b"PERNROOT";
-        self.writes.iter().any(|(_, write)| write.data.iter().any(|block| root(block)))
+        self.writes.iter().any(|(_, write)| write.data.iter().any(|block| is_a(block, b"PERNROOT")))
+    }
+
+    /// Whether a descriptor of the log waits in the cache together with other blocks: for counters.
+    pub fn descriptor_unflushed(&self) -> bool {
+        let mut blocks = self.writes.iter().flat_map(|(_, write)| &write.data);
+        blocks.clone().any(|block| is_a(block, b"PERNLOG1")) && blocks.any(|block| !is_a(block, b"PERN"))
     }
 
     /// Power is back: what the cut left, with `mode`; memory is forgotten.
@@ -266,13 +303,17 @@ impl SimDisk {
     }
 
     fn apply_flush(&mut self, submitted: u64) {
+        if self.broken == Broken::FlushIgnored {
+            return;
+        }
+        let ours = self.broken == Broken::CommitBeforeData;
         let covered = |write: &Write| write.completed.is_some_and(|tick| tick < submitted);
         for (_, write) in self.writes.iter().filter(|(_, write)| covered(write)) {
-            for (offset, data) in write.data.iter().enumerate() {
+            for (offset, data) in write.data.iter().enumerate().filter(|(_, data)| !ours || is_a(data, b"PERN")) {
                 self.durable[write.block + offset] = Rc::clone(data);
             }
         }
-        self.writes.retain(|(_, write)| !covered(write));
+        self.writes.retain(|(_, write)| !covered(write) || ours && write.data.iter().any(|data| !is_a(data, b"PERN")));
     }
 
     fn run(&mut self, waiting: Waiting) -> Result<(), DiskError> {
@@ -292,7 +333,9 @@ impl SimDisk {
                     return Err(DiskError::Medium);
                 }
                 for (offset, page) in waiting.pages.iter().enumerate() {
-                    self.pages[page.0 as usize] = Rc::clone(&self.visible[waiting.block + offset]);
+                    let block = waiting.block + offset;
+                    let wrong = self.broken == Broken::WrongBlockRead && block % 8 == 7;
+                    self.pages[page.0 as usize] = Rc::clone(&self.visible[block - usize::from(wrong)]);
                 }
             }
             Op::Write => {

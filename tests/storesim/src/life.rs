@@ -201,6 +201,11 @@ impl<'a> Life<'a> {
         Ok(report)
     }
 
+    /// The epoch that was opened, if it came to that.
+    pub fn opened_epoch(&self) -> Option<Epoch> {
+        self.opened.map(|report| report.epoch)
+    }
+
     /// Begins an incarnation; what was sealed behind the epoch that was opened is no more.
     pub fn incarnate(&mut self) -> Lived<()> {
         let epoch = self.store.head();

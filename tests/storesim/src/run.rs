@@ -1,19 +1,28 @@
-//! Seeded runs: several lives of one world on one disk, each ended by a cut at a random command.
+//! Running a script: several lives of one world on one disk, each ended by a cut.
 
-use format::World;
-use snapshot_server::{Config, Failure, FormatOptions};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::Once;
 
-use crate::arena::{Arena, Sizes};
-use crate::disk::{CutMode, Fault, SimDisk};
+use abi::Epoch;
+use format::BlockBytes;
+use snapshot_server::Failure;
+
+use crate::arena::Arena;
+use crate::disk::{Fault, SimDisk};
+use crate::faulty::open_offer;
 use crate::life::{Ended, History, Life, LifeError, Lived};
+use crate::provenance::commit;
 use crate::random::Random;
+use crate::script::{Kind, LifePlan, Script};
 use crate::tally::Tally;
+use crate::twins::rot_nodes;
 
 /// A run that broke a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// Its seed: running it again does the same.
-    pub seed: u64,
+    /// What was run: running it again does the same.
+    pub script: Box<Script>,
     /// In which life, from 0.
     pub life: u32,
     /// What went wrong.
@@ -22,71 +31,58 @@ pub struct Failed {
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, life, error } = self;
-        write!(f, "life {life}: {error:?}; replay: cargo run --release -p storesim -- --seed {seed}")
+        let Self { script, life, error } = self;
+        write!(f, "life {life}: {error:?}\n{}", replay(script.kind, script.seed, script.lives.len()))
     }
 }
 
-/// What a run's world is like; all from its seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Memory of the store.
-    pub sizes: Sizes,
-    /// How it weighs space and time.
-    pub config: Config,
-    /// What is formatted.
-    pub options: FormatOptions,
-    /// Objects that are written.
-    pub objects: u64,
-    /// Pages of each.
-    pub indices: u64,
-    /// Most changes of an epoch.
-    pub changes: u64,
+/// Seed and commit of a run, and how to see it again.
+pub fn replay(kind: Kind, seed: u64, lives: usize) -> String {
+    let lives = if kind == Kind::Every { String::new() } else { format!(" --lives {lives}") };
+    let (commit, kind) = (commit(), kind.name());
+    format!("seed {seed}, {commit}; replay: cargo xtask sim --store --kind {kind} --seed {seed}{lives}; add --shrink")
 }
 
-impl Plan {
-    /// Draws a plan: small disks, short intervals, few checkpoints, so that everything happens often.
-    pub fn new(random: &mut Random) -> Self {
-        let segment_blocks = if random.chance(50) { 8 } else { 16 };
-        let sizes = Sizes {
-            blocks: random.within(160, 420) as usize,
-            segment_blocks,
-            entries: 600,
-            cells: 900,
-            deferred: random.within(1, 64) as usize,
-            caller_pages: 40,
-        };
-        let config = Config {
-            recent_epochs: random.below(4) as u8,
-            checkpoints: random.within(1, 4) as u8,
-            interval_entries: random.within(8, 60) as u32,
-            interval_descriptors: random.within(2, 12) as u32,
-            verify_pages: random.within(2, 24) as u32,
-        };
-        let options = FormatOptions {
-            world: World(random.bits()),
-            root_slots: random.within(2, 4) as u32,
-            segment_blocks: segment_blocks as u32,
-            formatted_ns: 0,
-            programs: 0,
-        };
-        // Now and then more than the disk can hold.
-        let too_much = random.chance(4);
-        let indices = if too_much { random.within(100, 300) } else { random.within(4, 16) };
-        let changes = if too_much { random.within(16, 60) } else { random.within(1, 16) };
-        Self { sizes, config, options, objects: random.within(1, 3), indices, changes }
+thread_local! {
+    static RUNNING: Cell<Option<(Kind, u64, usize)>> = const { Cell::new(None) };
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, a panic of this thread says how to see the run again.
+pub(crate) struct Named;
+
+impl Named {
+    pub(crate) fn new(script: &Script) -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                if QUIET.get() {
+                    return;
+                }
+                before(info);
+                if let Some((kind, seed, lives)) = RUNNING.get() {
+                    eprintln!("{}", replay(kind, seed, lives));
+                }
+            }));
+        });
+        RUNNING.set(Some((script.kind, script.seed, script.lives.len())));
+        Self
     }
 }
 
-/// Says how to see a run again when an assertion of the store ends it.
-pub(crate) struct Replay(pub(crate) u64, pub(crate) &'static str);
-
-impl Drop for Replay {
+impl Drop for Named {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("replay: cargo run --release -p storesim -- --seed {}{}", self.0, self.1);
-        }
+        RUNNING.set(None);
     }
+}
+
+/// Runs something whose panics are expected and say nothing; `None`: it panicked.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let before = QUIET.replace(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    QUIET.set(before);
+    result.ok()
 }
 
 /// Counts how a life has ended; an error when that broke a promise.
@@ -110,100 +106,170 @@ pub(crate) fn tally_cut(disk: &SimDisk, tally: &mut Tally) {
     tally.add("cuts", 1);
     tally.add(if flushing { "cut: during a flush" } else { "cut: outside a flush" }, 1);
     tally.add("cut: between data and root", u64::from(disk.root_unflushed()));
+    tally.add("cut: between data and commit", u64::from(disk.descriptor_unflushed()));
     tally.add(if unflushed == 0 { "cut: nothing unflushed" } else { "cut: with unflushed writes" }, 1);
 }
 
-/// Runs the world of `seed` through up to `lives` cuts.
-pub fn run_seed(seed: u64, lives: u32) -> Result<Tally, Failed> {
-    let _replay = Replay(seed, "");
-    let mut random = Random::new(seed);
-    let plan = Plan::new(&mut random);
-    // Faults that a store has to get over without anybody noticing, in a third of the runs.
-    let fault = if random.chance(33) {
-        Fault {
-            write_error: random.below(100),
-            read_error: random.below(100),
-            command_lost: random.below(100),
-            reset: random.below(60),
-            ..Fault::default()
-        }
-    } else {
-        Fault::default()
-    };
-    let mut tally = Tally::default();
-    let mut arena = Arena::new(&plan.sizes);
-    let mut disk = SimDisk::new(plan.sizes.blocks, random.bits(), arena.page_count());
-    let mut history = History::default();
-    for number in 0..lives {
-        let formatting = number == 0;
-        let disk_fails = !formatting && fault.write_error > 0;
-        disk.fault = if formatting { Fault::default() } else { fault };
-        let mut life = if formatting {
-            Life::format(&mut arena, disk, plan.config, plan.options)
-        } else {
-            Life::open(&mut arena, disk, plan.config, None, history)
-        };
-        let end = live(&mut life, &plan, &mut random, formatting);
-        tally.merge(&life.tally);
-        tally.add("store: retired by itself", life.store.status().retired_for_space.into());
-        tally.add("store: block written again", life.store.status().blocks_rewritten);
-        // A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that.
-        let end = match end {
-            Err(Err(LifeError::Stopped(failure @ Failure::Disk { .. }))) if disk_fails => {
-                Err(Ok(Ended::Stopped(failure)))
-            }
-            end => end,
-        };
-        let given_up = matches!(end, Err(Ok(Ended::Stopped(_))));
-        judge(end, given_up, &mut tally).map_err(|error| Failed { seed, life: number, error })?;
-        history = core::mem::take(&mut life.history);
-        disk = life.store.into_host();
-        tally_cut(&disk, &mut tally);
-        let mode = CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize];
-        let seed = random.bits();
-        disk.revive(mode, seed);
-    }
-    tally.disk(&disk.count);
-    Ok(tally)
+/// Draws the run of `kind` that `seed` stands for and runs it.
+pub fn run_seed(kind: Kind, seed: u64, lives: u32) -> Result<Tally, Failed> {
+    run_script(&Script::draw(kind, seed, lives))
 }
 
-fn live(life: &mut Life<'_>, plan: &Plan, random: &mut Random, formatting: bool) -> Lived<()> {
-    // A store whose format was cut was never there; formats are cut by a test of their own.
-    if !formatting {
-        // Some cuts hit the opening, the incarnation, the first epoch; the others anything.
-        let commands = if random.chance(30) { random.below(40) } else { random.below(200) };
-        life.store.host_mut().commands_left = Some(commands);
+/// Runs a script: the same script does the same, always.
+pub fn run_script(script: &Script) -> Result<Tally, Failed> {
+    let _named = Named::new(script);
+    let mut run = Run::new(script);
+    for (number, plan) in script.lives.iter().enumerate() {
+        let failed = |error| Failed { script: Box::new(script.clone()), life: number as u32, error };
+        if !run.live(plan, number == 0).map_err(failed)? {
+            break;
+        }
+    }
+    run.tally.disk(&run.disk.count);
+    Ok(run.tally)
+}
+
+/// A run under way.
+struct Run<'s> {
+    script: &'s Script,
+    arena: Arena,
+    disk: SimDisk,
+    history: History,
+    tally: Tally,
+    /// Nodes of which one copy has rotted.
+    spoilt: HashSet<BlockBytes>,
+    /// What every opening has to come to from now on.
+    expected: Option<Epoch>,
+}
+
+impl<'s> Run<'s> {
+    fn new(script: &'s Script) -> Self {
+        let arena = Arena::new(&script.plan.sizes);
+        let disk = SimDisk::new(script.plan.sizes.blocks, script.plan.disk_seed, arena.page_count());
+        let (history, tally) = (History::default(), Tally::default());
+        Self { script, arena, disk, history, tally, spoilt: HashSet::new(), expected: None }
+    }
+
+    /// One life; false when no other can follow.
+    fn live(&mut self, plan: &LifePlan, formatting: bool) -> Result<bool, LifeError> {
+        let script = self.script;
+        self.disk.in_order = script.in_order;
+        if plan.probed {
+            self.expected = self.probe()?;
+        }
+        if script.kind == Kind::Plain {
+            self.disk.fault = plan.fault;
+        }
+        let disk = core::mem::replace(&mut self.disk, SimDisk::new(0, 0, 0));
+        let history = core::mem::take(&mut self.history);
+        let mut life = if formatting {
+            Life::format(&mut self.arena, disk, script.plan.config(), script.plan.options())
+        } else {
+            Life::open(&mut self.arena, disk, script.plan.config(), None, history)
+        };
+        life.faults_expected = script.kind == Kind::Faulty;
+        let end = live(&mut life, script, plan, formatting);
+        self.tally.merge(&life.tally);
+        let status = life.store.status();
+        self.tally.add("store: retired by itself", status.retired_for_space.into());
+        self.tally.add("store: block written again", status.blocks_rewritten);
+        self.tally.add("store: second copy read", status.second_copies.into());
+        let opened = life.opened_epoch();
+        self.history = core::mem::take(&mut life.history);
+        self.disk = life.store.into_host();
+        if let (Some(expected), Some(opened)) = (self.expected, opened)
+            && expected != opened
+        {
+            return Err(LifeError::WrongEpoch(opened, expected));
+        }
+        let refused = if let Err(Ok(Ended::Refused(refusal))) = &end { Some(*refusal) } else { None };
+        let end = forgiven(end, !formatting && plan.fault.write_error > 0);
+        let faulty = script.kind == Kind::Faulty || matches!(end, Err(Ok(Ended::Stopped(_))));
+        judge(end, faulty, &mut self.tally)?;
+        self.disk.fault = Fault::default();
+        if let Some(refusal) = refused {
+            let disk = core::mem::replace(&mut self.disk, SimDisk::new(0, 0, 0));
+            let (disk, end) = open_offer(&script.plan, &mut self.arena, disk, &self.history, refusal, &mut self.tally);
+            self.disk = disk;
+            end?;
+            return Ok(false);
+        }
+        self.cut(plan);
+        Ok(true)
+    }
+
+    fn cut(&mut self, plan: &LifePlan) {
+        tally_cut(&self.disk, &mut self.tally);
+        self.disk.revive(plan.mode, plan.seed);
+        for (block, bit) in &plan.rot {
+            self.disk.rot(*block as usize, *bit as usize);
+            self.tally.add("fault: rotten block", 1);
+        }
+        if self.script.kind == Kind::RottenMap {
+            let mut random = Random::new(plan.seed ^ 1);
+            let blocks = self.script.plan.sizes.blocks;
+            rot_nodes(&mut self.disk, blocks, &mut self.spoilt, &mut random, &mut self.tally);
+        }
+    }
+
+    /// The epoch to which an opening without a cut comes.
+    fn probe(&mut self) -> Result<Option<Epoch>, LifeError> {
+        let config = self.script.plan.config();
+        let mut life = Life::open(&mut self.arena, self.disk.clone(), config, None, self.history.clone());
+        let end = life.opened().map(|_| ());
+        judge(end, false, &mut Tally::default())?;
+        Ok(life.opened_epoch())
+    }
+}
+
+/// A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that. Any
+/// other end of a store whose disk does what it is told is a broken promise.
+fn forgiven(end: Lived<()>, disk_fails: bool) -> Lived<()> {
+    match end {
+        Err(Err(LifeError::Stopped(failure @ Failure::Disk { .. }))) if disk_fails => Err(Ok(Ended::Stopped(failure))),
+        end => end,
+    }
+}
+
+fn live(life: &mut Life<'_>, script: &Script, plan: &LifePlan, formatting: bool) -> Lived<()> {
+    // A format that is cut was never there; formats are cut by a test of their own.
+    let cut_opening = !formatting && matches!(script.kind, Kind::Plain | Kind::Every);
+    if cut_opening {
+        life.store.host_mut().commands_left = plan.cut;
     }
     life.opened()?;
     life.check_all()?;
     life.incarnate()?;
-    if formatting {
-        life.store.host_mut().commands_left = Some(random.below(200));
+    life.store.host_mut().broken = script.broken;
+    if !cut_opening {
+        life.store.host_mut().commands_left = plan.cut;
     }
-    work(life, plan, random, 60)
+    if script.kind == Kind::Faulty {
+        life.store.host_mut().fault = plan.fault;
+    }
+    work(life, plan)?;
+    if matches!(script.kind, Kind::Faulty | Kind::Every) { life.check_all() } else { Ok(()) }
 }
 
-/// Epochs until the power goes, `epochs_max` at most.
-pub(crate) fn work(life: &mut Life<'_>, plan: &Plan, random: &mut Random, epochs_max: u64) -> Lived<()> {
-    for _ in 0..random.within(1, epochs_max) {
-        let changes = if random.chance(10) { 0 } else { random.within(1, plan.changes) };
-        match life.epoch(random, changes, plan.objects, plan.indices) {
+/// Epochs until the power goes or all is done.
+pub(crate) fn work(life: &mut Life<'_>, plan: &LifePlan) -> Lived<()> {
+    for turn in &plan.turns {
+        match life.epoch(&turn.changes) {
             Err(Ok(Ended::Full)) => {
                 // Full is an error that leaves all whole and room to free: drop something, and go on.
                 life.tally.add("disk full", 1);
-                life.free_some(random, plan.objects)?;
+                life.free_some(turn.spare)?;
             }
             other => other?,
         }
-        if random.chance(50) {
+        if turn.settle {
             life.settle()?;
         }
-        if random.chance(10) {
-            let (object, index) = (random.below(plan.objects), random.below(plan.indices));
+        if let Some((object, index)) = turn.look {
             let epoch = life.store.head();
             life.check_page(epoch, object, index)?;
         }
-        if random.chance(2) {
+        if turn.retire {
             life.retire()?;
         }
     }
@@ -213,32 +279,43 @@ pub(crate) fn work(life: &mut Life<'_>, plan: &Plan, random: &mut Random, epochs
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shrink::passed;
 
-    /// Cuts of the test; the binary `storesim` makes as many as one likes.
+    /// Cuts of the test; `cargo xtask sim` makes as many as one likes.
     const SEEDS: u64 = 17_000;
     const LIVES: u32 = 6;
+
+    #[test]
+    fn a_script_does_the_same_each_time() {
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Every) {
+            let script = Script::draw(kind, 7, LIVES);
+            let kept = Script::from_json(&script.to_json().expect("written")).expect("read");
+            assert_eq!(kept, script);
+            assert_eq!(run_script(&script), run_script(&kept));
+        }
+    }
 
     #[test]
     fn a_hundred_thousand_seeded_cuts_lose_nothing_that_was_acknowledged() {
         let mut tally = Tally::default();
         for seed in 1..=SEEDS {
-            match run_seed(seed, LIVES) {
-                Ok(run) => tally.merge(&run),
-                Err(failed) => panic!("{failed}"),
-            }
+            tally.merge(&passed(run_seed(Kind::Plain, seed, LIVES)));
         }
-        println!("{tally}");
+        tally.report("storesim: plain");
         assert!(tally.of("cuts") >= 100_000, "{} cuts", tally.of("cuts"));
         // Each of these must have happened, or the run has shown less than it seems to.
-        for name in [
+        tally.require(&[
             "disk full",
             "checkpoints",
             "checkpoints retired on demand",
             "cut: during a flush",
             "cut: with unflushed writes",
+            "cut: between data and commit",
+            "cut: between data and root",
             "cut: block lost",
             "cut: block kept",
             "cut: block torn",
+            "disk: completed out of order",
             "fault: write error",
             "fault: read error",
             "fault: command lost",
@@ -258,9 +335,6 @@ mod tests {
             "case: FoldInterrupted",
             "case: RootOneCopy",
             "root ring wrapped",
-            "cut: between data and root",
-        ] {
-            assert!(tally.of(name) > 0, "never happened: {name}\n{tally}");
-        }
+        ]);
     }
 }

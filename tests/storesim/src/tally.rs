@@ -30,6 +30,25 @@ impl Tally {
         }
     }
 
+    /// Prints it under a title, and leaves it for the report of the whole suite.
+    pub fn report(&self, title: &str) {
+        println!("{title}\n{self}");
+        let cuts = self.of("cuts");
+        crate::progress::note(title, &format!("{cuts} cuts, {} openings cut", self.of("recovery cut")));
+    }
+
+    /// Panics when something never happened: then a run has shown less than it seems to.
+    pub fn require(&self, names: &[&str]) {
+        self.require_more_than(0, names);
+    }
+
+    /// The same with a bound.
+    pub fn require_more_than(&self, bound: u64, names: &[&str]) {
+        for name in names {
+            assert!(self.of(name) > bound, "happened {} times: {name}\n{self}", self.of(name));
+        }
+    }
+
     /// Adds what a disk counted.
     pub fn disk(&mut self, count: &FaultCount) {
         self.add("fault: write error", count.write_errors);

@@ -1,5 +1,6 @@
 //! What the whole run amounts to.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::verdict::Verdict;
@@ -15,6 +16,7 @@ pub(crate) struct Report {
     checks: Vec<(String, bool, Duration)>,
     rings: Vec<(String, usize, usize, Duration)>,
     verdicts: Vec<Verdict>,
+    counts: Vec<String>,
 }
 
 impl Report {
@@ -34,6 +36,13 @@ impl Report {
         let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
         self.rings.push((name.to_owned(), passed, verdicts.len() - passed, took));
         self.verdicts.extend(verdicts);
+    }
+
+    /// Tests have left in `folder` what they counted.
+    pub(crate) fn counts(&mut self, folder: &Path) {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        self.counts.extend(files.filter_map(|file| std::fs::read_to_string(file.path()).ok()));
+        self.counts.sort();
     }
 
     /// How many tests passed.
@@ -57,6 +66,9 @@ impl Report {
         for (name, passed, failed, took) in &self.rings {
             let count = if *failed == 0 { format!("{passed} ok") } else { format!("{passed} ok, {failed} FAILED") };
             println!("{name:<34} {count:>14} {:>9.1} s", took.as_secs_f64());
+        }
+        for line in &self.counts {
+            println!("  {}", line.trim_end());
         }
         let mut slow: Vec<_> =
             self.verdicts.iter().filter_map(|verdict| Some((verdict.took?, &verdict.name))).collect();

@@ -1,0 +1,129 @@
+//! Scripts drawn from seeds.
+
+use crate::arena::Sizes;
+use crate::disk::{Broken, CutMode, Fault};
+use crate::random::Random;
+use crate::script::{Change, Kind, LifePlan, Plan, Script, Turn};
+
+impl Plan {
+    /// Draws a plan: small disks, short intervals, few checkpoints, so that everything happens often.
+    pub fn draw(random: &mut Random) -> Self {
+        let segment_blocks = if random.chance(50) { 8 } else { 16 };
+        let sizes = Sizes {
+            blocks: random.within(160, 420) as usize,
+            segment_blocks,
+            entries: 600,
+            cells: 900,
+            deferred: random.within(1, 64) as usize,
+            caller_pages: 40,
+        };
+        // Now and then more than the disk can hold.
+        let too_much = random.chance(4);
+        Self {
+            sizes,
+            recent_epochs: random.below(4) as u8,
+            checkpoints: random.within(1, 4) as u8,
+            interval_entries: random.within(8, 60) as u32,
+            interval_descriptors: random.within(2, 12) as u32,
+            verify_pages: random.within(2, 24) as u32,
+            world: random.bits(),
+            root_slots: random.within(2, 4) as u32,
+            disk_seed: random.bits(),
+            objects: random.within(1, 3),
+            indices: if too_much { random.within(100, 300) } else { random.within(4, 16) },
+            changes: if too_much { random.within(16, 60) } else { random.within(1, 16) },
+        }
+    }
+}
+
+impl Script {
+    /// The run of `kind` that `seed` stands for, with up to `lives` cuts.
+    pub fn draw(kind: Kind, seed: u64, lives: u32) -> Self {
+        let salt = match kind {
+            Kind::Plain | Kind::Every => 0,
+            Kind::Faulty => 0x6661_756c_7479,
+            Kind::RottenMap => 0x7477_696e,
+        };
+        let mut random = Random::new(seed ^ salt);
+        let random = &mut random;
+        let plan = Plan::draw(random);
+        let fault = if kind == Kind::Plain && random.chance(33) { nuisance(random) } else { Fault::default() };
+        let lives = match kind {
+            Kind::Every => vec![whole_workload(&plan, random)],
+            _ => (0..lives).map(|number| life(kind, &plan, fault, number == 0, random)).collect(),
+        };
+        Self { kind, seed, broken: Broken::No, in_order: false, plan, lives }
+    }
+}
+
+/// Faults that a store has to get over without anybody noticing.
+fn nuisance(random: &mut Random) -> Fault {
+    Fault {
+        write_error: random.below(100),
+        read_error: random.below(100),
+        command_lost: random.below(100),
+        reset: random.below(60),
+        ..Fault::default()
+    }
+}
+
+fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Random) -> LifePlan {
+    let (cut, epochs_max, fault) = match kind {
+        // Some cuts hit the opening, the incarnation, the first epoch; the others anything.
+        Kind::Plain | Kind::Every => {
+            let early = !formatting && random.chance(30);
+            (Some(if early { random.below(40) } else { random.below(200) }), 60, fault)
+        }
+        Kind::RottenMap => (Some(random.below(300)), 60, fault),
+        Kind::Faulty => {
+            let fault = Fault { lost_write: random.below(60), misdirected: random.below(60), ..fault };
+            (None, 40, fault)
+        }
+    };
+    let turns = (0..random.within(1, epochs_max)).map(|_| turn(plan, random)).collect();
+    let rotten = if kind == Kind::Faulty && random.chance(50) { random.within(1, 4) } else { 0 };
+    LifePlan {
+        // A format is not disturbed: a store whose format was cut was never there.
+        fault: if formatting && kind == Kind::Plain { Fault::default() } else { fault },
+        cut,
+        turns,
+        mode: CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize],
+        seed: random.bits(),
+        rot: (0..rotten).map(|_| (random.below(plan.sizes.blocks as u64), random.below(4096 * 8))).collect(),
+        probed: false,
+    }
+}
+
+/// One life without a cut.
+fn whole_workload(plan: &Plan, random: &mut Random) -> LifePlan {
+    let count: u64 = (0..3).map(|_| random.within(1, 24)).sum();
+    let turns = (0..count).map(|_| turn(plan, random)).collect();
+    let (fault, mode, rot) = (Fault::default(), CutMode::Lost, Vec::new());
+    LifePlan { fault, cut: None, turns, mode, seed: random.bits(), rot, probed: false }
+}
+
+fn turn(plan: &Plan, random: &mut Random) -> Turn {
+    let changes = if random.chance(10) { 0 } else { random.within(1, plan.changes) };
+    Turn {
+        changes: (0..changes).map(|_| change(plan, random)).collect(),
+        spare: random.below(plan.objects),
+        settle: random.chance(50),
+        look: random.chance(10).then(|| (random.below(plan.objects), random.below(plan.indices))),
+        retire: random.chance(2),
+    }
+}
+
+fn change(plan: &Plan, random: &mut Random) -> Change {
+    let (object, index) = (random.below(plan.objects), random.below(plan.indices));
+    match random.below(20) {
+        0 => Change::Zero(object, index, random.within(1, 8)),
+        1 => Change::Drop(object, index, random.within(1, 8)),
+        2 if random.chance(20) => Change::DropObject(object),
+        3..=6 => {
+            let longest = if random.chance(10) { 1024 } else { 150 };
+            Change::Record(random.below(3) as u16, random.below(12) as u32, random.within(1, longest) as u32)
+        }
+        7 => Change::Remove(random.below(3) as u16, random.below(12) as u32),
+        _ => Change::Page(object, index),
+    }
+}
