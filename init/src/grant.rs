@@ -7,7 +7,7 @@
 //! | `epochs` | volatile | writes the page of epochs and rings init when it has changed (all others read it anyway) |
 //! | `ram:write`, `ram:read` | volatile | the world's memory |
 //! | `buffers:N` | volatile | N pages of its own whose frames it may tell a device |
-//! | `link:NAME` | volatile | one end of a link: `paging`, `block`, `genesis` (init is the other), `devices` (likewise) |
+//! | `link:NAME` | volatile | one end of a link: `paging`, `block`, `genesis` (init is the other), `devices` (likewise), `lent` |
 //! | `bell:output`, `bell:console` | volatile | rings whoever answers the snapshot port; the console port |
 //! | `port:NAME` | volatile | answers a port of the world: `memory`, `console`, `snapshot`, `clock` |
 //! | `ports:FIRST+COUNT` | volatile | I/O ports, hexadecimal |
@@ -33,11 +33,13 @@ pub enum Link {
     Genesis,
     /// Init and platform driver.
     Devices,
+    /// The pager, who answers the memory port, and the one server that sees pages which programs of the world lend.
+    Lent,
 }
 
 impl Link {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Paging, Self::Block, Self::Genesis, Self::Devices];
+    pub const ALL: [Self; 5] = [Self::Paging, Self::Block, Self::Genesis, Self::Devices, Self::Lent];
 
     /// Name of its window.
     pub const fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Link {
             Self::Block => link::BLOCK,
             Self::Genesis => link::GENESIS,
             Self::Devices => link::DEVICES,
+            Self::Lent => link::LENT,
         }
     }
 
@@ -56,6 +59,7 @@ impl Link {
             Self::Block => link::BLOCK_BELL,
             Self::Genesis => link::GENESIS_BELL,
             Self::Devices => link::DEVICES_BELL,
+            Self::Lent => link::LENT_BELL,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::message::Message;
 use crate::raw::Window;
 use crate::{Capability, Startup};
 use abi::protocol::memory::{Error, ObjectFlags, Request};
+use abi::protocol::service::Service;
 use abi::protocol::startup::{WINDOWS_END, WINDOWS_START, WindowFlags};
 use abi::{MapFlags, PAGE_SIZE};
 
@@ -91,6 +92,12 @@ impl OwnSpace {
         ask(self.port, Request::MapRegion, &[address, pages, 0, flags.bits()], Some(object.0))?;
         self.next = next;
         Ok(window)
+    }
+
+    /// Lends the first page of an object, read-only, to the volatile server of a port, in place of what this space lent
+    /// before. Stays so across restores.
+    pub fn lend(&self, object: Object, to: Service) -> Result<(), SpaceError> {
+        ask(self.port, Request::Lend, &[to as u64], Some(object.0)).map(|_| ())
     }
 
     /// How much memory it owns.

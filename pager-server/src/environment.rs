@@ -4,6 +4,7 @@
 //! None of these may wait. Frames are physical frame numbers throughout.
 
 use abi::fault::Access;
+use abi::protocol::lent::LentName;
 use abi::protocol::paging::{PageName, ToStore};
 use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Handle, MapFlags, Status};
 
@@ -169,6 +170,16 @@ pub enum Note {
     },
 }
 
+/// The one volatile process that sees what programs of the world lend ([`abi::protocol::lent`]). While there is none,
+/// both do nothing.
+pub trait BorrowerLink {
+    /// Shows a frame in a place of its window, read-only; `None`: a page of zeros. When it returns no CPU sees there what
+    /// was shown before.
+    fn show(&mut self, place: usize, frame: Option<u32>);
+    /// Tells it whose page lies in a place, and wakes it; `None`: nobody's.
+    fn tell(&mut self, place: usize, name: Option<LentName>);
+}
+
 /// Where notes go.
 pub trait Notes {
     /// Says it; may lose it, never waits.
@@ -176,6 +187,6 @@ pub trait Notes {
 }
 
 /// All of it.
-pub trait Environment: Kernel + Frames + StoreLink + Notes {}
+pub trait Environment: Kernel + Frames + StoreLink + BorrowerLink + Notes {}
 
-impl<T: Kernel + Frames + StoreLink + Notes> Environment for T {}
+impl<T: Kernel + Frames + StoreLink + BorrowerLink + Notes> Environment for T {}

@@ -90,7 +90,8 @@ impl Pager {
             self.frames.delist(place);
             self.frames.enlist(place, CLEAN);
             let frame = *self.frames.get(place);
-            if frame.touched || self.pinned == Some(place) || victims[..count].contains(&place) {
+            let kept = self.pinned == Some(place) || self.lends.holds(place);
+            if frame.touched || kept || victims[..count].contains(&place) {
                 self.frames.get_mut(place).touched = false;
                 continue;
             }

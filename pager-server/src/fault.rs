@@ -81,16 +81,16 @@ impl Held {
             self.absent = [NONE; DEPTH_MAX];
         }
     }
+}
 
-    /// Notes that the store has no such page of a content.
-    fn add_absent(&mut self, content: u32) {
-        if !self.absent.contains(&NONE) {
-            // Contents that are no ancestors any more: no chain is longer than this.
-            self.absent = [NONE; DEPTH_MAX];
-        }
-        if let Some(free) = self.absent.iter_mut().find(|known| **known == NONE) {
-            *free = content;
-        }
+/// Notes that the store has no such page of a content.
+pub(crate) fn add_absent(absent: &mut Absent, content: u32) {
+    if !absent.contains(&NONE) {
+        // Contents that are no ancestors any more: no chain is longer than this.
+        *absent = [NONE; DEPTH_MAX];
+    }
+    if let Some(free) = absent.iter_mut().find(|known| **known == NONE) {
+        *free = content;
     }
 }
 
@@ -208,7 +208,7 @@ impl Pager {
         // The frame may get another use before all of them had their turn: they no longer wait for it by name.
         for held in self.held.slots.iter_mut().filter(|held| held.wait == Some(Wait::Page(place))) {
             if let Some(content) = absent {
-                held.add_absent(content);
+                add_absent(&mut held.absent, content);
             }
             held.wait = Some(Wait::Turn);
         }
@@ -221,6 +221,7 @@ impl Pager {
 
     /// A page of this content has come into being (or its place has ended): what was said to be absent may not be.
     pub(crate) fn forget_absent(&mut self, content: u32) {
+        self.lends.forget_absent(content);
         for held in self.held.slots.iter_mut() {
             for known in held.absent.iter_mut().filter(|known| **known == content) {
                 *known = NONE;

@@ -7,6 +7,7 @@
 //! 4. The donated count is that of donated frames; a lane's frames in flight are those handed for it; `loading`
 //!    counts those that the store fills.
 //! 5. A frame waits for a page only while it is loading.
+//! 6. What is lent: see [`crate::lend`].
 
 use crate::Pager;
 use crate::frame::{LANES, NONE, Use};
@@ -20,6 +21,7 @@ impl Pager {
         self.regions.check()?;
         self.check_contents()?;
         self.check_counts()?;
+        self.check_lent()?;
         self.lanes.check(|lane| self.count_frames(|frame| frame.handed && frame.list as usize == lane))
     }
 

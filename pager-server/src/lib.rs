@@ -12,7 +12,7 @@
 //!
 //! **Key types.** [`Pager`], all state, over tables of a fixed size ([`Config`]); its events are [`Pager::request`],
 //! [`Pager::fault`], [`Pager::store_message`] and [`Pager::work`]. What it needs of the outside is an [`Environment`]:
-//! [`Kernel`], [`Frames`], [`StoreLink`], [`Notes`].
+//! [`Kernel`], [`Frames`], [`StoreLink`], [`BorrowerLink`], [`Notes`].
 //!
 //! **State.** Recorded (law 2): [`ObjectRecord`], [`RegionRecord`], [`SpaceRecord`], [`PagerRecord`], in epoch-versioned
 //! tables. Derived, and empty after a restore: frames, contents, who uses a space, what waits.
@@ -38,6 +38,7 @@ mod frame;
 mod gather;
 mod genesis;
 mod invariant;
+mod lend;
 mod object;
 mod page;
 mod pager;
@@ -51,7 +52,8 @@ mod writes;
 
 pub use config::{Config, ConfigError, HELD_MAX};
 pub use environment::{
-    Answer, CutPoint, Environment, FirstWrite, Frames, Kernel, Mapping, Note, Notes, ProcessName, ReplyTo, StoreLink,
+    Answer, BorrowerLink, CutPoint, Environment, FirstWrite, Frames, Kernel, Mapping, Note, Notes, ProcessName,
+    ReplyTo, StoreLink,
 };
 pub use fault::FaultMessage;
 pub use genesis::GenesisError;

@@ -73,6 +73,22 @@ impl Pager {
         Found::Nowhere
     }
 
+    /// The frame that a page of an object is in; `None`: the page is not in memory, and not to be had now. A content that
+    /// may have it in the store is the error.
+    pub(crate) fn find_page(&self, object: u32, index: u32, absent: &Absent) -> Result<Option<u32>, u32> {
+        match self.look(object, index, absent) {
+            Found::Own(place) | Found::Above(place) => Ok(Some(place)),
+            Found::Ask(content) => Err(content),
+            Found::Loading(_) | Found::Damaged | Found::Nowhere => Ok(None),
+        }
+    }
+
+    /// Asks the store for a page that no thread waits for, if that can be done now.
+    pub(crate) fn fetch(&mut self, env: &mut impl Environment, content: u32, index: u32) {
+        // What it waits for is looked for again after every event.
+        let _ = self.ask(env, content, index);
+    }
+
     /// Serves a fault on a page that its region allows.
     pub(crate) fn serve_page(
         &mut self,
@@ -160,8 +176,11 @@ impl Pager {
         if !target.transient {
             self.set_state(env, place, FrameState::Clean);
         }
+        // Who borrows the page must see what the writer is going to write.
+        self.move_lent(env, target.object, target.index, place);
         let mapped = self.map(env, target, place, target.flags | MapFlags::NOW);
         if mapped.is_err() {
+            self.move_lent(env, target.object, target.index, from);
             self.free_frame(env, place);
         }
         mapped
@@ -273,6 +292,9 @@ impl Pager {
                 self.frames.get_mut(place).used_for = Use::Damaged;
                 env.note(Note::Damaged { page });
             }
+        }
+        if let (Some(content), 0) = (absent, page.index) {
+            self.lends.add_absent(content);
         }
         self.retry_page(env, place, absent);
         Ok(())

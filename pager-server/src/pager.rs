@@ -6,6 +6,7 @@ use crate::environment::Environment;
 use crate::fault::HeldFaults;
 use crate::frame::{CLEAN, FrameTable};
 use crate::gather::Lanes;
+use crate::lend::Lends;
 use crate::object::Objects;
 use crate::record::{PAGER_VERSION, PagerRecord};
 use crate::region::Regions;
@@ -84,6 +85,7 @@ pub struct Pager {
     pub(crate) lanes: Lanes,
     pub(crate) log: WriteLog,
     pub(crate) held: HeldFaults,
+    pub(crate) lends: Lends,
     /// Pages of transient objects.
     pub(crate) transient_pages: u64,
     /// A frame that eviction must leave alone while it is being copied.
@@ -121,6 +123,7 @@ impl Pager {
             lanes: Lanes::new(),
             log: WriteLog::new(),
             held: HeldFaults::new(arena),
+            lends: Lends::new(),
             transient_pages: 0,
             pinned: None,
             loading: 0,
@@ -212,6 +215,7 @@ impl Pager {
         self.gather(env);
         self.refill(env);
         self.retry_held(env);
+        self.show_lent(env);
         if self.is_short && !self.said_short && env.room() > 0 {
             env.send(ToStore::Short);
             self.said_short = true;

@@ -77,6 +77,10 @@ pub struct SpaceRecord {
     pub generation: u32,
     /// 0 free, 1 in use.
     pub life: u32,
+    /// Id of the object that it lends; `u32::MAX`: none.
+    pub lent: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The pager's one record of counters.
@@ -96,10 +100,10 @@ pub struct PagerRecord {
 }
 
 /// Version of these records.
-pub const PAGER_VERSION: u32 = 1;
+pub const PAGER_VERSION: u32 = 2;
 
 const _: () = assert!(size_of::<ObjectRecord>() == 32 && size_of::<RegionRecord>() == 40);
-const _: () = assert!(size_of::<SpaceRecord>() == 16 && size_of::<PagerRecord>() == 24);
+const _: () = assert!(size_of::<SpaceRecord>() == 24 && size_of::<PagerRecord>() == 24);
 
 impl ObjectRecord {
     pub(crate) const EMPTY: Self =
@@ -147,12 +151,12 @@ impl RegionRecord {
 }
 
 impl SpaceRecord {
-    pub(crate) const EMPTY: Self = Self { pages_max: 0, generation: 0, life: 0 };
+    pub(crate) const EMPTY: Self = Self { pages_max: 0, generation: 0, life: 0, lent: NONE, reserved: 0 };
 
     pub(crate) fn is_valid(&self) -> bool {
         match self.life {
-            0 => self.pages_max == 0 && self.generation <= GENERATION_MAX + 1,
-            1 => self.generation <= GENERATION_MAX,
+            0 => *self == Self { generation: self.generation, ..Self::EMPTY } && self.generation <= GENERATION_MAX + 1,
+            1 => self.generation <= GENERATION_MAX && self.reserved == 0,
             _ => false,
         }
     }

@@ -6,6 +6,7 @@ use crate::environment::{Answer, Environment, ReplyTo};
 use crate::record::{RegionRecord, are_region_flags, is_user_range};
 use crate::region::OBJECT_REGIONS_MAX;
 use abi::protocol::memory::{Badge, Error, ObjectFlags, Request};
+use abi::protocol::service::Service;
 use abi::{Handle, MapFlags, PAGE_SIZE, WORDS};
 
 /// A request, as it was received: its Reply is the current one.
@@ -124,6 +125,15 @@ impl Pager {
                 let Some(Badge::Object { id, write }) = came_with else { return Err(Error::BadCapability) };
                 let object = self.objects.find(id).ok_or(Error::Gone)?;
                 self.map_region(space, object, write, [words[0], words[1], words[2], words[3]])?;
+                Ok(NOTHING)
+            }
+            Request::Lend => {
+                if words[0] != Service::Console as u64 {
+                    return Err(Error::BadArgument);
+                }
+                let Some(Badge::Object { id, .. }) = came_with else { return Err(Error::BadCapability) };
+                let object = self.objects.find(id).ok_or(Error::Gone)?;
+                self.lend(env, space, object)?;
                 Ok(NOTHING)
             }
             Request::UnmapRegion => self.unmap_region(env, space, words[0], words[1]),

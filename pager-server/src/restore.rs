@@ -6,7 +6,8 @@
 //! 2. No two objects have the same content.
 //! 3. Parents are hidden, of the same size and kind, in chains of bounded length; a hidden object has a child.
 //! 4. Objects are charged to spaces that exist, within what those may own.
-//! 5. Regions lie in spaces that exist, do not overlap, and stay within their object, if that still exists.
+//! 5. What a space lends exists and is not transient, and no more is lent than can be.
+//! 6. Regions lie in spaces that exist, do not overlap, and stay within their object, if that still exists.
 
 use crate::Pager;
 use crate::environment::Environment;
@@ -112,7 +113,8 @@ impl Pager {
         }
         self.spaces.derive();
         self.judge_objects(counters.content_next)?;
-        self.judge_regions()
+        self.judge_regions()?;
+        self.derive_lends().map_err(|space| bad(Kept::Space, space))
     }
 
     fn judge_objects(&mut self, content_next: u64) -> Result<(), BadRecord> {

@@ -96,6 +96,7 @@ impl Pager {
     /// Destroys an object: its pages, what only it still needed of its ancestors, and itself. Its regions stay, and
     /// faults in them are refused.
     pub(crate) fn destroy_object(&mut self, env: &mut impl Environment, object: u32) {
+        self.end_lends_of_object(env, object);
         self.unmap_object(env, object);
         self.read_log(env, None);
         loop {
@@ -179,6 +180,7 @@ impl Pager {
 
     /// Destroys a space, its regions, and what was charged to it.
     pub(crate) fn destroy_space(&mut self, env: &mut impl Environment, space: u32) {
+        self.end_lends_of_space(env, space);
         self.unmap_space(env, space);
         while let Some(region) = self.regions.first_from(space, 0) {
             self.remove_region(region);

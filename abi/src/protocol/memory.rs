@@ -74,6 +74,11 @@ pub enum Request {
     DestroySpace = 8,
     /// On an object: a capability that may only be mapped read-only. Reply cap 0.
     ReadOnly = 9,
+    /// On a space: lend the first page of the object cap 0, which is not transient, to the volatile server of a port: it
+    /// sees that page read-only ([`super::lent`]). Word 0: the [`super::service::Service`]; only the console's borrows. A
+    /// space lends one page: another one takes its place. Ends with the object or the space, and with nothing else: a
+    /// restore, or the server's death, does not end it.
+    Lend = 10,
 }
 
 impl Request {
@@ -89,6 +94,7 @@ impl Request {
             7 => Self::Usage,
             8 => Self::DestroySpace,
             9 => Self::ReadOnly,
+            10 => Self::Lend,
             _ => return None,
         })
     }
@@ -119,7 +125,7 @@ pub enum Error {
     ReadOnly = 5,
     /// Environment: the space's page budget is used up.
     BudgetExhausted = 6,
-    /// Environment: the pager's tables are full.
+    /// Environment: the pager's tables are full, or as much is lent as can be.
     TablesExhausted = 7,
     /// Caller: the object or space is gone.
     Gone = 8,

@@ -6,6 +6,7 @@ pub mod console;
 pub mod counter;
 pub mod devices;
 pub mod genesis;
+pub mod lent;
 pub mod memory;
 pub mod paging;
 pub mod ring;

@@ -6,7 +6,7 @@
 //! A **link** is a shared area, mapped writable into two servers (or one and init) as a window, and a capability to ring
 //! the other end, named `<link>-bell`. Init zeroes the area at boot, and never when only one end is restarted: the
 //! protocol of the link says how a new end begins. Links: [`link::PAGING`], [`link::BLOCK`], [`link::GENESIS`],
-//! [`link::DEVICES`].
+//! [`link::DEVICES`], [`link::LENT`].
 //!
 //! [`RAM`] is mapped page by page as it is touched (init serves the faults of volatile servers); all else is there from
 //! the start.
@@ -85,6 +85,10 @@ pub mod link {
     pub const DEVICES: &str = "devices";
     /// Rings the other end of [`DEVICES`].
     pub const DEVICES_BELL: &str = "devices-bell";
+    /// Pager and who borrows pages of the world: [`super::super::lent`]. Only the pager writes.
+    pub const LENT: &str = "lent";
+    /// Rings the other end of [`LENT`].
+    pub const LENT_BELL: &str = "lent-bell";
     /// Snapshot server rings init when [`super::EPOCHS`] has changed.
     pub const EPOCHS_BELL: &str = "epochs-bell";
     /// Console driver rings the snapshot server: output waits, a cut would let it out.
@@ -113,11 +117,14 @@ bitflags::bitflags! {
         const DEVICES = 1 << 6;
         /// Output of the world waits for a commit.
         const OUTPUT = 1 << 7;
+        /// The other end of [`link::LENT`].
+        const LENT = 1 << 8;
     }
 }
 
 /// What init tells one server, in its own page. Words: 0 changes so far, 1 handle of the receiving capability for its
-/// port (0: none now), 2 incarnation of the world for which that holds.
+/// port (0: none now), 2 incarnation of the world for which that holds, 3 how often the server has been started, 4 … 6 for
+/// the pager: who borrows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// How often init has changed the page.
@@ -126,18 +133,41 @@ pub struct News {
     pub port: Handle,
     /// The world's incarnation; 0 before there is a world.
     pub incarnation: u32,
+    /// How often this server has been started since the boot, this time included.
+    pub life: u32,
+    /// For the pager: who sees what is lent.
+    pub borrower: Option<Borrower>,
+}
+
+/// The process that sees pages which programs of the world lend ([`super::lent`]), as the pager is told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Borrower {
+    /// The pager's capability to it, right PROCESS_MAP. Each life has one of its own; the pager drops it.
+    pub process: Handle,
+    /// Its [`News::life`].
+    pub life: u32,
+    /// Where its window of [`super::lent::PAGES`] is.
+    pub address: u64,
 }
 
 impl News {
     /// From the words of the page, by `load`.
     pub fn read(mut load: impl FnMut(usize) -> u64) -> Self {
-        Self { changes: load(0), port: Handle(load(1) as u16), incarnation: load(2) as u32 }
+        let (changes, port) = (load(0), Handle(load(1) as u16));
+        let borrower = Borrower { process: Handle(load(4) as u16), life: load(5) as u32, address: load(6) };
+        let borrower = (!borrower.process.is_null()).then_some(borrower);
+        Self { changes, port, incarnation: load(2) as u32, life: load(3) as u32, borrower }
     }
 
     /// Into the page; the count of changes last.
     pub fn write(self, page: &[AtomicU64]) {
         page[1].store(self.port.0.into(), Ordering::Relaxed);
         page[2].store(self.incarnation.into(), Ordering::Relaxed);
+        page[3].store(self.life.into(), Ordering::Relaxed);
+        let borrower = self.borrower.unwrap_or_default();
+        page[4].store(borrower.process.0.into(), Ordering::Relaxed);
+        page[5].store(borrower.life.into(), Ordering::Relaxed);
+        page[6].store(borrower.address, Ordering::Relaxed);
         page[0].store(self.changes, Ordering::Release);
     }
 }
@@ -290,7 +320,8 @@ mod tests {
         assert_eq!(EpochsPage::read(load), None);
         said.write(&words);
         assert_eq!(EpochsPage::read(load), Some(said), "a new writer mends what the last one left");
-        let news = News { changes: 3, port: Handle(9), incarnation: 2 };
+        let borrower = Some(Borrower { process: Handle(7), life: 5, address: 1 << 40 });
+        let news = News { changes: 3, port: Handle(9), incarnation: 2, life: 4, borrower };
         news.write(&words);
         assert_eq!(News::read(load), news);
     }

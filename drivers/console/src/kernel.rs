@@ -2,9 +2,10 @@
 
 use console::World;
 use libos::abi::protocol::console::{Answer, Error};
-use libos::abi::{Epoch, Handle};
+use libos::abi::protocol::lent::{self, LentName};
+use libos::abi::{Epoch, Handle, Kind, PAGE_SIZE};
 use libos::mmio::Ports;
-use libos::{Capability, IoPorts, Message, SavedReply};
+use libos::{Capability, IoPorts, Message, ReadWords, SavedReply};
 
 /// I/O ports by the kernel's calls.
 pub(crate) struct KernelPorts {
@@ -59,8 +60,33 @@ impl Drop for Caller {
     }
 }
 
-/// The world behind the port.
-pub(crate) struct KernelWorld;
+/// The world behind the port, and what of it is lent.
+pub(crate) struct KernelWorld {
+    pages: ReadWords,
+    table: ReadWords,
+    /// Which life of this server's this is: what an earlier one was told does not count.
+    life: u32,
+}
+
+impl KernelWorld {
+    /// Over the windows of what is lent and whose it is. Nothing is, before this life is known.
+    pub(crate) const fn new(pages: ReadWords, table: ReadWords) -> Self {
+        Self { pages, table, life: 0 }
+    }
+
+    /// Which life this is, once init has said so.
+    pub(crate) const fn is_in_life(&mut self, life: u32) {
+        self.life = life;
+    }
+
+    /// What the capability that came with a call names, if it is one of the memory port: nobody else can make such a one.
+    pub(crate) fn ring_of(&self, message: &Message) -> Option<LentName> {
+        let port = lent::memory_port(|index| self.table.load(index), self.life)?;
+        let identity = Capability(*message.caps.first()?).identify().ok()?;
+        let is_memory = identity.kind == Kind::Endpoint && identity.object == port;
+        is_memory.then(|| LentName::of_badge(identity.badge)).flatten()
+    }
+}
 
 impl World for KernelWorld {
     type Caller = Caller;
@@ -75,14 +101,22 @@ impl World for KernelWorld {
     fn running(&mut self) -> Epoch {
         libos::clock().epoch
     }
+
+    fn lent(&self, place: usize) -> Option<LentName> {
+        lent::name(|index| self.table.load(index), self.life, place)
+    }
+
+    fn word(&self, place: usize, index: usize) -> u64 {
+        self.pages.load(place * (PAGE_SIZE / 8) + index)
+    }
 }
 
 /// Answers the call whose Reply the thread holds: there is no room for it.
 pub(crate) fn refuse() {
-    let _ = libos::reply(&message(&Answer::Refused { error: Error::Full, session: 0 }));
+    let _ = libos::reply(&message(&Answer::Refused(Error::Full)));
 }
 
-/// Nothing in this protocol carries capabilities: what comes all the same must not fill the table.
+/// What comes with a message is looked at and not kept: it must not fill the table.
 pub(crate) fn drop_capabilities(message: &Message) {
     for handle in message.caps.into_iter().take_while(|handle| !handle.is_null()) {
         let _ = Capability(handle).drop();

@@ -5,8 +5,9 @@
 //! which the server read it has committed, and the program hears of it only when it has been shown; what a person types
 //! is forgotten only when the epoch that took it has committed.
 //!
-//! **What it refuses.** To show anything early, whatever a program says. To keep the only copy of output: that stays in the
-//! world. To wait in a call: the world's calls are put aside and answered later. To allocate. Line editing, echo and
+//! **What it refuses.** To show anything early, whatever a program says or does to its ring. To keep the only copy of
+//! output: that stays in the world, in rings that this server sees read-only ([`abi::protocol::lent`]). To believe what
+//! lies there. To wait in a call: the world's calls are put aside and answered later. To allocate. Line editing, echo and
 //! colours: those are the shell's, in the world, and come back with it.
 //!
 //! | type | is |

@@ -1,6 +1,6 @@
 //! The console driver's program: receives on the world's console port, and wakes for the line, commits and news.
 //!
-//! Grants: `port:console`, `ports:3f8+8`, `irq:4`, `bell:output`, `debug`. Without an interrupt it looks at the line every
+//! Grants: `port:console`, `ports:3f8+8`, `irq:4`, `bell:output`, `link:lent`, `debug`. Without an interrupt it looks at the line every
 //! few milliseconds. Ends with code 1 when there is no serial port.
 #![no_std]
 #![no_main]
@@ -9,6 +9,7 @@ mod kernel;
 
 use console::{Console, Line, Uart};
 use kernel::{Caller, KernelPorts, KernelWorld};
+use libos::abi::protocol::lent;
 use libos::abi::protocol::wiring::{
     Bell, EPOCHS, EpochsPage, INTERRUPT, INTERRUPT_BELL, NEWS, News, PORTS, WAKE, link,
 };
@@ -29,6 +30,7 @@ struct Server {
     news: ReadWords,
     epochs: ReadWords,
     heard: News,
+    world: KernelWorld,
     committed: Epoch,
     port: Option<Endpoint>,
 }
@@ -53,6 +55,7 @@ fn main(startup: Startup) {
         news: startup.window(NEWS).read_words(),
         epochs: startup.window(EPOCHS).read_words(),
         heard: News::default(),
+        world: KernelWorld::new(startup.window(lent::PAGES).read_words(), startup.window(link::LENT).read_words()),
         committed: Epoch::NONE,
         port: None,
     };
@@ -72,7 +75,7 @@ impl Server {
     /// Does what can be done, then waits for something to happen.
     fn turn(&mut self, line: &mut impl Line) {
         self.hear_news();
-        let turn = self.console.turn(&mut KernelWorld, line, self.committed);
+        let turn = self.console.turn(&mut self.world, line, self.committed);
         if let (true, Some(bell)) = (turn.want_cut, self.output_bell) {
             // A snapshot server that is being restarted will cut anyway.
             let _ = bell.signal();
@@ -88,6 +91,7 @@ impl Server {
             let news = News::read(|index| self.news.load(index));
             if news.changes != self.heard.changes {
                 self.port = (!news.port.is_null()).then_some(Endpoint(news.port));
+                self.world.is_in_life(news.life);
                 if news.incarnation != self.heard.incarnation && news.incarnation != 0 {
                     self.console.world_began(page.restored, libos::clock().world_ns);
                 }
@@ -102,9 +106,11 @@ impl Server {
         };
         match port.receive(timeout) {
             Ok(Received::Call { message, .. }) => {
+                let ring = self.world.ring_of(&message);
                 kernel::drop_capabilities(&message);
+                let carried = (message.tag, message.words);
                 match Caller::put_aside() {
-                    Some(caller) => self.console.request(&mut KernelWorld, caller, &(message.tag, message.words)),
+                    Some(caller) => self.console.request(&mut self.world, caller, &carried, ring),
                     None => kernel::refuse(),
                 }
             }

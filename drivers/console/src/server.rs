@@ -1,17 +1,18 @@
 //! The console port's server as a state machine. The program around it receives the calls, puts each one's Reply aside, and
 //! hands both in here.
 //!
-//! Order of things that law 5 hangs on, for each chunk of output:
-//! 1. the program receives the message, which carries the bytes;
-//! 2. [`Console::request`] asks for the running epoch, which is therefore not earlier than the one of the reading;
+//! Order of things that law 5 hangs on, for each stretch of output:
+//! 1. the write index of the ring is read, and the bytes below it are copied;
+//! 2. then the running epoch is asked for, which is therefore not earlier than the one of the reading;
 //! 3. [`Console::turn`] sends the bytes when that epoch has committed;
-//! 4. only then is the caller answered.
+//! 4. only then is the caller answered, and the index below which all is shown moves.
 
 use abi::Epoch;
-use abi::protocol::console::{Answer, Carried, Chunk, Error, Request};
+use abi::protocol::console::{Answer, Carried, Error, Request};
+use abi::protocol::lent::LentName;
 
 use crate::input::Input;
-use crate::output::{Output, OutputFull};
+use crate::output::Output;
 
 /// Readers that wait, at most.
 const READERS_MAX: usize = 16;
@@ -30,6 +31,12 @@ pub trait World {
 
     /// The epoch that runs now.
     fn running(&mut self) -> Epoch;
+
+    /// Whose page lies in a place of the window of what is lent ([`abi::protocol::lent`]).
+    fn lent(&self, place: usize) -> Option<LentName>;
+
+    /// A word of the page in a place: whatever is there.
+    fn word(&self, place: usize, index: usize) -> u64;
 }
 
 /// The line to the person.
@@ -59,13 +66,13 @@ impl<T> Default for Console<T> {
 /// The server. `T` is [`World::Caller`].
 #[derive(Debug)]
 pub struct Console<T> {
-    session: u64,
+    knows_a_world: bool,
     output: Output<T>,
     input: Input,
     readers: [Option<T>; READERS_MAX],
     /// Newest commit that is known.
     committed: Epoch,
-    /// Since the last turn somebody has begun to wait, or an epoch has committed and somebody still waits.
+    /// Since the last turn output has begun to wait, or an epoch has committed and some still waits.
     ring: bool,
 }
 
@@ -74,7 +81,7 @@ impl<T> Console<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            session: 0,
+            knows_a_world: false,
             output: Output::new(),
             input: Input::new(0),
             readers: [const { None }; READERS_MAX],
@@ -86,18 +93,18 @@ impl<T> Console<T> {
     /// There is a world, restored from `restored` (or new, or the server is). Whoever waited in an earlier one is not there
     /// any more, and what was to be shown comes again from the world; what was typed since is handed out again.
     ///
-    /// `session` must be greater than any that was ever used in this world, with room below the next for every byte that
-    /// will be typed: nanoseconds of world time are.
-    pub fn world_began(&mut self, restored: Epoch, session: u64) {
+    /// `first` numbers the first byte that is typed. It must be greater than any number that was ever used in this world,
+    /// with room below the next for every byte that will be typed: nanoseconds of world time are.
+    pub fn world_began(&mut self, restored: Epoch, first: u64) {
         self.output.clear();
         self.readers = [const { None }; READERS_MAX];
-        if self.session == 0 {
-            // An earlier server may have given out numbers in this world.
-            self.input.number_from(session);
-        } else {
+        if self.knows_a_world {
             self.input.take_back(restored);
+        } else {
+            // An earlier server may have given out numbers in this world.
+            self.input.number_from(first);
         }
-        self.session = session;
+        self.knows_a_world = true;
         self.committed = self.committed.max(restored);
         self.ring = false;
     }
@@ -108,42 +115,29 @@ impl<T> Console<T> {
         self.input.dropped()
     }
 
-    /// A call has been received. It is answered now or in a later turn.
-    pub fn request<W: World<Caller = T>>(&mut self, world: &mut W, caller: T, carried: &Carried) {
-        let answer = match Request::from_carried(carried) {
+    /// A call has been received, with a capability to what is called `ring`, if it is one of the memory port. It is
+    /// answered now or in a later turn.
+    pub fn request<W: World<Caller = T>>(
+        &mut self,
+        world: &mut W,
+        caller: T,
+        carried: &Carried,
+        ring: Option<LentName>,
+    ) {
+        let refused = match Request::from_carried(carried) {
             Err(error) => Err((caller, error)),
-            // What came before is gone: this alone would be shown out of order.
-            Ok(Request::Put { session, .. } | Request::Write { session, .. })
-                if session != 0 && session != self.session =>
-            {
-                Err((caller, Error::Forgotten))
+            Ok(Request::Show { until }) => {
+                // It may have been lent a moment ago.
+                self.ring |= self.output.look(world);
+                self.output.wait(world, caller, ring, until);
+                Ok(())
             }
-            Ok(Request::Put { chunk, .. }) => self.put(world, caller, chunk),
-            Ok(Request::Write { chunk, .. }) => self.write(world, caller, chunk),
             Ok(Request::Read) => self.read(caller),
         };
-        if let Err((caller, error)) = answer {
+        if let Err((caller, error)) = refused {
             // One that no longer waits needs no answer.
-            let _ = world.answer(caller, &Answer::Refused { error, session: self.session });
+            let _ = world.answer(caller, &Answer::Refused(error));
         }
-    }
-
-    fn put<W: World<Caller = T>>(&mut self, world: &mut W, caller: T, chunk: Chunk) -> Result<(), (T, Error)> {
-        if !self.output.has_room_to_put() {
-            self.ring = true;
-            return Err((caller, Error::Full));
-        }
-        self.output.push_alone(chunk, world.running());
-        self.ring |= self.output.is_filling();
-        let _ = world.answer(caller, &Answer::Done { session: self.session });
-        Ok(())
-    }
-
-    fn write<W: World<Caller = T>>(&mut self, world: &mut W, caller: T, chunk: Chunk) -> Result<(), (T, Error)> {
-        let epoch = world.running();
-        self.output.push_for(chunk, epoch, caller).map_err(|OutputFull(caller)| (caller, Error::Full))?;
-        self.ring = true;
-        Ok(())
     }
 
     fn read(&mut self, caller: T) -> Result<(), (T, Error)> {
@@ -156,22 +150,24 @@ impl<T> Console<T> {
         }
     }
 
-    /// Does all that can be done now: sends what has committed, answers who has been shown, takes what was typed and hands it
-    /// out. `committed` is the last durable epoch.
+    /// Does all that can be done now: takes what is new in the rings, sends what has committed, answers who has been shown,
+    /// takes what was typed and hands it out. `committed` is the last durable epoch.
     pub fn turn<W: World<Caller = T>>(&mut self, world: &mut W, line: &mut impl Line, committed: Epoch) -> Turn {
         if committed > self.committed {
             self.committed = committed;
             self.input.settle(committed);
-            self.ring |= self.output.somebody_waits_beyond(committed);
+            self.ring |= self.output.waits_beyond(committed);
         }
+        self.ring |= self.knows_a_world && self.output.look(world);
         let line_busy = self.show(world, line);
+        // Where all is sent there may be more.
+        self.ring |= self.knows_a_world && self.output.look(world);
         for _ in 0..RECEIVED_MAX {
             let Some(byte) = line.receive() else { break };
             self.input.typed(byte);
         }
         self.hand_out(world);
-        let want_cut = core::mem::take(&mut self.ring)
-            && (self.output.is_filling() || self.output.somebody_waits_beyond(self.committed));
+        let want_cut = core::mem::take(&mut self.ring) && self.output.waits_beyond(self.committed);
         Turn { want_cut, line_busy }
     }
 
@@ -184,13 +180,10 @@ impl<T> Console<T> {
                 return false;
             };
             let count = line.send(bytes);
-            if count == 0 && !bytes.is_empty() {
+            if count == 0 {
                 return true;
             }
-            if let (Some(caller), _) = self.output.sent(count) {
-                // One that no longer waits has been shown all the same.
-                let _ = world.answer(caller, &Answer::Done { session: self.session });
-            }
+            self.output.sent(world, count);
         }
         true
     }
@@ -211,7 +204,7 @@ impl<T> Console<T> {
     /// Whether a world is known: only then may requests come.
     #[must_use]
     pub fn knows_a_world(&self) -> bool {
-        self.session != 0
+        self.knows_a_world
     }
 
     #[cfg(test)]

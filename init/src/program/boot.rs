@@ -8,8 +8,8 @@ use super::spawn::{bell_of, ring};
 use init::{ACCIDENTS_MAX, Accident, Grant, Image, Life, Link, List, Plan, Planned, SERVERS_MAX, Watch, accidents};
 use libos::abi::boot_info::{BootInfo, handle};
 use libos::abi::bundle::Bundle;
-use libos::abi::protocol::wiring::Phase;
-use libos::abi::protocol::{block, devices, genesis, paging};
+use libos::abi::protocol::wiring::{News, Phase};
+use libos::abi::protocol::{block, devices, genesis, lent, paging};
 use libos::abi::{Epoch, PAGE_SIZE};
 use libos::mmio::SteadyClock;
 use libos::{Budget, Endpoint, Notification, println};
@@ -37,6 +37,8 @@ pub(crate) struct System {
     areas: [Area; Link::ALL.len()],
     /// Page of the pool that the snapshot server writes.
     pub(crate) epochs_page: u64,
+    /// Page of the pool that nobody writes: shown where nothing is lent.
+    pub(crate) blank_page: u64,
     pub(crate) device: DeviceLink,
     pub(crate) accidents: List<Accident<'static>, ACCIDENTS_MAX>,
     /// The epoch that whoever booted the machine wants; `None`: the newest.
@@ -75,6 +77,7 @@ impl System {
             *area = Area { first: memory.take(pages).map_err(BuildError::from)?, pages };
         }
         let epochs_page = memory.take(1).map_err(BuildError::from)?;
+        let blank_page = memory.take(1).map_err(BuildError::from)?;
         let device_area = areas[Link::Devices as usize];
         let device = DeviceLink::new(memory.words(device_area.first, device_area.pages));
         let mut system = Self {
@@ -87,6 +90,7 @@ impl System {
             bell,
             areas,
             epochs_page,
+            blank_page,
             device,
             accidents,
             asked,
@@ -119,7 +123,7 @@ impl System {
                 message,
                 process: None,
                 lazy: List::new(),
-                news: 0,
+                news: News::default(),
             };
             self.servers.push(server).map_err(|_| BuildError::NoProgram)?;
         }
@@ -211,9 +215,9 @@ fn image_of(bundle: &Bundle<'_>, planned: &Planned<'_>) -> Result<Image, BuildEr
     Ok(Image::of(&program, planned.service.stack_pages().into(), buffers.sum())?)
 }
 
-/// Pages that init will hand out: the page of epochs, the links, all servers' own.
+/// Pages that init will hand out: the page of epochs, the blank one, the links, all servers' own.
 fn pages_needed(bundle: &Bundle<'_>, plan: &Plan<'_>) -> Result<u64, BuildError> {
-    let mut pages = 1 + Link::ALL.into_iter().map(area_pages).sum::<u64>();
+    let mut pages = 2 + Link::ALL.into_iter().map(area_pages).sum::<u64>();
     for planned in plan.servers.iter() {
         pages += image_of(bundle, &planned)?.own_pages;
     }
@@ -227,6 +231,7 @@ fn area_pages(link: Link) -> u64 {
         Link::Block => block::AREA_BYTES,
         Link::Genesis => genesis::AREA_BYTES,
         Link::Devices => devices::AREA_BYTES,
+        Link::Lent => lent::AREA_BYTES,
     };
     (bytes / PAGE_SIZE) as u64
 }

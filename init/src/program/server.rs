@@ -3,6 +3,7 @@
 use init::{List, Planned, Watch};
 use libos::abi::MapFlags;
 use libos::abi::boot_info::FrameRange;
+use libos::abi::protocol::wiring::News;
 use libos::{Memory, Notification, Process};
 
 /// Memory that is mapped into a server when it touches it.
@@ -40,8 +41,8 @@ pub(crate) struct Server {
     pub(crate) process: Option<Process>,
     /// What is mapped on touch.
     pub(crate) lazy: List<Lazy, LAZY_MAX>,
-    /// How often its news have changed.
-    pub(crate) news: u64,
+    /// What it has been told last.
+    pub(crate) news: News,
 }
 
 impl Server {

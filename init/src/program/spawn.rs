@@ -7,8 +7,10 @@ use super::server::{Lazy, Server};
 use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows, fingerprint};
 use libos::abi::boot_info::{FrameRange, handle};
 use libos::abi::bundle::Bundle;
+use libos::abi::protocol::lent;
+use libos::abi::protocol::service::Service;
 use libos::abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder, WindowEntry, WindowFlags};
-use libos::abi::protocol::wiring::{self, Bell, link, option};
+use libos::abi::protocol::wiring::{self, Bell, Borrower, link, option};
 use libos::abi::{Epoch, Handle, MapFlags, PAGE_SIZE, Rights};
 use libos::{Budget, Capability, MapError, Mapping, Memory, Notification, Process, RangePart, Space, ThreadStart};
 use zerocopy::IntoBytes;
@@ -37,6 +39,7 @@ impl System {
         let image = self.image(&server.planned)?;
         let process = Budget(handle::BUDGET).process(HANDLES)?;
         server.process = Some(process);
+        server.news.life += 1;
         self.servers.set(place, server);
         self.memory.zero(server.own, server.own_pages);
         process.set_memory_port(self.faults, place as u64 + 1)?;
@@ -194,10 +197,36 @@ impl System {
     /// One end of a link.
     fn give_link(&mut self, making: &mut Making<'_>, place: usize, link: Link) -> Result<(), BuildError> {
         let area = self.area(link);
-        self.pool_window(making, link.name(), area.first, area.pages, true)?;
+        let borrows = link == Link::Lent && !making.server.planned.has(Grant::Port(Service::Memory));
+        self.pool_window(making, link.name(), area.first, area.pages, !borrows)?;
+        if borrows {
+            self.let_borrow(making)?;
+        }
         let other = self.plan.other_end(link, place).and_then(|other| self.servers.get(other));
         let wake = other.map_or(self.bell, |server| server.wake);
         making.grant(link.bell(), Capability(wake.0), Rights::SIGNAL, bell_of(link).bits())
+    }
+
+    /// The window in which the pager shows what programs of the world lend, and the pager's right to map it. Until then
+    /// there are zeros: it can always be read.
+    fn let_borrow(&mut self, making: &mut Making<'_>) -> Result<(), BuildError> {
+        let address = making.windows.take(lent::PLACES as u64)?;
+        let memory = self.memory.memory;
+        for place in 0..lent::PLACES {
+            let address = address + (place * PAGE_SIZE) as u64;
+            let flags = MapFlags::empty();
+            let at = Mapping { address, memory, first_page: self.blank_page, pages: 1, flags, epoch: Epoch::NONE };
+            Space::Own(making.process).map_all(at)?;
+        }
+        let bytes = (lent::PLACES * PAGE_SIZE) as u64;
+        let flags = WindowFlags::empty();
+        let entry = WindowEntry { address, bytes, first_frame: 0, flags, handle: Handle::NULL };
+        making.page.window(lent::PAGES, entry)?;
+        let lender = self.plan.holder(Grant::Port(Service::Memory)).and_then(|place| self.servers.get(place));
+        let Some(pager) = lender.and_then(|server| server.process) else { return Ok(()) };
+        let process = pager.grant(Capability(making.process.0), Rights::PROCESS_MAP, 0)?;
+        self.tell_lender(Borrower { process, life: making.server.news.life, address });
+        Ok(())
     }
 
     /// A device's registers, and where its message interrupts are.
@@ -322,6 +351,7 @@ pub(crate) const fn bell_of(link: Link) -> Bell {
         Link::Block => Bell::BLOCK,
         Link::Genesis => Bell::GENESIS,
         Link::Devices => Bell::DEVICES,
+        Link::Lent => Bell::LENT,
     }
 }
 

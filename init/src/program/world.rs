@@ -2,12 +2,13 @@
 
 use super::boot::System;
 use super::chain::BuildError;
+use super::server::Server;
 use super::spawn::ring;
 use core::sync::atomic::{Ordering, fence};
 use init::{Grant, Link, NEWS_PAGE};
 use libos::abi::boot_info::handle;
 use libos::abi::protocol::service::Service;
-use libos::abi::protocol::wiring::{Bell, EpochsPage, Failure, News, Phase};
+use libos::abi::protocol::wiring::{Bell, Borrower, EpochsPage, Failure, News, Phase};
 use libos::abi::{Handle, Rights};
 use libos::{Capability, EpochControl, println};
 
@@ -78,10 +79,23 @@ impl System {
             println!("init: {} has no port: {why:?}", server.name());
             Handle::NULL
         });
-        server.news += 1;
+        server.news = News { port, incarnation: self.incarnation, ..server.news };
+        self.tell(place, server);
+    }
+
+    /// Tells the pager, if it runs, of another process that borrows.
+    pub(crate) fn tell_lender(&mut self, borrower: Borrower) {
+        let Some(place) = self.plan.holder(Grant::Port(Service::Memory)) else { return };
+        let Some(mut server) = self.servers.get(place) else { return };
+        server.news.borrower = Some(borrower);
+        self.tell(place, server);
+    }
+
+    /// Lets a server see its news.
+    fn tell(&mut self, place: usize, mut server: Server) {
+        server.news.changes += 1;
         self.servers.set(place, server);
-        let news = News { changes: server.news, port, incarnation: self.incarnation };
-        news.write(self.memory.words(server.own + NEWS_PAGE, 1));
+        server.news.write(self.memory.words(server.own + NEWS_PAGE, 1));
         ring(server.wake, Bell::NEWS);
     }
 

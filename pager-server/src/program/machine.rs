@@ -1,16 +1,17 @@
 //! The library's environment: kernel calls, frames, two rings.
 
 use core::sync::atomic::AtomicU64;
+use libos::abi::protocol::lent::{self, LentName};
 use libos::abi::protocol::paging::{self, Direction, ToPager, ToStore};
 use libos::abi::protocol::ring::{Consumer, Producer};
-use libos::abi::protocol::wiring::{self, link};
-use libos::abi::{FRAMES_BATCH_MAX, FrameState, Handle, Kind, Rights, Status, Timeout};
+use libos::abi::protocol::wiring::{self, Borrower, link};
+use libos::abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Handle, Kind, MapFlags, PAGE_SIZE, Rights, Status, Timeout};
 use libos::{
-    Capability, Endpoint, EpochControl, Failure, LentPages, Memory, Message, Notification, RangePart, ReceiveError,
-    Received, SavedReply, Space, Startup, println, reply, save_reply,
+    Capability, Endpoint, EpochControl, Failure, LentPages, MapError, Memory, Message, Notification, RangePart,
+    ReceiveError, Received, SavedReply, Space, Startup, println, reply, save_reply,
 };
 use pager_server::{
-    Answer, CutPoint, FirstWrite, Frames, Kernel, Mapping, Note, Notes, ProcessName, ReplyTo, StoreLink,
+    Answer, BorrowerLink, CutPoint, FirstWrite, Frames, Kernel, Mapping, Note, Notes, ProcessName, ReplyTo, StoreLink,
 };
 
 /// Everything that the program was given, but what init asks of it.
@@ -25,6 +26,13 @@ pub(super) struct Machine {
     from_store: Consumer<'static>,
     bell: Notification,
     rings: bool,
+    /// What the borrower is told ([`lent`]), and its bell.
+    lent: &'static [AtomicU64],
+    lent_bell: Notification,
+    /// Who borrows.
+    borrower: Option<Borrower>,
+    /// A frame of zeros that nobody writes: what the borrower sees where nothing is lent.
+    blank: u32,
     /// The thread whose fault was received last goes on with the next receive: one call less.
     resumes: bool,
 }
@@ -38,7 +46,7 @@ pub(super) fn words(startup: &Startup, name: &str) -> &'static [AtomicU64] {
 }
 
 impl Machine {
-    pub(super) fn new(startup: &Startup) -> Self {
+    pub(super) fn new(startup: &Startup, blank: u32) -> Self {
         let area = words(startup, link::PAGING);
         let ring = |direction| paging::ring_memory(area, direction);
         let (Some(out), Some(back)) = (ring(Direction::ToStore), ring(Direction::ToPager)) else {
@@ -48,7 +56,8 @@ impl Machine {
         else {
             panic!("the link to the snapshot server has no rings")
         };
-        let Some(pages) = startup.window(wiring::RAM).lent() else { panic!("the memory names no frames") };
+        let Some(mut pages) = startup.window(wiring::RAM).lent() else { panic!("the memory names no frames") };
+        pages.bytes_mut(blank.into()).fill(0);
         Self {
             epoch: startup.epoch(wiring::EPOCH),
             ram: startup.memory(wiring::RAM),
@@ -59,6 +68,10 @@ impl Machine {
             from_store,
             bell: startup.notification(link::PAGING_BELL),
             rings: false,
+            lent: words(startup, link::LENT),
+            lent_bell: startup.notification(link::LENT_BELL),
+            borrower: None,
+            blank,
             resumes: false,
         }
     }
@@ -93,6 +106,20 @@ impl Machine {
             panic!("the snapshot server said {entry:x?}");
         }
         message
+    }
+
+    /// Takes note of who borrows, once there is a world. True: another process than before, to which nothing is shown yet.
+    pub(super) fn borrower_is(&mut self, borrower: Option<Borrower>) -> bool {
+        let (Some(now), Some(port)) = (borrower, self.port) else { return false };
+        if self.borrower == borrower {
+            return false;
+        }
+        let Ok(port) = Capability(port.0).identify() else { return false };
+        if let Some(before) = self.borrower.replace(now) {
+            self.drop_handle(before.process);
+        }
+        lent::begin(self.lent, now.life, port.object);
+        true
     }
 
     /// Rings the snapshot server if it was sent anything, or given room.
@@ -264,6 +291,32 @@ impl StoreLink for Machine {
 
     fn get_batch(&mut self, slot: u32, to: &mut [u8]) {
         paging::get_batch(self.area, Direction::ToPager, slot, to);
+    }
+}
+
+impl BorrowerLink for Machine {
+    fn show(&mut self, place: usize, frame: Option<u32>) {
+        let Some(Borrower { process, address, .. }) = self.borrower else { return };
+        let first_page = self.page(frame.unwrap_or(self.blank));
+        let at = libos::Mapping {
+            address: address + (place * PAGE_SIZE) as u64,
+            memory: self.ram,
+            first_page,
+            pages: 1,
+            flags: MapFlags::empty(),
+            epoch: Epoch::NONE,
+        };
+        match Space::Own(libos::Process(process)).map(at) {
+            // A process that is gone sees nothing any more; there will be news of another.
+            Ok(_) | Err(MapError::PeerDied | MapError::Revoked | MapError::BadHandle) => {}
+            Err(error) => panic!("a lent page is not mapped: {error:?}"),
+        }
+    }
+
+    fn tell(&mut self, place: usize, name: Option<LentName>) {
+        lent::tell(self.lent, place, name);
+        // A borrower that is gone looks for itself when it starts.
+        let _ = self.lent_bell.signal();
     }
 }
 

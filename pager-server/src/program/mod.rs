@@ -11,14 +11,14 @@ use libos::abi::fault::Fault;
 use libos::abi::protocol::startup::exit_code;
 use libos::abi::protocol::wiring::{self, News};
 use libos::abi::{Handle, PAGE_SIZE, Timeout};
-use libos::{Capability, Endpoint, FaultReport, Message, ReadWords, Received, Startup, println};
+use libos::{Capability, Endpoint, FaultReport, Message, Received, Startup, println};
 use machine::Machine;
 use pager_server::{Config, FaultMessage, Pager, ProcessName, RequestMessage};
 
 /// Runs for ever.
 pub(crate) fn main(startup: Startup) -> ! {
-    let mut machine = Machine::new(&startup);
-    let mut pager = make_pager(&startup);
+    let (mut pager, blank) = make_pager(&startup);
+    let mut machine = Machine::new(&startup, blank);
     let mut genesis = GenesisLink::new(&startup);
     let wake = startup.notification(wiring::WAKE);
     // A new thread has nothing bound.
@@ -34,7 +34,13 @@ pub(crate) fn main(startup: Startup) -> ! {
         genesis.serve(&mut pager, &mut machine);
         pager.work(&mut machine);
         machine.ring();
-        machine.port = port(&news);
+        let told = News::read(|index| news.load(index));
+        // As long as there is a world.
+        machine.port = (!told.port.is_null()).then_some(Endpoint(told.port));
+        if machine.borrower_is(told.borrower) {
+            pager.borrower_changed(&mut machine);
+            machine.ring();
+        }
         match machine.port.filter(|_| pager.can_receive()) {
             Some(port) => match machine.receive_from(port) {
                 Ok(received) => serve(&mut pager, &mut machine, received),
@@ -51,7 +57,8 @@ pub(crate) fn main(startup: Startup) -> ! {
     }
 }
 
-fn make_pager(startup: &Startup) -> Pager {
+/// The pager, and a frame of the world's memory that is not the pager's to use.
+fn make_pager(startup: &Startup) -> (Pager, u32) {
     let window = startup.window(wiring::RAM);
     let (first, count) = (window.first_frame(), (window.bytes() / PAGE_SIZE) as u64);
     let mut ranges = [FrameRange::default(); RANGES_MAX];
@@ -63,17 +70,12 @@ fn make_pager(startup: &Startup) -> Pager {
         Ok(arena) => arena,
         Err(error) => panic!("no memory for tables: {error:?}"),
     };
-    ranges[0] = FrameRange { first: first + table_pages as u64, count: count - table_pages as u64 };
+    let blank = first + table_pages as u64;
+    ranges[0] = FrameRange { first: blank + 1, count: count - table_pages as u64 - 1 };
     match Pager::new(&mut tables, Config::for_frames(ranges)) {
-        Ok(pager) => pager,
+        Ok(pager) => (pager, blank as u32),
         Err(error) => panic!("{count} frames: {error:?}"),
     }
-}
-
-/// The port, as long as there is a world.
-fn port(news: &ReadWords) -> Option<Endpoint> {
-    let port = News::read(|index| news.load(index)).port;
-    (!port.is_null()).then_some(Endpoint(port))
 }
 
 fn serve(pager: &mut Pager, machine: &mut Machine, received: Received) {

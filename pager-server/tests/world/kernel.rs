@@ -2,9 +2,10 @@
 //! other CPUs run between (and within) the pager's calls. It is also an oracle: what must never be done to a frame that
 //! somebody maps, or that the store reads, stops the test.
 
-use super::model::Model;
+use super::model::{Model, Object};
 use super::random::Random;
 use abi::fault::Access;
+use abi::protocol::lent::LentName;
 use abi::{Epoch, FrameState, Handle, MapFlags, Status};
 use pager_server::{Answer, CutPoint, FirstWrite, Mapping, ProcessName, ReplyTo};
 use std::collections::{BTreeMap, VecDeque};
@@ -92,6 +93,9 @@ pub struct Kernel {
     pub random: Random,
     /// One in so many calls is met by a thread of another CPU; 0: none.
     pub interleave: usize,
+    /// What the borrower sees, and whose it was told that is.
+    pub window: BTreeMap<usize, u32>,
+    pub names: BTreeMap<usize, LentName>,
     pub model: Model,
     pub snapshots: BTreeMap<u64, Model>,
     pub effect: Option<Effect>,
@@ -142,6 +146,8 @@ impl Kernel {
             pool_max: 24,
             random,
             interleave: 3,
+            window: BTreeMap::new(),
+            names: BTreeMap::new(),
             model: Model::default(),
             snapshots: BTreeMap::new(),
             effect: None,
@@ -153,7 +159,8 @@ impl Kernel {
     }
 
     fn is_mapped(&self, frame: u32) -> bool {
-        self.processes.values().any(|process| process.table.values().any(|entry| entry.frame == frame))
+        let mapped = |process: &Process| process.table.values().any(|entry| entry.frame == frame);
+        self.processes.values().any(mapped) || self.window.values().any(|&shown| shown == frame)
     }
 
     /// What nobody may be able to see or change while this is done to it.
@@ -246,6 +253,7 @@ impl Kernel {
                     assert!(!self.frames[entry.frame as usize].lent, "nothing writes a lent frame");
                     self.frames[entry.frame as usize].bytes[offset] = value;
                     self.model.objects.get_mut(&object).expect("found").pages[index][offset] = value;
+                    self.check_borrowed();
                     return self.done(at);
                 }
                 if entry.may_write {
@@ -475,6 +483,39 @@ impl Kernel {
         self.assert_private(frame);
         for (at, chunk) in bytes.chunks_exact(2).take(4).enumerate() {
             self.frames[frame as usize].bytes[at] = u16::from_le_bytes([chunk[0], chunk[1]]);
+        }
+    }
+
+    // ---- the borrower ----------------------------------------------------------------------------------------
+
+    pub fn show(&mut self, place: usize, frame: Option<u32>) {
+        match frame {
+            Some(frame) => drop(self.window.insert(place, frame)),
+            None => drop(self.window.remove(&place)),
+        }
+    }
+
+    pub fn tell(&mut self, place: usize, name: Option<LentName>) {
+        match name {
+            Some(name) => assert_eq!(self.names.insert(place, name), None, "two names for place {place}"),
+            None => drop(self.names.remove(&place)),
+        }
+    }
+
+    /// Another borrower, to which nothing is shown yet.
+    pub fn new_borrower(&mut self) {
+        self.window.clear();
+        self.names.clear();
+    }
+
+    /// The borrower sees what is in the pages it was told of, at every moment.
+    pub fn check_borrowed(&self) {
+        for (place, name) in &self.names {
+            let is_named = |object: &&Object| LentName::of_object(object.id) == *name;
+            let object = self.model.objects.values().find(is_named).expect("an object that lives is named");
+            let frame = self.window.get(place).expect("named, so it is shown");
+            let seen = self.frames[*frame as usize].bytes;
+            assert_eq!(seen, object.pages[0], "place {place} shows something else than object {}", object.id);
         }
     }
 

@@ -11,14 +11,15 @@ mod steps;
 pub mod store;
 
 use abi::boot_info::{FrameRange, RANGES_MAX};
+use abi::protocol::lent::LentName;
 use abi::protocol::memory::{Badge, Request};
 use abi::protocol::paging::{ToPager, ToStore};
 use abi::{Epoch, FrameState, Handle, Status};
 use kernel::{Answered, Effect, Kernel};
 use model::Model;
 use pager_server::{
-    Answer, Config, CutPoint, FaultMessage, FirstWrite, Frames, Kernel as KernelCalls, Mapping, Note, Notes, Pager,
-    ProcessName, ReplyTo, RequestMessage, StoreLink,
+    Answer, BorrowerLink, Config, CutPoint, FaultMessage, FirstWrite, Frames, Kernel as KernelCalls, Mapping, Note,
+    Notes, Pager, ProcessName, ReplyTo, RequestMessage, StoreLink,
 };
 use random::Random;
 use records::HostArena;
@@ -117,6 +118,15 @@ impl StoreLink for Outside {
     }
 }
 
+impl BorrowerLink for Outside {
+    fn show(&mut self, place: usize, frame: Option<u32>) {
+        call!(self, self.kernel.show(place, frame));
+    }
+    fn tell(&mut self, place: usize, name: Option<LentName>) {
+        call!(self, self.kernel.tell(place, name));
+    }
+}
+
 impl Notes for Outside {
     fn note(&mut self, note: Note) {
         self.notes.push(note);
@@ -150,7 +160,10 @@ const FIRST_FRAME: u64 = 3;
 /// The first page of addresses that the tests map.
 pub const PAGE: u64 = 0x10;
 
-fn config(shape: Shape) -> Config {
+/// Spaces that there is room for.
+const SPACES: u32 = 8;
+
+fn config(shape: Shape, spaces: u32) -> Config {
     let mut ranges = [FrameRange::default(); RANGES_MAX];
     let half = shape.frames / 2;
     ranges[0] = FrameRange { first: FIRST_FRAME, count: half };
@@ -159,7 +172,7 @@ fn config(shape: Shape) -> Config {
         ranges,
         objects_max: 40,
         regions_max: 48,
-        spaces_max: 8,
+        spaces_max: spaces,
         donated_frames: shape.donated,
         reserve_frames: shape.reserve,
         transient_pages_max: shape.frames / 4,
@@ -177,10 +190,15 @@ fn outside(shape: Shape, epoch: Epoch, random: &mut Random, store: Store) -> Out
 impl World {
     /// A new world.
     pub fn new(seed: u64, shape: Shape) -> Self {
+        Self::with_spaces(seed, shape, SPACES)
+    }
+
+    /// A new world with room for so many spaces.
+    pub fn with_spaces(seed: u64, shape: Shape, spaces: u32) -> Self {
         let mut random = Random::new(seed);
         let epoch = Epoch::first_of(1).expect("small");
         let outside = outside(shape, epoch, &mut random, Store::new(Image::default(), None));
-        let pager = Pager::new(&mut HostArena, config(shape)).expect("sound");
+        let pager = Pager::new(&mut HostArena, config(shape, spaces)).expect("sound");
         let mut world = Self { pager, outside, random, shape, durable: None, incarnation: 1, value: 0 };
         world.tell(ToPager::Begin { epoch });
         world.settle_messages();
@@ -272,5 +290,6 @@ impl World {
         if let Err(invariant) = self.pager.check() {
             panic!("invariant {invariant}");
         }
+        self.outside.kernel.check_borrowed();
     }
 }

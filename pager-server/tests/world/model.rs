@@ -32,6 +32,8 @@ pub struct Space {
 pub struct Model {
     pub objects: BTreeMap<u32, Object>,
     pub spaces: BTreeMap<u32, Space>,
+    /// Which object a space lends.
+    pub lent: BTreeMap<u32, u32>,
     pub next: u32,
 }
 
@@ -59,11 +61,14 @@ impl Model {
 
     pub fn destroy_object(&mut self, object: u32) {
         self.objects.remove(&object);
+        self.lent.retain(|_, lent| *lent != object);
     }
 
     pub fn destroy_space(&mut self, space: u32) {
         self.spaces.remove(&space);
         self.objects.retain(|_, object| object.space != space);
+        let Self { objects, lent, .. } = self;
+        lent.retain(|by, object| *by != space && objects.contains_key(object));
     }
 
     pub fn unmap(&mut self, space: u32, from: u64, to: u64) {

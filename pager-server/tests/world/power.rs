@@ -1,7 +1,7 @@
 //! Power cuts and restores.
 
 use super::store::Store;
-use super::{World, config, outside};
+use super::{SPACES, World, config, outside};
 use abi::Epoch;
 use abi::protocol::paging::ToPager;
 use abi::record::BatchWriter;
@@ -43,7 +43,7 @@ impl World {
         self.outside = outside(self.shape, epoch, &mut self.random, store);
         self.outside.kernel.figures = figures;
         self.outside.store.page_ins = page_ins;
-        self.pager = Pager::new(&mut HostArena, config(self.shape)).expect("sound");
+        self.pager = Pager::new(&mut HostArena, config(self.shape, SPACES)).expect("sound");
     }
 
     /// False: the power went after so many batches.

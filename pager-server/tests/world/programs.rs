@@ -4,7 +4,9 @@ use super::kernel::{Effect, Op, Thread, Where};
 use super::model::{Object, Region, Space};
 use super::{PAGE, World};
 use abi::MapFlags;
+use abi::protocol::lent::LentName;
 use abi::protocol::memory::{Badge, Error, ObjectFlags, Request};
+use abi::protocol::service::Service;
 
 impl World {
     pub fn create_space(&mut self) -> Option<u32> {
@@ -62,6 +64,39 @@ impl World {
         let effect: Effect = Box::new(move |model, _| model.destroy_space(space));
         let badge = self.space_badge(space);
         self.request(badge, Request::DestroySpace, [0; 4], None, effect).expect("answered");
+    }
+
+    /// A space lends an object; whether the pager allowed it.
+    pub fn lend(&mut self, space: u32, object: u32) -> bool {
+        let transient = self.outside.kernel.model.objects[&object].transient;
+        let effect: Effect = Box::new(move |model, answered| {
+            if answered.tag == 0 {
+                model.lent.insert(space, object);
+            }
+        });
+        let (badge, cap) = (self.space_badge(space), self.object_badge(object));
+        let words = [Service::Console as u64, 0, 0, 0];
+        let answered = self.request(badge, Request::Lend, words, Some(cap), effect).expect("answered");
+        assert_eq!(answered.tag, if transient { Error::BadArgument as u64 } else { 0 });
+        answered.tag == 0
+    }
+
+    /// Another process borrows.
+    pub fn change_borrower(&mut self) {
+        self.outside.kernel.new_borrower();
+        self.pager.borrower_changed(&mut self.outside);
+    }
+
+    /// What is lent and was ever written is shown: the rest is zeros.
+    pub fn check_lent(&self) {
+        let kernel = &self.outside.kernel;
+        for object in kernel.model.lent.values().map(|object| &kernel.model.objects[object]) {
+            let shown = kernel.names.values().any(|name| *name == LentName::of_object(object.id));
+            assert!(shown || object.pages[0] == [0; 4], "object {} is lent and not shown", object.id);
+        }
+        let lent: Vec<LentName> = self.pager.lent().map(|(_, name, _)| name).collect();
+        assert_eq!(lent.len(), kernel.model.lent.len());
+        assert!(kernel.names.values().all(|name| lent.contains(name)));
     }
 
     /// Maps pages of an object at a page of a space; whether the pager allowed it.

@@ -15,7 +15,8 @@ impl World {
             20..=22 => self.do_destroy(),
             23..=24 => self.do_unmap(),
             25..=26 => self.do_process(),
-            27..=90 => self.do_access(),
+            27..=28 => self.do_lend(),
+            29..=90 => self.do_access(),
             91..=130 => drop(self.receive() && self.receive()),
             131..=170 => (0..8).for_each(|_| self.outside.kernel.run_any()),
             171..=174 => self.outside.store.to_pager.push_back(ToPager::Cut),
@@ -85,6 +86,16 @@ impl World {
         self.unmap(space, page, pages);
     }
 
+    /// A space lends an object, or another process borrows.
+    fn do_lend(&mut self) {
+        if self.random.one_in(6) {
+            return self.change_borrower();
+        }
+        if let (Some(space), Some(object)) = (self.a_space(), self.an_object()) {
+            self.lend(space, object);
+        }
+    }
+
     /// A process dies, or a further one takes a space over.
     fn do_process(&mut self) {
         let Some(space) = self.a_space() else { return };
@@ -145,6 +156,7 @@ impl World {
             let alive = orphans.iter().any(|process| self.outside.kernel.processes.contains_key(process));
             let store = &self.outside.store;
             if !alive && store.from_pager.is_empty() && store.to_pager.is_empty() && store.told.is_empty() {
+                self.check_lent();
                 return;
             }
         }

@@ -6,7 +6,7 @@ use libos::abi::Epoch;
 use libos::abi::protocol::console::CHUNK_BYTES_MAX;
 use libos::abi::protocol::counter;
 use libos::abi::protocol::snapshot::{self, Epochs, Error};
-use libos::{CallError, CallOptions, Console, Endpoint, Message, ReadError, Startup};
+use libos::{CallError, CallOptions, Console, Endpoint, Message, OwnSpace, ReadError, Startup};
 use prompt::{Prompt, Trouble, World};
 
 libos::program!(main);
@@ -64,7 +64,8 @@ fn incarnation() -> u32 {
 
 fn main(startup: Startup) {
     let mut servers = Servers { counter: startup.endpoint("counter"), snapshot: startup.endpoint("snapshot") };
-    let mut console = Console::new(startup.endpoint("console"));
+    let console = Console::new(startup.endpoint("console"), &mut OwnSpace::of(&startup));
+    let mut console = console.unwrap_or_else(|why| panic!("nothing can be printed: {why:?}"));
     let mut prompt = Prompt::new();
     let mut typed = [0; CHUNK_BYTES_MAX];
     // The run that has seen the line as it is: after a restore that came while the prompt wrote (output is repeated by

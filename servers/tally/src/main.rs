@@ -63,8 +63,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(startup: &Startup) -> Result<Self, SpaceError> {
-        let mut space = OwnSpace::of(startup);
+    fn new(mut space: OwnSpace) -> Result<Self, SpaceError> {
         let object = space.create(SLOTS as u64, ObjectFlags::empty())?;
         let persistent = Mapped::new(&mut space, object)?;
         let transient = space.create(SLOTS as u64, ObjectFlags::TRANSIENT)?;
@@ -88,8 +87,10 @@ impl Memory {
 
 fn main(startup: Startup) {
     let mut counter = Remote(startup.endpoint("counter"));
-    let mut console = Console::new(startup.endpoint("console"));
-    let mut memory = Memory::new(&startup).unwrap_or_else(|why| panic!("no memory objects: {why:?}"));
+    let mut space = OwnSpace::of(&startup);
+    let console = Console::new(startup.endpoint("console"), &mut space);
+    let mut console = console.unwrap_or_else(|why| panic!("nothing can be printed: {why:?}"));
+    let mut memory = Memory::new(space).unwrap_or_else(|why| panic!("no memory objects: {why:?}"));
     let mut tally = Tally::new();
     loop {
         let Ok(printed) = tally.step(&mut counter, &mut console) else { panic!("the counter is gone") };

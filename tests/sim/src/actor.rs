@@ -152,6 +152,22 @@ impl<'b> Actor<'b> {
         (Outcome(frame.rax).status() == Status::Ok).then_some(Handle(frame.rdi as u16))
     }
 
+    /// A word of the program's own memory, as its CPU reads it. Others run meanwhile.
+    pub(crate) fn read(&mut self, address: u64) -> u64 {
+        self.board.others_run(self.cpu);
+        match self.board.machine.access(self.cpu, address, false) {
+            Ok(frame) => self.board.machine.read(frame, address),
+            Err(access) => panic!("{:?} cannot read {address:#x}: {access:?}", self.role),
+        }
+    }
+
+    /// Badge of a capability, if it is one of the endpoint that `of` tells, as `Identify` names it.
+    pub(crate) fn badge_if(&mut self, handle: Handle, of: u64) -> Option<u64> {
+        let frame = self.call(Call::Identify, handle, |_| {});
+        let known = Outcome(frame.rax).status() == Status::Ok && frame.rdi as u8 == Kind::Endpoint as u8;
+        (known && frame.words[2] == of).then_some(frame.words[1])
+    }
+
     /// The running epoch.
     pub(crate) fn epoch(&mut self) -> abi::Epoch {
         abi::Epoch::from_bits(self.must(Call::Clock, Handle::NULL, |_| {}).rdi)

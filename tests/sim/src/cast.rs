@@ -2,16 +2,17 @@
 //!
 //! - The *counter* keeps a number and adds what it is asked to.
 //! - The *tally* asks it to, counts along, and raises the alarm when the two disagree; every [`EVERY`]th number it
-//!   prints, in two pieces, by repeatable calls of the console port of which the second is answered when all has been
-//!   shown; now and then it asks for a `sync`.
+//!   puts, in two pieces, into a ring that it has lent to the console's server, and runs ahead of what is shown by
+//!   [`AHEAD`] bytes at most, which a repeatable call of the console port waits for; now and then it asks for a `sync`.
 //! - *Scribblers* write all over their memory, keep sums of their pages, and now and then wait for something typed, by a call
 //!   of the console port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
 //! - The *maker* makes memory objects, maps them, copies them, writes, reads, and destroys them again.
 
 use crate::chronicle::Chronicle;
-use crate::text::{CAPS, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
-use abi::protocol::console::Error as ConsoleError;
+use crate::text::{CAPS, Label, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
+use abi::protocol::console::{Error as ConsoleError, RING_BYTES};
 use abi::protocol::memory::{ObjectFlags, Request as MemoryRequest};
+use abi::protocol::service::Service;
 use abi::protocol::snapshot::Request as SnapshotRequest;
 use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status, Timeout};
 use std::collections::BTreeMap;
@@ -39,10 +40,19 @@ const SYNC_EVERY: i32 = 5;
 
 /// How far the second piece of a number that is shown is shifted.
 pub(crate) const MARK: u32 = 24;
-/// Tags of the console port: put 8 bytes, show 8 bytes, read.
-const PUT: i32 = 1 | 8 << 8;
-const WRITE: i32 = 2 | 8 << 8;
-const READ: i32 = 3;
+/// Tags of the console port.
+const SHOW: i32 = 1;
+const READ: i32 = 2;
+/// Where the tally maps its ring, and how much it prints ahead of what has been shown.
+const RING: u64 = 0xc0_0000;
+const AHEAD: i32 = 64;
+/// Bytes of a number that is printed, and where in the ring the first one goes: so that the ring's end is soon met.
+const PRINTED: i32 = 16;
+const FIRST_AT: i32 = RING_BYTES as i32 - 2 * PRINTED;
+/// Where a ring's words lie: write index, what is known to be shown, the bytes.
+const RING_WRITTEN: i32 = 0;
+const RING_SHOWN: i32 = 8;
+const RING_BEGIN: i32 = 64;
 
 /// What programs tell the test.
 const ALARM: i32 = 1;
@@ -51,6 +61,7 @@ const FRESH: i32 = 3;
 const COPY_MADE: i32 = 4;
 const GONE: i32 = 5;
 const SLEPT: i32 = 6;
+const RING_MADE: i32 = 7;
 
 /// Who is who, by the kernel's numbers.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +96,10 @@ impl Chronicle {
             COPY_MADE => {
                 let copy = self.model.copy(process, b);
                 self.model.map(process, a, MADE_PAGES as u64, copy, 0);
+            }
+            RING_MADE => {
+                let object = self.model.object(false);
+                self.model.map(process, RING, 1, object, 0);
             }
             SLEPT => {
                 let least = self.cast.sleep_ns;
@@ -147,19 +162,24 @@ pub(crate) fn counter(receive: Handle) -> Vec<u64> {
     text.finish()
 }
 
-/// Words of the tally's memory: the number, then countdowns to the next print and to the next sync.
+/// Words of the tally's memory: the number, then countdowns to the next print and to the next sync, where in the ring the
+/// next number goes, what has been put into it, and the capability to it.
 const COUNTDOWN: i32 = 8;
 const SYNC_COUNTDOWN: i32 = 16;
+const RING_AT: i32 = 24;
+const RING_END: i32 = 32;
+const RING_CAP: i32 = 40;
 
 /// What the tally's memory holds at first.
-pub(crate) fn tally_memory() -> [u64; 3] {
-    [0, EVERY, SYNC_EVERY as u64]
+pub(crate) fn tally_memory() -> [u64; 6] {
+    [0, EVERY, SYNC_EVERY as u64, FIRST_AT as u64, FIRST_AT as u64, 0]
 }
 
-pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle, sleep_ns: u64) -> Vec<u64> {
+pub(crate) fn tally([counter, console, snapshot]: [Handle; 3], space: Handle, sleep_ns: u64) -> Vec<u64> {
     let mut text = Text::new(TEXT);
     let (bad, zero) = (text.label(), W[7]);
     text.number(RBP, DATA as i32);
+    make_ring(&mut text, space, bad);
     let step = text.here();
     text.number(TAG, 1);
     text.number(W[0], 1);
@@ -178,30 +198,17 @@ pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle, sleep_ns
     text.if_not(RCX, zero, step);
     text.number(RCX, EVERY as i32);
     text.store(RCX, RBP, COUNTDOWN);
-    // What is put alone may be forgotten when the server dies: then it is put again.
-    let print = text.here();
-    text.number(TAG, PUT);
-    text.number(W[0], 0);
-    text.copy(W[1], RBX);
-    text.call(repeatable(console, 0));
-    text.number(zero, 0);
-    text.if_not(RAX, zero, bad);
-    text.if_not(TAG, zero, bad);
-    text.number(TAG, WRITE);
-    text.op(Op::Left, W[1], RBX, RAX, MARK as i32);
-    text.call(repeatable(console, 0));
-    text.number(zero, 0);
-    text.if_not(RAX, zero, bad);
-    text.number(RCX, ConsoleError::Forgotten as i32);
-    text.if_equal(TAG, RCX, print);
-    text.if_not(TAG, zero, bad);
+    put_number(&mut text);
+    show(&mut text, console, bad);
     text.load(RCX, RBP, SYNC_COUNTDOWN);
     text.add_number(RCX, RCX, -1);
     text.store(RCX, RBP, SYNC_COUNTDOWN);
+    text.number(zero, 0);
     text.if_not(RCX, zero, step);
     text.number(RCX, SYNC_EVERY);
     text.store(RCX, RBP, SYNC_COUNTDOWN);
     text.number(TAG, SnapshotRequest::Sync as i32);
+    text.number(CAPS, 0);
     text.call(repeatable(snapshot, 0));
     text.number(zero, 0);
     text.if_not(RAX, zero, bad);
@@ -212,6 +219,90 @@ pub(crate) fn tally(counter: Handle, console: Handle, snapshot: Handle, sleep_ns
     text.place(bad);
     alarm(&mut text);
     text.finish()
+}
+
+/// Makes the ring, maps it, lends it, and keeps a capability to it that is read-only. RBP is DATA.
+fn make_ring(text: &mut Text, space: Handle, bad: Label) {
+    let zero = R11;
+    let checked = |text: &mut Text| {
+        text.number(zero, 0);
+        text.if_not(RAX, zero, bad);
+        text.if_not(TAG, zero, bad);
+    };
+    text.number(TAG, MemoryRequest::CreateObject as i32);
+    text.number(W[0], 1);
+    text.number(W[1], ObjectFlags::empty().bits() as i32);
+    text.number(CAPS, 0);
+    text.call(repeatable(space, 0));
+    checked(text);
+    text.copy(RBX, CAPS);
+    map(text, space, RING, 1);
+    checked(text);
+    text.op(Op::Tell, RAX, RAX, RAX, RING_MADE);
+    text.number(W[0], RING as i32);
+    text.number(W[1], FIRST_AT);
+    text.store(W[1], W[0], RING_SHOWN);
+    text.store(W[1], W[0], RING_WRITTEN);
+    text.number(TAG, MemoryRequest::ReadOnly as i32);
+    text.number(CAPS, 0);
+    text.call_through(repeatable(Handle::NULL, 0), RBX);
+    checked(text);
+    text.store(CAPS, RBP, RING_CAP);
+    text.number(TAG, MemoryRequest::Lend as i32);
+    text.number(W[0], Service::Console as i32);
+    text.call(repeatable(space, 1));
+    checked(text);
+}
+
+/// Puts the number in RBX into the ring. RBP is DATA.
+fn put_number(text: &mut Text) {
+    let (at, end, base) = (W[0], W[1], W[2]);
+    text.number(base, RING as i32);
+    text.load(at, RBP, RING_AT);
+    text.add(base, base, at);
+    text.store(RBX, base, RING_BEGIN);
+    text.op(Op::Left, W[3], RBX, RAX, MARK as i32);
+    text.store(W[3], base, RING_BEGIN + 8);
+    let whole = text.label();
+    text.add_number(at, at, PRINTED);
+    text.number(RCX, RING_BYTES as i32);
+    text.if_not(at, RCX, whole);
+    text.number(at, 0);
+    text.place(whole);
+    text.store(at, RBP, RING_AT);
+    text.load(end, RBP, RING_END);
+    text.add_number(end, end, PRINTED);
+    text.store(end, RBP, RING_END);
+    text.number(base, RING as i32);
+    text.store(end, base, RING_WRITTEN);
+}
+
+/// Says that there is something, and waits until no more than [`AHEAD`] bytes of it have not been shown. RBP is DATA.
+fn show(text: &mut Text, console: Handle, bad: Label) {
+    let (zero, until) = (W[7], W[0]);
+    let again = text.here();
+    text.load(until, RBP, RING_END);
+    text.add_number(until, until, -AHEAD);
+    text.number(TAG, SHOW);
+    text.load(CAPS, RBP, RING_CAP);
+    text.call(repeatable(console, 1));
+    text.number(zero, 0);
+    text.if_not(RAX, zero, bad);
+    // A server that was just started may not see the ring yet.
+    text.number(RCX, ConsoleError::NotLent as i32);
+    text.if_equal(TAG, RCX, again);
+    text.if_not(TAG, zero, bad);
+    // Whole numbers only, so that what is repeated begins with one.
+    text.load(until, RBP, RING_END);
+    text.add_number(until, until, -AHEAD);
+    text.number(RCX, RING as i32);
+    let early = text.label();
+    text.number(W[1], FIRST_AT);
+    text.op(Op::Subtract, W[1], until, W[1], 0);
+    text.op(Op::Right, W[1], W[1], RAX, 63);
+    text.if_not(W[1], zero, early);
+    text.store(until, RCX, RING_SHOWN);
+    text.place(early);
 }
 
 /// Writes over `pages` pages (a power of two) from DATA; its stack pointer is the random state it begins with. `sees`: looks at
@@ -289,7 +380,7 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.call(repeatable(space, 0));
     checked(&mut text);
     text.copy(RBX, CAPS);
-    map(&mut text, space, MADE);
+    map(&mut text, space, MADE, MADE_PAGES);
     checked(&mut text);
     text.number(W[0], MADE as i32);
     text.op(Op::Tell, W[0], RAX, RAX, FRESH);
@@ -299,7 +390,7 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.call_through(repeatable(Handle::NULL, 1), RBX);
     checked(&mut text);
     text.copy(RBP, CAPS);
-    map(&mut text, space, COPIED);
+    map(&mut text, space, COPIED, MADE_PAGES);
     checked(&mut text);
     text.number(W[0], COPIED as i32);
     text.number(W[1], MADE as i32);
@@ -336,11 +427,11 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.finish()
 }
 
-/// Asks for the object in CAPS to be mapped, writable.
-fn map(text: &mut Text, space: Handle, address: u64) {
+/// Asks for so many pages of the object in CAPS to be mapped, writable.
+fn map(text: &mut Text, space: Handle, address: u64, pages: i32) {
     text.number(TAG, MemoryRequest::MapRegion as i32);
     text.number(W[0], address as i32);
-    text.number(W[1], MADE_PAGES);
+    text.number(W[1], pages);
     text.number(W[2], 0);
     text.number(W[3], MapFlags::WRITE.bits() as i32);
     text.call(repeatable(space, 1));

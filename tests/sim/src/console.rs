@@ -1,14 +1,19 @@
-//! The console's driver as a process: the real server of the port, over a line that is slow and sometimes typed on.
+//! The console's driver as a process: the real server of the port, over a line that is slow and sometimes typed on. What
+//! is lent it reads through its own page tables, while others write.
 //!
 //! The tally shows each number in two pieces of 8 bytes: the number, and the number shifted by [`MARK`].
 
 use crate::actor::Actor;
 use crate::board::Role;
 use crate::cast::{EVERY, MARK};
+use crate::init::LENT;
 use crate::shared::Health;
 use abi::protocol::console::Answer;
-use abi::{Call, Epoch, Event, Handle, Timeout};
+use abi::protocol::lent::{self, LentName};
+use abi::{Call, Epoch, Event, Handle, PAGE_SIZE, Timeout};
 use console::{Console, Line, World};
+use core::sync::atomic::Ordering;
+use std::cell::RefCell;
 use storesim::Random;
 
 /// Longest time until somebody types what is waited for.
@@ -47,10 +52,11 @@ impl ConsoleProgram {
         let arrived = actor.arrived();
         if arrived.event == Event::Call {
             let saved = actor.save_reply().expect("room for every caller");
+            let ring = ring_of(actor, arrived.cap);
             self.asked += 1;
             let until = actor.board.machine.now() + actor.board.random.below(TYPING_NS_MAX);
             self.typing_at.get_or_insert(until);
-            self.server.request(&mut Port(actor), saved, &(arrived.tag, arrived.words));
+            self.server.request(&mut Port(RefCell::new(actor)), saved, &(arrived.tag, arrived.words), ring);
         }
         let busy = self.work(actor);
         if self.crashes(actor) {
@@ -77,7 +83,7 @@ impl ConsoleProgram {
         }
         let random = Random::new(actor.board.random.bits());
         let mut line = SlowLine { random, typed: &mut typed, shown: &mut self.shown };
-        let turn = self.server.turn(&mut Port(actor), &mut line, committed);
+        let turn = self.server.turn(&mut Port(RefCell::new(actor)), &mut line, committed);
         while self.shown.len() >= 8 {
             let piece: Vec<u8> = self.shown.drain(..8).collect();
             let piece = u64::from_le_bytes(piece.try_into().expect("8 bytes"));
@@ -102,19 +108,40 @@ impl ConsoleProgram {
     }
 }
 
+/// What the capability that came with a call names. It is not kept.
+fn ring_of(actor: &mut Actor<'_>, cap: Handle) -> Option<LentName> {
+    if cap.is_null() {
+        return None;
+    }
+    let life = actor.board.shared.console_life;
+    let port = lent::memory_port(|index| actor.board.shared.lent[index].load(Ordering::Acquire), life);
+    let badge = port.and_then(|port| actor.badge_if(cap, port));
+    actor.drop(cap);
+    badge.and_then(LentName::of_badge)
+}
+
 /// The world, as the server reaches into it.
-struct Port<'p, 'b>(&'p mut Actor<'b>);
+struct Port<'p, 'b>(RefCell<&'p mut Actor<'b>>);
 
 impl World for Port<'_, '_> {
     type Caller = Handle;
 
     fn answer(&mut self, caller: Handle, answer: &Answer) -> bool {
         let (tag, words) = answer.carry();
-        self.0.reply(caller, tag, &words, None).is_ok()
+        self.0.get_mut().reply(caller, tag, &words, None).is_ok()
     }
 
     fn running(&mut self) -> Epoch {
-        self.0.epoch()
+        self.0.get_mut().epoch()
+    }
+
+    fn lent(&self, place: usize) -> Option<LentName> {
+        let shared = &self.0.borrow().board.shared;
+        lent::name(|index| shared.lent[index].load(Ordering::Acquire), shared.console_life, place)
+    }
+
+    fn word(&self, place: usize, index: usize) -> u64 {
+        self.0.borrow_mut().read(LENT + (place * PAGE_SIZE + index * 8) as u64)
     }
 }
 

@@ -6,9 +6,10 @@ use crate::board::{ROLES, Role};
 use crate::cast::{self, Cast, DATA, OTHERS, PASSING, PASSING_PAGES, TEXT};
 use crate::shared::{GenesisRequest, Given, Health};
 use abi::boot_info::handle;
+use abi::protocol::lent;
 use abi::protocol::service::Service;
 use abi::protocol::wiring::Phase;
-use abi::{Call, Handle, Kind, MapFlags, Rights, Timeout};
+use abi::{Call, Handle, Kind, MapFlags, PAGE_SIZE, Rights, Timeout};
 
 /// Priority of volatile programs: none preempts another in the middle of a turn.
 const PRIORITY: u64 = 200;
@@ -18,6 +19,10 @@ const CLIENT_PRIORITY: u64 = 20;
 /// The pager's memory, and the page through which records go.
 pub(crate) const MEMORY: Handle = Handle(handle::MEMORY);
 pub(crate) const BATCH: Handle = Handle(handle::MEMORY + 1);
+/// A page of zeros, seen where nothing is lent.
+pub(crate) const BLANK: Handle = Handle(handle::MEMORY + 2);
+/// Where the console sees what is lent.
+pub(crate) const LENT: u64 = 0x100_0000;
 /// The disk's interrupt: a message.
 pub(crate) const INTERRUPT: u32 = 40;
 
@@ -122,7 +127,9 @@ impl Init {
             Role::Pager => {
                 given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_CUT, 0);
                 given.memory = actor.grant(process, MEMORY, Kind::Memory.rights(), 0);
+                given.blank = actor.grant(process, BLANK, Kind::Memory.rights(), 0);
             }
+            Role::Console => self.let_borrow(actor, process),
             Role::Snapshot => {
                 given.epoch = actor.grant(process, handle::EPOCH, Rights::EPOCH_RECORDS, 0);
                 given.memory = actor.grant(process, BATCH, Kind::Memory.rights(), 0);
@@ -136,6 +143,29 @@ impl Init {
         actor.board.roles.insert(number, role);
         actor.must(Call::Start, thread, |_| {});
         actor.drop(thread);
+    }
+
+    /// The console sees zeros wherever nothing is lent; the pager may map what is.
+    fn let_borrow(&self, actor: &mut Actor<'_>, process: Handle) {
+        for place in 0..lent::PLACES {
+            actor.must(Call::Map, process, |r| {
+                r.rdi = LENT + (place * PAGE_SIZE) as u64;
+                r.words = [0, 1, 0, 0, 0, 0, 0, 0];
+                r.caps = u64::from(BLANK.0);
+            });
+        }
+        let pager = self.processes[Role::Pager as usize];
+        let there = actor.grant(pager, process, Rights::PROCESS_MAP, 0);
+        actor.board.shared.console_life += 1;
+        actor.board.shared.given[Role::Pager as usize].borrower = (there, actor.board.shared.console_life);
+        let pager = self.wakes[Role::Pager as usize];
+        let frame = actor.must(Call::Copy, pager, |r| {
+            r.rdi = u64::from(Rights::SIGNAL.bits());
+            r.words = [1, 0, 0, 0, 0, 0, 0, 0];
+        });
+        let bell = Handle(frame.rdi as u16);
+        actor.must(Call::Signal, bell, |_| {});
+        actor.drop(bell);
     }
 
     /// The console's server has crashed: its callers are told, or ask again, and another one takes its place.
@@ -217,7 +247,7 @@ impl Init {
             data,
             data_pages,
         };
-        let tally_text = cast::tally(tally[0], tally[1], tally[2], self.sleep_ns);
+        let tally_text = cast::tally(tally, TALLY_SPACE, self.sleep_ns);
         vec![
             member(0, SERVER_PRIORITY, cast::counter(serve), Vec::new(), 1),
             member(1, CLIENT_PRIORITY, tally_text, cast::tally_memory().to_vec(), 1),
@@ -272,8 +302,10 @@ impl Init {
     fn resume(&mut self, actor: &mut Actor<'_>) {
         let spaces = actor.board.shared.spaces.clone();
         let memory = self.memory_port(actor);
-        let space = actor.grant(self.threads[4].0, memory, Rights::SEND | Rights::COPY, spaces[4].bits());
-        assert_eq!(space, SPACE, "the maker's first capability has another handle");
+        for (who, expected) in [(1, TALLY_SPACE), (4, SPACE)] {
+            let space = actor.grant(self.threads[who].0, memory, Rights::SEND | Rights::COPY, spaces[who].bits());
+            assert_eq!(space, expected, "a program knows its space by another handle");
+        }
         for (&(process, thread), space) in self.threads.iter().zip(&spaces) {
             actor.must(Call::SetMemoryPort, process, |r| {
                 r.rdi = space.bits();
@@ -315,3 +347,5 @@ impl Init {
 
 /// The maker's space, by its handle: its text is written before the pager has made the space.
 const SPACE: Handle = Handle(1);
+/// The tally's, after what it calls.
+const TALLY_SPACE: Handle = Handle(4);

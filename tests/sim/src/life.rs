@@ -5,7 +5,7 @@ use crate::board::{Board, Role};
 use crate::chronicle::Chronicle;
 use crate::console::ConsoleProgram;
 use crate::driver::DriverProgram;
-use crate::init::{BATCH, INTERRUPT, Init, MEMORY};
+use crate::init::{BATCH, BLANK, INTERRUPT, Init, MEMORY};
 use crate::pager::PagerProgram;
 use crate::snapshot::{Pages, SnapshotProgram, StorePlan};
 use abi::boot_info::{FrameRange, RANGES_MAX};
@@ -17,6 +17,8 @@ use storesim::{Arena, Random, SimDisk};
 
 /// The frame through which batches of records go.
 pub(crate) const BATCH_FRAME: u32 = 60;
+/// A frame of zeros.
+const BLANK_FRAME: u32 = 61;
 /// First of the pager's frames. Page numbers below it are the store's own.
 pub(crate) const FIRST_FRAME: u32 = 64;
 
@@ -116,7 +118,7 @@ impl<'a> Life<'a> {
         let mut board = Board::new(&plan.capacities(), random, chronicle);
         board.shared.verbose = plan.verbose;
         let boot = board.kernel.boot_process(&mut board.machine, 128, 0x1000, 0, 0).expect("boots");
-        let memory = [(MEMORY, FIRST_FRAME, plan.frames), (BATCH, BATCH_FRAME, 1)];
+        let memory = [(MEMORY, FIRST_FRAME, plan.frames), (BATCH, BATCH_FRAME, 1), (BLANK, BLANK_FRAME, 1)];
         for (handle, first, count) in memory {
             board.kernel.boot_memory_at(boot.process, handle, first, count).expect("a free handle");
         }

@@ -2,18 +2,21 @@
 
 use crate::actor::{Actor, Arrived};
 use crate::board::{Board, Role};
+use crate::init::LENT;
 use crate::shared::GenesisRequest;
 use abi::fault::{Access, Fault};
+use abi::protocol::lent::{self, LentName};
 use abi::protocol::memory::Badge;
 use abi::protocol::paging::{self, Direction, RING, ToPager, ToStore};
 use abi::protocol::ring::{Consumer, Producer};
 use abi::{
-    Call, Epoch, Event, FRAMES_BATCH_MAX, FrameState, Handle, Kind, Outcome, Registers, Rights, Status, Timeout,
+    Call, Epoch, Event, FRAMES_BATCH_MAX, FrameState, Handle, Kind, Outcome, PAGE_SIZE, Registers, Rights, Status,
+    Timeout,
 };
 use core::sync::atomic::AtomicU64;
 use pager_server::{
-    Answer, Config, CutPoint, FaultMessage, FirstWrite, Frames, Kernel, Mapping, Note, Notes, Pager, ProcessName,
-    ReplyTo, RequestMessage, StoreLink,
+    Answer, BorrowerLink, Config, CutPoint, FaultMessage, FirstWrite, Frames, Kernel, Mapping, Note, Notes, Pager,
+    ProcessName, ReplyTo, RequestMessage, StoreLink,
 };
 use records::HostArena;
 
@@ -30,6 +33,8 @@ pub(crate) struct PagerProgram<'a> {
     link: Link<'a>,
     first_frame: u32,
     bound: bool,
+    /// Who borrows, as far as it has been told.
+    borrower: (Handle, u32),
     /// The thread whose fault was received last goes on with the next receive, as in the real program.
     resumes: bool,
 }
@@ -41,7 +46,14 @@ impl<'a> PagerProgram<'a> {
         let from_store = Consumer::new(ring(Direction::ToPager), RING).expect("large enough");
         let first_frame = config.ranges[0].first as u32;
         let pager = Pager::new(&mut HostArena, config).expect("a sound configuration");
-        Self { pager, link: Link { area, to_store, from_store }, first_frame, bound: false, resumes: false }
+        Self {
+            pager,
+            link: Link { area, to_store, from_store },
+            first_frame,
+            bound: false,
+            borrower: (Handle::NULL, 0),
+            resumes: false,
+        }
     }
 
     /// Every invariant of the library. While records come back nothing has been derived from them yet.
@@ -55,6 +67,7 @@ impl<'a> PagerProgram<'a> {
             self.bound = true;
         }
         let arrived = actor.arrived();
+        let changed = self.hear_of_borrower(actor);
         let Self { pager, link, first_frame, resumes, .. } = self;
         let mut env = PagerEnvironment { actor: &mut *actor, link, first_frame: *first_frame, rings: false, resumes };
         match arrived.event {
@@ -79,6 +92,9 @@ impl<'a> PagerProgram<'a> {
             let message = ToPager::from_entry(&entry).expect("a message of a snapshot server");
             pager.store_message(&mut env, message).expect("a sound snapshot server");
         }
+        if changed {
+            pager.borrower_changed(&mut env);
+        }
         serve_genesis(pager, &mut env);
         pager.work(&mut env);
         let rings = env.rings;
@@ -94,6 +110,23 @@ impl<'a> PagerProgram<'a> {
             (true, port) => actor.resume_and_wait(port),
             (false, port) => actor.wait(port, Timeout::FOREVER),
         }
+    }
+}
+
+impl PagerProgram<'_> {
+    /// Whether another process borrows than before.
+    fn hear_of_borrower(&mut self, actor: &mut Actor<'_>) -> bool {
+        let given = actor.given();
+        if given.borrower == self.borrower || given.port.is_null() {
+            return false;
+        }
+        if self.borrower.1 > 0 {
+            actor.drop(self.borrower.0);
+        }
+        self.borrower = given.borrower;
+        let port = actor.must(Call::Identify, given.port, |_| {}).words[2];
+        lent::begin(&actor.board.shared.lent, given.borrower.1, port);
+        true
     }
 }
 
@@ -323,6 +356,27 @@ impl StoreLink for PagerEnvironment<'_, '_, '_> {
 
     fn get_batch(&mut self, slot: u32, to: &mut [u8]) {
         assert!(paging::get_batch(self.link.area, Direction::ToPager, slot, to));
+    }
+}
+
+impl BorrowerLink for PagerEnvironment<'_, '_, '_> {
+    fn show(&mut self, place: usize, frame: Option<u32>) {
+        let given = self.actor.given();
+        let (memory, page) = frame.map_or((given.blank, 0), |frame| (given.memory, self.page_of(frame)));
+        let mapped = self.actor.call(Call::Map, given.borrower.0, |r| {
+            r.rdi = LENT + (place * PAGE_SIZE) as u64;
+            r.words = [page, 1, 0, 0, 0, 0, 0, 0];
+            r.caps = u64::from(memory.0);
+        });
+        let gone = [Status::PeerDied, Status::Revoked, Status::BadHandle];
+        if let Err(status) = result(&mapped) {
+            assert!(gone.contains(&status), "a lent page is not mapped: {status:?}");
+        }
+    }
+
+    fn tell(&mut self, place: usize, name: Option<LentName>) {
+        lent::tell(&self.board().shared.lent, place, name);
+        self.actor.ring(Role::Console);
     }
 }
 

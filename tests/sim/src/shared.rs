@@ -3,8 +3,10 @@
 
 use crate::board::ROLES;
 use abi::Handle;
+use abi::protocol::lent;
 use abi::protocol::memory::Badge;
 use abi::protocol::wiring::EpochsPage;
+use core::sync::atomic::AtomicU64;
 
 /// What init gave a program.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +22,10 @@ pub(crate) struct Given {
     pub(crate) bells: [Handle; ROLES],
     /// The port that it serves now.
     pub(crate) port: Handle,
+    /// A page of zeros.
+    pub(crate) blank: Handle,
+    /// The process that borrows, and which of its lives that is.
+    pub(crate) borrower: (Handle, u32),
 }
 
 /// What init asks of the pager before the world runs. Spaces and objects by their place among those asked for.
@@ -44,7 +50,7 @@ pub(crate) enum Health {
 }
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) given: [Given; ROLES],
     pub(crate) epochs: EpochsPage,
@@ -54,6 +60,27 @@ pub(crate) struct Shared {
     /// Frames that the pager has handed over and the snapshot server has not looked at.
     pub(crate) handed: Vec<u32>,
     pub(crate) console: Health,
+    /// How often the console has been started.
+    pub(crate) console_life: u32,
+    /// What the pager tells the console of what is lent.
+    pub(crate) lent: Vec<AtomicU64>,
     /// Tell what happens.
     pub(crate) verbose: bool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            given: Default::default(),
+            epochs: EpochsPage::default(),
+            genesis: Vec::new(),
+            spaces: Vec::new(),
+            genesis_done: false,
+            handed: Vec::new(),
+            console: Health::New,
+            console_life: 0,
+            lent: (0..lent::AREA_BYTES / 8).map(|_| AtomicU64::new(0)).collect(),
+            verbose: false,
+        }
+    }
 }

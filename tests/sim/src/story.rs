@@ -78,7 +78,7 @@ impl Setting {
             cpus: random.within(1, 3) as u32,
             // Sometimes the world is a good deal larger than memory.
             frames: if random.chance(40) { random.within(56, 110) } else { random.within(110, 260) } as u32,
-            tables: random.within(28, 64) as u32,
+            tables: random.within(32, 68) as u32,
             log: random.within(16, 128) as u32,
             scribbler_pages: 8 << random.below(4),
             store: StorePlan { config, policy, options },

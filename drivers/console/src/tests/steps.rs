@@ -1,13 +1,41 @@
 //! The server step by step, where a simulation would not say which step was wrong.
 
-use abi::Epoch;
-use abi::protocol::console::{Answer, Chunk, Error, Request};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use abi::Epoch;
+use abi::protocol::console::{Answer, Chunk, Error, RING_BYTES, Request, RingWriter};
+use abi::protocol::lent::{LentName, PLACES};
+
+use crate::output::TAKEN_MAX;
 use crate::{Console, Line, Turn, World};
+
+/// Words of a page.
+const WORDS: usize = 512;
+
+/// A ring of the world: its page never moves, as on the machine.
+struct Ring {
+    page: &'static [AtomicU64],
+    writer: RingWriter<'static>,
+    name: LentName,
+}
+
+impl Ring {
+    fn new(object: u32) -> Self {
+        let page: &'static [AtomicU64] = Vec::leak((0..WORDS).map(|_| AtomicU64::new(0)).collect());
+        let writer = RingWriter::new(page).expect("a page");
+        Self { page, writer, name: LentName::of_object(object) }
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        assert_eq!(self.writer.append(text), text.len());
+        self.writer.publish();
+    }
+}
 
 #[derive(Default)]
 struct Around {
     running: u64,
+    lent: [Option<(LentName, &'static [AtomicU64])>; PLACES],
     answers: Vec<(u32, Answer)>,
     gone: Vec<u32>,
     shown: Vec<u8>,
@@ -16,19 +44,30 @@ struct Around {
 }
 
 /// The world's half of it.
-struct Inside<'a>(&'a mut Vec<(u32, Answer)>, &'a [u32], u64);
+struct Inside<'a> {
+    answers: &'a mut Vec<(u32, Answer)>,
+    gone: &'a [u32],
+    running: u64,
+    lent: &'a [Option<(LentName, &'static [AtomicU64])>; PLACES],
+}
 
 impl World for Inside<'_> {
     type Caller = u32;
     fn answer(&mut self, caller: u32, answer: &Answer) -> bool {
-        if self.1.contains(&caller) {
+        if self.gone.contains(&caller) {
             return false;
         }
-        self.0.push((caller, *answer));
+        self.answers.push((caller, *answer));
         true
     }
     fn running(&mut self) -> Epoch {
-        Epoch::from_bits(self.2)
+        Epoch::from_bits(self.running)
+    }
+    fn lent(&self, place: usize) -> Option<LentName> {
+        self.lent[place].map(|(name, _)| name)
+    }
+    fn word(&self, place: usize, index: usize) -> u64 {
+        self.lent[place].map_or(0, |(_, page)| page[index].load(Ordering::Acquire))
     }
 }
 
@@ -49,17 +88,31 @@ impl Line for Outside<'_> {
 
 impl Around {
     fn new() -> Self {
-        Self { running: 10, room: 10_000, ..Self::default() }
+        Self { running: 10, room: 100_000, ..Self::default() }
     }
 
-    fn ask(&mut self, console: &mut Console<u32>, caller: u32, request: Request) {
-        let mut world = Inside(&mut self.answers, &self.gone, self.running);
-        console.request(&mut world, caller, &request.carry());
+    fn lend(&mut self, place: usize, ring: &Ring) {
+        self.lent[place] = Some((ring.name, ring.page));
+    }
+
+    fn ask_with(&mut self, console: &mut Console<u32>, caller: u32, request: Request, ring: Option<LentName>) {
+        let Self { answers, gone, running, lent, .. } = self;
+        let mut world = Inside { answers, gone, running: *running, lent };
+        console.request(&mut world, caller, &request.carry(), ring);
         assert!(console.check());
     }
 
+    fn ask(&mut self, console: &mut Console<u32>, caller: u32, request: Request) {
+        self.ask_with(console, caller, request, None);
+    }
+
+    fn show(&mut self, console: &mut Console<u32>, caller: u32, ring: &Ring, until: u64) {
+        self.ask_with(console, caller, Request::Show { until }, Some(ring.name));
+    }
+
     fn turn(&mut self, console: &mut Console<u32>, committed: u64) -> Turn {
-        let mut world = Inside(&mut self.answers, &self.gone, self.running);
+        let Self { answers, gone, running, lent, .. } = self;
+        let mut world = Inside { answers, gone, running: *running, lent };
         let mut line = Outside(&mut self.shown, &mut self.typed, &mut self.room);
         let turn = console.turn(&mut world, &mut line, Epoch::from_bits(committed));
         assert!(console.check());
@@ -69,10 +122,14 @@ impl Around {
     fn answered(&mut self) -> Vec<(u32, Answer)> {
         std::mem::take(&mut self.answers)
     }
+
+    fn shown(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.shown)
+    }
 }
 
+/// Number of the first byte that is typed.
 const SESSION: u64 = 5000;
-const DONE: Answer = Answer::Done { session: SESSION };
 
 fn console() -> Console<u32> {
     let mut console = Console::new();
@@ -81,106 +138,203 @@ fn console() -> Console<u32> {
     console
 }
 
-fn put(text: &[u8]) -> Request {
-    Request::Put { chunk: Chunk::of(text), session: 0 }
+/// A server, and a ring that is lent to it.
+fn with_ring() -> (Around, Console<u32>, Ring) {
+    let (mut around, ring) = (Around::new(), Ring::new(1));
+    around.lend(3, &ring);
+    (around, console(), ring)
 }
 
-fn write(text: &[u8]) -> Request {
-    Request::Write { chunk: Chunk::of(text), session: 0 }
+fn below(below: u64) -> Answer {
+    Answer::Shown { below }
 }
 
 fn refused(error: Error) -> Answer {
-    Answer::Refused { error, session: SESSION }
+    Answer::Refused(error)
 }
 
 #[test]
-fn a_write_waits_for_its_commit_and_asks_for_a_cut() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.ask(&mut console, 1, write(b"hello"));
+fn output_waits_for_its_commit_and_asks_for_a_cut() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"hello");
+    around.show(&mut console, 1, &ring, 5);
     assert!(around.turn(&mut console, 9).want_cut);
     assert!(!around.turn(&mut console, 9).want_cut, "asked once");
-    assert_eq!((around.answered(), around.shown.len()), (vec![], 0));
+    assert_eq!((around.answered(), around.shown().len()), (vec![], 0));
     assert!(!around.turn(&mut console, 10).want_cut);
-    assert_eq!((around.answered(), &around.shown[..]), (vec![(1, DONE)], &b"hello"[..]));
+    assert_eq!((around.answered(), around.shown()), (vec![(1, below(5))], b"hello".to_vec()));
 }
 
 #[test]
 fn a_commit_that_is_not_enough_asks_again() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.ask(&mut console, 1, write(b"a"));
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"a");
     around.turn(&mut console, 8);
     assert!(around.turn(&mut console, 9).want_cut, "9 committed, the output waits for 10");
 }
 
 #[test]
-fn puts_are_answered_at_once_and_shown_before_the_write() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.ask(&mut console, 1, put(b"one "));
-    assert_eq!(around.answered(), [(1, DONE)]);
-    assert!(!around.turn(&mut console, 9).want_cut, "nobody waits");
+fn who_does_not_wait_is_answered_at_once_and_shown_all_the_same() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"one ");
+    around.show(&mut console, 1, &ring, 0);
+    assert_eq!(around.answered(), [(1, below(0))]);
     around.running = 11;
-    around.ask(&mut console, 1, Request::Write { chunk: Chunk::of(b"two"), session: SESSION });
-    assert!(around.turn(&mut console, 10).want_cut);
-    assert_eq!((around.answered(), &around.shown[..]), (vec![], &b"one "[..]), "each by its own epoch");
+    ring.put(b"two");
+    around.show(&mut console, 1, &ring, 0);
+    assert!(around.turn(&mut console, 9).want_cut, "output waits, if nobody else does");
+    assert!(around.turn(&mut console, 10).want_cut, "the rest waits for another epoch");
+    assert_eq!(around.shown(), b"one ");
+    around.show(&mut console, 1, &ring, 0);
+    assert_eq!(around.answered(), [(1, below(0)), (1, below(4))]);
     around.turn(&mut console, 11);
-    assert_eq!((around.answered(), &around.shown[..]), (vec![(1, DONE)], &b"one two"[..]));
+    assert_eq!(around.shown(), b"two");
+}
+
+/// Law 5 against a program that changes what it has published: what comes out is what the committed epoch held.
+#[test]
+fn what_is_changed_after_it_was_taken_does_not_come_out() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"early");
+    around.turn(&mut console, 9);
+    around.running = 11;
+    let word = &ring.page[8];
+    word.store(u64::from_le_bytes(*b"LATER!!!"), Ordering::Release);
+    around.turn(&mut console, 10);
+    assert_eq!(around.shown(), b"early");
 }
 
 #[test]
 fn a_slow_line_is_waited_for() {
-    let (mut around, mut console) = (Around::new(), console());
+    let (mut around, mut console, mut ring) = with_ring();
     around.room = 3;
-    around.ask(&mut console, 1, write(b"hello"));
+    ring.put(b"hello");
+    around.show(&mut console, 1, &ring, 5);
     assert!(around.turn(&mut console, 10).line_busy);
     assert_eq!((around.answered(), &around.shown[..]), (vec![], &b"hel"[..]));
     around.room = 100;
     assert!(!around.turn(&mut console, 10).line_busy);
-    assert_eq!((around.answered(), &around.shown[..]), (vec![(1, DONE)], &b"hello"[..]));
+    assert_eq!((around.answered(), &around.shown[..]), (vec![(1, below(5))], &b"hello"[..]));
 }
 
 #[test]
-fn puts_of_an_earlier_session_are_forgotten() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.ask(&mut console, 1, Request::Write { chunk: Chunk::of(b"x"), session: SESSION - 1 });
-    around.ask(&mut console, 1, Request::Put { chunk: Chunk::of(b"x"), session: SESSION - 1 });
-    assert_eq!(around.answered(), [(1, refused(Error::Forgotten)); 2]);
-    around.ask(&mut console, 1, put(b"lost"));
-    around.ask(&mut console, 2, write(b"lost too"));
+fn a_new_server_goes_on_where_the_program_knows_that_it_was_shown() {
+    let (mut around, mut first, mut ring) = with_ring();
+    ring.put(b"shown, ");
+    around.turn(&mut first, 10);
+    around.show(&mut first, 1, &ring, 0);
+    let [(1, Answer::Shown { below: known })] = around.answered()[..] else { panic!("answered at once") };
+    ring.put(b"shown and not known, ");
+    around.running = 11;
+    around.turn(&mut first, 11);
+    ring.writer.learn(known);
+    ring.put(b"not shown");
+    around.shown();
+    // Nobody calls it.
+    let mut second = console();
+    assert!(around.turn(&mut second, 10).want_cut);
+    around.turn(&mut second, 11);
+    assert_eq!(around.shown(), b"shown and not known, not shown");
+}
+
+#[test]
+fn a_world_that_was_restored_says_again_what_was_taken() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"again");
+    around.show(&mut console, 1, &ring, 5);
+    around.turn(&mut console, 9);
     console.world_began(Epoch::from_bits(9), SESSION + 1);
     around.running = 1 << 40;
     around.turn(&mut console, 10);
-    assert_eq!((around.shown.len(), around.answered().len()), (0, 1), "the world will say it again");
-    around.ask(&mut console, 1, Request::Write { chunk: Chunk::of(b"x"), session: SESSION });
-    assert_eq!(around.answered(), [(1, Answer::Refused { error: Error::Forgotten, session: SESSION + 1 })]);
+    assert_eq!((around.shown().len(), around.answered().len()), (0, 0), "taken by then, in a later epoch");
+    around.turn(&mut console, 1 << 40);
+    assert_eq!(around.shown(), b"again");
+    assert_eq!(around.answered(), [], "who waited is not there any more");
 }
 
 #[test]
-fn output_has_an_end_that_leaves_room_for_those_who_wait() {
-    let (mut around, mut console) = (Around::new(), console());
-    let mut taken = 0;
-    loop {
-        around.ask(&mut console, 1, put(b"x"));
-        match around.answered()[..] {
-            [(1, DONE)] => taken += 1,
-            [(1, answer)] => {
-                assert_eq!(answer, refused(Error::Full));
-                break;
-            }
-            _ => panic!("one answer each"),
-        }
-    }
-    assert_eq!(taken, 128 - 32);
-    assert!(around.turn(&mut console, 9).want_cut, "so much that nobody needs to wait for it");
-    for caller in 0..32 {
-        around.ask(&mut console, caller, write(b"y"));
-    }
-    assert_eq!(around.answered(), []);
-    around.ask(&mut console, 99, write(b"y"));
-    assert_eq!(around.answered(), [(99, refused(Error::Full))]);
-    for _ in 0..10 {
+fn rings_take_turns_and_are_not_mixed() {
+    let (mut around, mut console, mut one) = with_ring();
+    let mut two = Ring::new(2);
+    around.lend(7, &two);
+    let (ones, twos) = ([b'1'; RING_BYTES], [b'2'; 100]);
+    one.put(&ones);
+    two.put(&twos);
+    around.room = 10;
+    around.turn(&mut console, 10);
+    around.room = 100_000;
+    around.turn(&mut console, 10);
+    assert_eq!(&around.shown[..TAKEN_MAX], &ones[..TAKEN_MAX]);
+    assert_eq!(&around.shown[TAKEN_MAX..TAKEN_MAX + 100], &twos);
+    for _ in 0..RING_BYTES.div_ceil(TAKEN_MAX) {
         around.turn(&mut console, 10);
     }
-    assert_eq!((around.answered().len(), around.shown.len()), (32, taken + 32));
+    assert_eq!(around.shown.len(), RING_BYTES + 100);
+}
+
+#[test]
+fn one_caller_waits_for_a_ring() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"abc");
+    around.show(&mut console, 1, &ring, 3);
+    around.show(&mut console, 2, &ring, 3);
+    assert_eq!(around.answered(), [(1, below(0))], "not yet, but it is not the one that waits");
+    around.turn(&mut console, 10);
+    assert_eq!(around.answered(), [(2, below(3))]);
+}
+
+#[test]
+fn what_is_not_lent_is_not_waited_for() {
+    let (mut around, mut console, ring) = with_ring();
+    let foreign = Ring::new(2);
+    around.show(&mut console, 1, &foreign, 0);
+    around.ask(&mut console, 2, Request::Show { until: 0 });
+    assert_eq!(around.answered(), [1, 2].map(|caller| (caller, refused(Error::NotLent))));
+    // Lent a moment ago; the table says so, and it is looked at.
+    around.lend(0, &foreign);
+    around.show(&mut console, 1, &foreign, 0);
+    assert_eq!(around.answered(), [(1, below(0))]);
+    // An object that is destroyed: who waits is told, and what was taken comes out all the same.
+    let mut ring = ring;
+    ring.put(b"last words");
+    around.show(&mut console, 3, &ring, 99);
+    around.lent[3] = None;
+    around.turn(&mut console, 10);
+    assert_eq!((around.answered(), around.shown()), (vec![(3, refused(Error::NotLent))], b"last words".to_vec()));
+}
+
+#[test]
+fn another_ring_in_the_same_place_begins_where_it_says() {
+    let (mut around, mut console, mut ring) = with_ring();
+    ring.put(b"one");
+    around.turn(&mut console, 9);
+    let mut other = Ring::new(9);
+    other.put(b"shown before. ");
+    other.writer.learn(14);
+    other.put(b"new");
+    around.lend(3, &other);
+    around.turn(&mut console, 10);
+    around.turn(&mut console, 10);
+    assert_eq!(around.shown(), b"onenew");
+}
+
+#[test]
+fn indices_that_lie_are_refused_until_they_make_sense() {
+    let (mut around, mut console, ring) = with_ring();
+    for lie in [RING_BYTES as u64 + 1, u64::MAX] {
+        ring.page[0].store(lie, Ordering::Release);
+        around.show(&mut console, 1, &ring, 5);
+        assert!(!around.turn(&mut console, 10).want_cut);
+        assert_eq!((around.answered(), around.shown().len()), (vec![(1, refused(Error::BadRing))], 0));
+    }
+    ring.page[0].store(2, Ordering::Release);
+    around.show(&mut console, 1, &ring, 2);
+    around.turn(&mut console, 10);
+    assert_eq!((around.answered(), around.shown()), (vec![(1, below(2))], vec![0, 0]));
+    // It goes back.
+    ring.page[0].store(1, Ordering::Release);
+    around.show(&mut console, 1, &ring, 3);
+    assert_eq!(around.answered(), [(1, refused(Error::BadRing))]);
 }
 
 #[test]
@@ -234,29 +388,6 @@ fn what_is_typed_before_there_is_a_world_waits_for_it() {
 }
 
 #[test]
-fn an_empty_write_is_answered() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.ask(&mut console, 1, write(b""));
-    assert!(around.turn(&mut console, 9).want_cut);
-    assert_eq!(around.answered(), []);
-    around.turn(&mut console, 10);
-    assert_eq!(around.answered(), [(1, DONE)]);
-}
-
-#[test]
-fn a_clock_that_went_back_only_delays() {
-    let (mut around, mut console) = (Around::new(), console());
-    around.running = 11;
-    around.ask(&mut console, 1, put(b"a"));
-    around.running = 10;
-    around.ask(&mut console, 1, write(b"b"));
-    around.turn(&mut console, 10);
-    assert!(around.shown.is_empty());
-    around.turn(&mut console, 11);
-    assert_eq!(around.shown, b"ab");
-}
-
-#[test]
 fn readers_of_a_world_that_has_gone_take_no_place() {
     let (mut around, mut console) = (Around::new(), console());
     for caller in 0..16 {
@@ -290,9 +421,10 @@ fn too_many_readers_and_nonsense_are_refused() {
     }
     around.ask(&mut console, 16, Request::Read);
     assert_eq!(around.answered(), [(16, refused(Error::Full))]);
-    let mut world = Inside(&mut around.answers, &[], 10);
-    for tag in [0, 4, 0x100 * 57 + 1, 0x103, u64::MAX] {
-        console.request(&mut world, 17, &(tag, [0; 8]));
+    let Around { answers, gone, lent, .. } = &mut around;
+    let mut world = Inside { answers, gone, running: 10, lent };
+    for tag in [0, 3, 0x101, 0x102, u64::MAX] {
+        console.request(&mut world, 17, &(tag, [0; 8]), None);
     }
     assert_eq!(around.answered(), [(17, refused(Error::BadRequest)); 5]);
 }
