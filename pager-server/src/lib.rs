@@ -2,7 +2,8 @@
 //!
 //! **What it does.** Serves the memory port ([`abi::protocol::memory`]): memory objects, copy-on-write copies of them,
 //! and regions that put them into address spaces. Serves faults: maps what is resident, makes zeros, pages in through
-//! the snapshot server, evicts what is clean. Issues the cut, between two requests, and then hands the ended epoch to
+//! the snapshot server, evicts what is clean. Shows pages that programs lend to the one volatile process that borrows
+//! ([`abi::protocol::lent`]). Issues the cut, between two requests, and then hands the ended epoch to
 //! the snapshot server ([`abi::protocol::paging`]): its own changed records, what was dropped, and every page that was
 //! written, each claimed from its writers or as the copy that the first write left behind. Brings all of it back.
 //!
@@ -15,7 +16,7 @@
 //! [`Kernel`], [`Frames`], [`StoreLink`], [`BorrowerLink`], [`Notes`].
 //!
 //! **State.** Recorded (law 2): [`ObjectRecord`], [`RegionRecord`], [`SpaceRecord`], [`PagerRecord`], in epoch-versioned
-//! tables. Derived, and empty after a restore: frames, contents, who uses a space, what waits.
+//! tables. Derived, and empty after a restore: frames, contents, who uses a space, where a lent page is shown, what waits.
 //!
 //! **Bounds.** A walk that unmaps one page everywhere visits at most [`OBJECT_REGIONS_MAX`] regions for each object
 //! below the page's content; eviction passes over pages that would need more. A request that destroys or copies an
