@@ -148,6 +148,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
         /// Byte i of all that was ever appended is what the reader finds at index i.
         #[test]
         fn what_is_appended_is_taken(steps in prop::collection::vec(step(), 0..60)) {
