@@ -2,7 +2,8 @@
 //!
 //! Invariants of a plan, checked by [`Plan::of`]:
 //! 1. Every word of every service is understood, and is for its lifetime.
-//! 2. A link has two ends (one, if init is the other), all of them volatile servers.
+//! 2. A link has two ends (one, if init is the other), all of them volatile servers; one end of `lent` answers the memory
+//!    port.
 //! 3. A port, `epochs`, `devices` and each device have at most one holder; a bell has somebody to ring.
 //! 4. Every object that is called is served by exactly one process of the world; every port that is used is answered.
 
@@ -130,6 +131,10 @@ impl<'a> Plan<'a> {
                 return Err(PlanError::Ends(link));
             }
         }
+        let lends = |server: Planned<'_>| server.has(Grant::Port(Port::Memory)) && server.has(Grant::Link(Link::Lent));
+        if self.count(Grant::Link(Link::Lent)) > 0 && !self.servers.iter().any(lends) {
+            return Err(PlanError::Ends(Link::Lent));
+        }
         Ok(())
     }
 
@@ -210,8 +215,8 @@ mod tests {
             service("platform", &["debug", "devices", "link:devices"]),
             service("nvme", &["device:nvme", "link:block", "irq:message"]),
             service("snapshot", &["link:block", "link:paging", "epoch:records", "port:snapshot", "bell:console"]),
-            service("pager", &["link:paging", "link:genesis", "ram:write", "port:memory"]),
-            service("console", &["port:console", "ports:3f8+8", "irq:4", "bell:output"]),
+            service("pager", &["link:paging", "link:genesis", "link:lent", "ram:write", "port:memory"]),
+            service("console", &["port:console", "ports:3f8+8", "irq:4", "bell:output", "link:lent"]),
             service("counter", &["serve:counter"]).in_world(),
             service("prompt", &["call:counter", "use:console"]).in_world(),
         ];
@@ -222,6 +227,7 @@ mod tests {
         assert_eq!(plan.other_end(Link::Block, 1), Some(2));
         assert_eq!(plan.other_end(Link::Block, 2), Some(1));
         assert_eq!(plan.other_end(Link::Genesis, 3), None);
+        assert_eq!(plan.other_end(Link::Lent, 3), Some(4));
         assert_eq!(plan.rung_by(BellTo::Output), Some(2));
         assert_eq!(plan.rung_by(BellTo::Console), Some(4));
     }
@@ -236,6 +242,7 @@ mod tests {
         is(&[service("a", &["call:b"])], "a cannot be given");
         is(&[service("a", &["debug"]).in_world()], "a cannot be given");
         is(&[service("a", &["link:block"])], "link block");
+        is(&[service("a", &["link:lent"]), service("b", &["link:lent"])], "link lent");
         is(&[service("a", &["link:genesis"]), service("b", &["link:genesis"])], "link genesis");
         is(&[service("a", &["port:memory"]), service("b", &["port:memory"])], "port:memory");
         is(&[service("a", &["bell:output"])], "port:snapshot");

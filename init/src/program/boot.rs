@@ -123,6 +123,7 @@ impl System {
                 message,
                 process: None,
                 lazy: List::new(),
+                lent_at: 0,
                 news: News::default(),
             };
             self.servers.push(server).map_err(|_| BuildError::NoProgram)?;

@@ -6,6 +6,7 @@ mod chain;
 mod device;
 mod event;
 mod genesis;
+mod lent;
 mod memory;
 mod server;
 mod spawn;

@@ -41,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) process: Option<Process>,
     /// What is mapped on touch.
     pub(crate) lazy: List<Lazy, LAZY_MAX>,
+    /// Where its window of what is lent is, if it borrows.
+    pub(crate) lent_at: u64,
     /// What it has been told last.
     pub(crate) news: News,
 }

@@ -7,10 +7,9 @@ use super::server::{Lazy, Server};
 use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows, fingerprint};
 use libos::abi::boot_info::{FrameRange, handle};
 use libos::abi::bundle::Bundle;
-use libos::abi::protocol::lent;
 use libos::abi::protocol::service::Service;
 use libos::abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder, WindowEntry, WindowFlags};
-use libos::abi::protocol::wiring::{self, Bell, Borrower, link, option};
+use libos::abi::protocol::wiring::{self, Bell, link, option};
 use libos::abi::{Epoch, Handle, MapFlags, PAGE_SIZE, Rights};
 use libos::{Budget, Capability, MapError, Mapping, Memory, Notification, Process, RangePart, Space, ThreadStart};
 use zerocopy::IntoBytes;
@@ -23,12 +22,12 @@ const MESSAGES_FIRST: u64 = 24;
 const DEBUG_PORTS: RangePart = RangePart { offset: 0x3f8, length: 8 };
 
 /// A process while it is made.
-struct Making<'s> {
-    server: &'s mut Server,
+pub(super) struct Making<'s> {
+    pub(super) server: &'s mut Server,
     image: &'s Image,
-    process: Process,
-    windows: Windows,
-    page: StartupBuilder,
+    pub(super) process: Process,
+    pub(super) windows: Windows,
+    pub(super) page: StartupBuilder,
 }
 
 impl System {
@@ -62,6 +61,9 @@ impl System {
         let thread = Budget(handle::BUDGET).thread(process, start)?;
         // The news come before the thread, so that it never sees an older port than its clients.
         self.servers.set(place, server);
+        if server.planned.has(Grant::Link(Link::Lent)) {
+            self.introduce(place)?;
+        }
         self.tell_port(place);
         thread.start()?;
         let _ = Capability(thread.0).drop();
@@ -205,28 +207,6 @@ impl System {
         let other = self.plan.other_end(link, place).and_then(|other| self.servers.get(other));
         let wake = other.map_or(self.bell, |server| server.wake);
         making.grant(link.bell(), Capability(wake.0), Rights::SIGNAL, bell_of(link).bits())
-    }
-
-    /// The window in which the pager shows what programs of the world lend, and the pager's right to map it. Until then
-    /// there are zeros: it can always be read.
-    fn let_borrow(&mut self, making: &mut Making<'_>) -> Result<(), BuildError> {
-        let address = making.windows.take(lent::PLACES as u64)?;
-        let memory = self.memory.memory;
-        for place in 0..lent::PLACES {
-            let address = address + (place * PAGE_SIZE) as u64;
-            let flags = MapFlags::empty();
-            let at = Mapping { address, memory, first_page: self.blank_page, pages: 1, flags, epoch: Epoch::NONE };
-            Space::Own(making.process).map_all(at)?;
-        }
-        let bytes = (lent::PLACES * PAGE_SIZE) as u64;
-        let flags = WindowFlags::empty();
-        let entry = WindowEntry { address, bytes, first_frame: 0, flags, handle: Handle::NULL };
-        making.page.window(lent::PAGES, entry)?;
-        let lender = self.plan.holder(Grant::Port(Service::Memory)).and_then(|place| self.servers.get(place));
-        let Some(pager) = lender.and_then(|server| server.process) else { return Ok(()) };
-        let process = pager.grant(Capability(making.process.0), Rights::PROCESS_MAP, 0)?;
-        self.tell_lender(Borrower { process, life: making.server.news.life, address });
-        Ok(())
     }
 
     /// A device's registers, and where its message interrupts are.

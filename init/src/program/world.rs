@@ -83,9 +83,8 @@ impl System {
         self.tell(place, server);
     }
 
-    /// Tells the pager, if it runs, of another process that borrows.
-    pub(crate) fn tell_lender(&mut self, borrower: Borrower) {
-        let Some(place) = self.plan.holder(Grant::Port(Service::Memory)) else { return };
+    /// Tells the pager, at `place`, of another process that borrows.
+    pub(crate) fn tell_lender(&mut self, place: usize, borrower: Borrower) {
         let Some(mut server) = self.servers.get(place) else { return };
         server.news.borrower = Some(borrower);
         self.tell(place, server);

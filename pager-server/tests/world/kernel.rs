@@ -2,7 +2,7 @@
 //! other CPUs run between (and within) the pager's calls. It is also an oracle: what must never be done to a frame that
 //! somebody maps, or that the store reads, stops the test.
 
-use super::model::{Model, Object};
+use super::model::Model;
 use super::random::Random;
 use abi::fault::Access;
 use abi::protocol::lent::LentName;
@@ -483,39 +483,6 @@ impl Kernel {
         self.assert_private(frame);
         for (at, chunk) in bytes.chunks_exact(2).take(4).enumerate() {
             self.frames[frame as usize].bytes[at] = u16::from_le_bytes([chunk[0], chunk[1]]);
-        }
-    }
-
-    // ---- the borrower ----------------------------------------------------------------------------------------
-
-    pub fn show(&mut self, place: usize, frame: Option<u32>) {
-        match frame {
-            Some(frame) => drop(self.window.insert(place, frame)),
-            None => drop(self.window.remove(&place)),
-        }
-    }
-
-    pub fn tell(&mut self, place: usize, name: Option<LentName>) {
-        match name {
-            Some(name) => assert_eq!(self.names.insert(place, name), None, "two names for place {place}"),
-            None => drop(self.names.remove(&place)),
-        }
-    }
-
-    /// Another borrower, to which nothing is shown yet.
-    pub fn new_borrower(&mut self) {
-        self.window.clear();
-        self.names.clear();
-    }
-
-    /// The borrower sees what is in the pages it was told of, at every moment.
-    pub fn check_borrowed(&self) {
-        for (place, name) in &self.names {
-            let is_named = |object: &&Object| LentName::of_object(object.id) == *name;
-            let object = self.model.objects.values().find(is_named).expect("an object that lives is named");
-            let frame = self.window.get(place).expect("named, so it is shown");
-            let seen = self.frames[*frame as usize].bytes;
-            assert_eq!(seen, object.pages[0], "place {place} shows something else than object {}", object.id);
         }
     }
 

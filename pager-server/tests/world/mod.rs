@@ -2,6 +2,7 @@
 //! flat model that says what they must see, at once and after every restore.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+mod borrower;
 pub mod kernel;
 pub mod model;
 mod power;

@@ -6,7 +6,7 @@
 //!   [`AHEAD`] bytes at most, which a repeatable call of the console port waits for; now and then it asks for a `sync`.
 //! - *Scribblers* write all over their memory, keep sums of their pages, and now and then wait for something typed, by a call
 //!   of the console port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
-//! - The *maker* makes memory objects, maps them, copies them, writes, reads, and destroys them again.
+//! - The *maker* makes memory objects, lends them, maps them, copies them, writes, reads, and destroys them again.
 
 use crate::chronicle::Chronicle;
 use crate::text::{CAPS, Label, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
@@ -384,6 +384,14 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     checked(&mut text);
     text.number(W[0], MADE as i32);
     text.op(Op::Tell, W[0], RAX, RAX, FRESH);
+    // The console's server is lent it, too: as a ring whose indices make no sense.
+    text.number(W[1], -1);
+    text.store(W[1], W[0], RING_SHOWN);
+    text.number(TAG, MemoryRequest::Lend as i32);
+    text.number(W[0], Service::Console as i32);
+    text.copy(CAPS, RBX);
+    text.call(repeatable(space, 1));
+    checked(&mut text);
     write_over(&mut text, MADE);
     text.number(TAG, MemoryRequest::CopyObject as i32);
     text.number(CAPS, i32::from(space.0));
