@@ -74,11 +74,12 @@ fn main(startup: Startup) {
     // The console collects and never fails.
     let _ = prompt.begin(&mut console);
     loop {
-        console.flush();
+        // What is typed next follows what is seen; and what was seen is known, so that a restart repeats none of it.
+        console.wait_shown();
         if incarnation() != drawn {
             drawn = incarnation();
             let _ = prompt.restarted(&mut console);
-            console.flush();
+            console.wait_shown();
         }
         match console.read(&mut typed) {
             Ok(count) => {
