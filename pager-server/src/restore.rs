@@ -74,10 +74,13 @@ impl Pager {
             } else if table == Kept::Pager as u16 {
                 load(&mut self.counters, index, bytes, |record: &PagerRecord| record.version == PAGER_VERSION)
             } else {
-                false
+                Err(Unfit::Record)
             };
-            if !loaded {
-                return Err(BadRecord { table, index });
+            match loaded {
+                Ok(()) => {}
+                // Another build's: what the record with the version would say, if it came first.
+                Err(Unfit::Layout) => return Err(bad(Kept::Pager, 0)),
+                Err(Unfit::Record) => return Err(BadRecord { table, index }),
             }
         }
         Ok(())
@@ -187,21 +190,28 @@ impl Pager {
     }
 }
 
-/// Loads one record; false when there is no such index, or it is not valid. No bytes: it was removed.
+/// Why a record is not loaded.
+enum Unfit {
+    /// It has another length than this build's.
+    Layout,
+    /// There is no such index, or it is not valid.
+    Record,
+}
+
+/// Loads one record. No bytes: it was removed.
 fn load<T: FromBytes + Copy + 'static>(
     table: &mut Table<T>,
     index: u32,
     bytes: &[u8],
     is_valid: impl Fn(&T) -> bool,
-) -> bool {
+) -> Result<(), Unfit> {
     if bytes.is_empty() {
-        return true;
+        return Ok(());
     }
-    match T::read_from_bytes(bytes) {
-        Ok(record) if index < table.len() && is_valid(&record) => {
-            table.load(index, record);
-            true
-        }
-        _ => false,
+    let record = T::read_from_bytes(bytes).map_err(|_| Unfit::Layout)?;
+    if index >= table.len() || !is_valid(&record) {
+        return Err(Unfit::Record);
     }
+    table.load(index, record);
+    Ok(())
 }

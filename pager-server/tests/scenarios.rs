@@ -4,6 +4,7 @@ mod world;
 
 use abi::protocol::memory::{Badge, Error, Request};
 use abi::protocol::paging::{PageName, PagedAs, ToPager, ToStore};
+use abi::record::Table;
 use abi::{Epoch, FrameState};
 use pager_server::{Broken, HELD_MAX, Note};
 use proptest::prelude::*;
@@ -429,6 +430,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn records_of_another_layout_are_another_version() {
+    let mut world = rich(1);
+    let records = &mut world.outside.store.image.records;
+    let space = records.iter_mut().find(|((table, _), bytes)| *table == Table::Space as u16 && !bytes.is_empty());
+    space.expect("there is one").1.truncate(16);
+    world.try_restore();
+    assert_eq!(world.outside.store.refused, Some((Table::Pager as u16, 0)));
 }
 
 #[test]

@@ -248,9 +248,7 @@ fn make_ring(text: &mut Text, space: Handle, bad: Label) {
     text.call_through(repeatable(Handle::NULL, 0), RBX);
     checked(text);
     text.store(CAPS, RBP, RING_CAP);
-    text.number(TAG, MemoryRequest::Lend as i32);
-    text.number(W[0], Service::Console as i32);
-    text.call(repeatable(space, 1));
+    lend(text, space);
     checked(text);
 }
 
@@ -387,10 +385,8 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     // The console's server is lent it, too: as a ring whose indices make no sense.
     text.number(W[1], -1);
     text.store(W[1], W[0], RING_SHOWN);
-    text.number(TAG, MemoryRequest::Lend as i32);
-    text.number(W[0], Service::Console as i32);
     text.copy(CAPS, RBX);
-    text.call(repeatable(space, 1));
+    lend(&mut text, space);
     checked(&mut text);
     write_over(&mut text, MADE);
     text.number(TAG, MemoryRequest::CopyObject as i32);
@@ -433,6 +429,13 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.place(bad);
     alarm(&mut text);
     text.finish()
+}
+
+/// Lends the object in CAPS to the console's server.
+fn lend(text: &mut Text, space: Handle) {
+    text.number(TAG, MemoryRequest::Lend as i32);
+    text.number(W[0], Service::Console as i32);
+    text.call(repeatable(space, 1));
 }
 
 /// Asks for so many pages of the object in CAPS to be mapped, writable.

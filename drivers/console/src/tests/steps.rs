@@ -1,5 +1,6 @@
 //! The server step by step, where a simulation would not say which step was wrong.
 
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Epoch;
@@ -41,6 +42,24 @@ struct Around {
     shown: Vec<u8>,
     typed: Vec<u8>,
     room: usize,
+    slip: Slip,
+}
+
+/// What happens in the middle: when the write index is about to be read there is a cut, and then a program puts this.
+#[derive(Default)]
+struct Slip {
+    puts: RefCell<Option<(RingWriter<'static>, &'static [u8])>>,
+    cuts: Cell<u64>,
+}
+
+impl Slip {
+    fn happen(&self) {
+        if let Some((mut writer, text)) = self.puts.take() {
+            self.cuts.set(self.cuts.get() + 1);
+            assert_eq!(writer.append(text), text.len());
+            writer.publish();
+        }
+    }
 }
 
 /// The world's half of it.
@@ -49,6 +68,7 @@ struct Inside<'a> {
     gone: &'a [u32],
     running: u64,
     lent: &'a [Option<(LentName, &'static [AtomicU64])>; PLACES],
+    slip: &'a Slip,
 }
 
 impl World for Inside<'_> {
@@ -61,12 +81,15 @@ impl World for Inside<'_> {
         true
     }
     fn running(&mut self) -> Epoch {
-        Epoch::from_bits(self.running)
+        Epoch::from_bits(self.running + self.slip.cuts.get())
     }
     fn lent(&self, place: usize) -> Option<LentName> {
         self.lent[place].map(|(name, _)| name)
     }
     fn word(&self, place: usize, index: usize) -> u64 {
+        if index == 0 {
+            self.slip.happen();
+        }
         self.lent[place].map_or(0, |(_, page)| page[index].load(Ordering::Acquire))
     }
 }
@@ -96,8 +119,8 @@ impl Around {
     }
 
     fn ask_with(&mut self, console: &mut Console<u32>, caller: u32, request: Request, ring: Option<LentName>) {
-        let Self { answers, gone, running, lent, .. } = self;
-        let mut world = Inside { answers, gone, running: *running, lent };
+        let Self { answers, gone, running, lent, slip, .. } = self;
+        let mut world = Inside { answers, gone, running: *running, lent, slip };
         console.request(&mut world, caller, &request.carry(), ring);
         assert!(console.check());
     }
@@ -111,8 +134,8 @@ impl Around {
     }
 
     fn turn(&mut self, console: &mut Console<u32>, committed: u64) -> Turn {
-        let Self { answers, gone, running, lent, .. } = self;
-        let mut world = Inside { answers, gone, running: *running, lent };
+        let Self { answers, gone, running, lent, slip, .. } = self;
+        let mut world = Inside { answers, gone, running: *running, lent, slip };
         let mut line = Outside(&mut self.shown, &mut self.typed, &mut self.room);
         let turn = console.turn(&mut world, &mut line, Epoch::from_bits(committed));
         assert!(console.check());
@@ -202,6 +225,19 @@ fn what_is_changed_after_it_was_taken_does_not_come_out() {
     word.store(u64::from_le_bytes(*b"LATER!!!"), Ordering::Release);
     around.turn(&mut console, 10);
     assert_eq!(around.shown(), b"early");
+}
+
+/// Law 5: the epoch is asked for after the bytes, or a cut between the two would let out what came after it.
+#[test]
+fn what_a_cut_comes_before_waits_for_the_epoch_after_it() {
+    let (mut around, mut console, ring) = with_ring();
+    *around.slip.puts.borrow_mut() = Some((ring.writer, b"after the cut"));
+    around.turn(&mut console, 9);
+    assert_eq!(around.slip.cuts.get(), 1, "it was put in the middle of the turn");
+    around.turn(&mut console, 10);
+    assert_eq!(around.shown(), b"", "epoch 10 does not know of it");
+    around.turn(&mut console, 11);
+    assert_eq!(around.shown(), b"after the cut");
 }
 
 #[test]
@@ -421,8 +457,8 @@ fn too_many_readers_and_nonsense_are_refused() {
     }
     around.ask(&mut console, 16, Request::Read);
     assert_eq!(around.answered(), [(16, refused(Error::Full))]);
-    let Around { answers, gone, lent, .. } = &mut around;
-    let mut world = Inside { answers, gone, running: 10, lent };
+    let Around { answers, gone, lent, slip, .. } = &mut around;
+    let mut world = Inside { answers, gone, running: 10, lent, slip };
     for tag in [0, 3, 0x101, 0x102, u64::MAX] {
         console.request(&mut world, 17, &(tag, [0; 8]), None);
     }
