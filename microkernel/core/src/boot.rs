@@ -43,7 +43,7 @@ pub struct BootProcess {
 }
 
 const CPU: Cpu =
-    Cpu { frame: Thread::FREE.registers, edge: [0; 8], current: NONE, loaded: NONE, slice_end: 0, armed: None };
+    Cpu { frame: Thread::FREE.registers, edge: [0; 8], current: NONE, loaded: NONE, slice_end: 0, armed: u64::MAX };
 
 /// A set of the indices below `count` in which all are free.
 fn all_free(arena: &mut impl Arena, count: u32) -> IndexSet {

@@ -181,7 +181,9 @@ impl Kernel {
     fn wipe_cpus(&mut self, with: Canonical) {
         for cpu in self.cpus.iter_mut() {
             cpu.edge = [0; 8];
-            cpu.armed = cpu.armed.map(|at| at.saturating_sub(with.now_ns));
+            if cpu.armed != u64::MAX {
+                cpu.armed = cpu.armed.saturating_sub(with.now_ns);
+            }
             if cpu.current == NONE {
                 cpu.frame = Registers::default();
             }

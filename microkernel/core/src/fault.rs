@@ -2,9 +2,9 @@
 
 use crate::object::NONE;
 use crate::space::WriteFault;
-use crate::{Kernel, Machine, State};
+use crate::{Kernel, Machine, Process, State, Thread};
 use abi::fault::{Access, Fault};
-use abi::{Event, Outcome, Timeout};
+use abi::{Event, Outcome, Registers, Timeout};
 
 /// A fault that no endpoint was there to receive; its thread has been stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,15 +90,22 @@ impl Kernel {
     /// Writes the message of `thread`'s fault into the registers of `receiver`.
     pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
         let record = *self.threads.get(thread);
-        let process = self.processes.get(record.process);
-        let (badge, name) = (process.port_badge, u64::from(record.process) | u64::from(process.generation) << 32);
-        let exception = record.fault[1] == EXCEPTION;
-        let registers = self.registers_mut(receiver);
-        registers.rax = Outcome::event(Event::Fault, badge).0;
-        registers.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
-        let [address, access, code] = record.fault;
+        let process = *self.processes.get(record.process);
+        record.write_fault(thread, &process, self.registers_mut(receiver));
+    }
+}
+
+impl Thread {
+    /// Writes the message of its fault into a receiver's registers; `number` is its own.
+    #[inline(always)]
+    pub(crate) fn write_fault(&self, number: u32, process: &Process, to: &mut Registers) {
+        let [address, access, code] = self.fault;
+        let exception = access == EXCEPTION;
+        to.rax = Outcome::event(Event::Fault, process.port_badge).0;
+        to.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
         let detail = if exception { address } else { access };
-        registers.words = [address, detail, name, u64::from(thread), record.registers.rip, code, 0, 0];
-        registers.caps = 0;
+        let name = u64::from(self.process) | u64::from(process.generation) << 32;
+        to.words = [address, detail, name, u64::from(number), self.registers.rip, code, 0, 0];
+        to.caps = 0;
     }
 }

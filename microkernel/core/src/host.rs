@@ -62,11 +62,8 @@ impl Machine for HostMachine {
         self.now_ns
     }
 
-    fn set_timer(&mut self, cpu: usize, at_ns: Option<u64>) {
-        match at_ns {
-            Some(at) => self.timers.insert(cpu, at),
-            None => self.timers.remove(&cpu),
-        };
+    fn set_timer(&mut self, cpu: usize, at_ns: u64) {
+        self.timers.insert(cpu, at_ns);
     }
 
     fn kick(&mut self, cpu: usize) {

@@ -26,8 +26,8 @@ pub struct Cpu {
     pub(crate) loaded: u32,
     /// End of the time slice in ns since boot; 0: nobody waits for it.
     pub(crate) slice_end: u64,
-    /// What the timer is set to.
-    pub(crate) armed: Option<u64>,
+    /// When the timer fires: never later than is wanted, `u64::MAX` if not at all.
+    pub(crate) armed: u64,
 }
 
 /// What belongs to the world as a whole, recorded as record 0 of table `World`.

@@ -47,7 +47,7 @@ mod tests;
 pub use boot::{BootProcess, Capacities};
 #[cfg(any(test, feature = "host"))]
 pub use canonical::Canonical;
-pub use fast::Exchange;
+pub use fast::{Short, Switch};
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]
 pub use host::HostMachine;

@@ -11,9 +11,9 @@ pub trait Machine {
     /// Nanoseconds since this boot; never goes back.
     fn now_ns(&mut self) -> u64;
 
-    /// One-shot timer of `cpu`: interrupt at `at_ns` (time of [`Self::now_ns`]), or never. Only ever called for the
-    /// CPU that is in the kernel.
-    fn set_timer(&mut self, cpu: usize, at_ns: Option<u64>);
+    /// One-shot timer of `cpu`: interrupt at `at_ns` (time of [`Self::now_ns`]) and no other time. Only ever called for
+    /// the CPU that is in the kernel.
+    fn set_timer(&mut self, cpu: usize, at_ns: u64);
 
     /// Makes another CPU enter the kernel soon (reschedule interrupt). For an idle one too.
     fn kick(&mut self, cpu: usize);

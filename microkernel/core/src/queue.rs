@@ -62,6 +62,7 @@ impl Queue {
         (self.head != NONE).then_some(self.head)
     }
 
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, links: &mut [Link], thread: u32) {
         let link = &mut links[thread as usize];
         debug_assert!(!link.queued, "a thread is on one queue at most");
@@ -161,7 +162,43 @@ impl RunQueues {
         self.above > u16::from(priority)
     }
 
+    /// Whether somebody waits above this priority.
+    #[inline(always)]
+    pub(crate) fn exceeds(&self, priority: u8) -> bool {
+        self.above > u16::from(priority) + 1
+    }
+
+    /// Who is next.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> Option<u32> {
+        self.highest().and_then(|priority| self.queues.get(priority as usize)?.first())
+    }
+
+    /// Takes out who is next, whose priority this is.
+    #[inline(always)]
+    pub(crate) fn take_next(&mut self, links: &mut [Link], priority: u8, thread: u32) {
+        let queue = &mut self.queues[priority as usize];
+        if queue.head == queue.tail {
+            links[thread as usize].queued = false;
+            *queue = Queue::EMPTY;
+            self.empty(priority);
+        } else {
+            queue.remove(links, thread);
+        }
+    }
+
+    /// Nobody waits at a priority any more.
+    #[inline(always)]
+    fn empty(&mut self, priority: u8) {
+        self.filled[priority as usize / 64] &= !(1 << (priority % 64));
+        self.above = self.find_above();
+    }
+
+    #[inline(always)]
     fn find_above(&self) -> u16 {
+        if self.filled.iter().fold(0, |any, word| any | word) == 0 {
+            return 0;
+        }
         let word = (0..4).rev().find(|&word| self.filled[word] != 0);
         word.map_or(0, |word| (word as u32 * 64 + 64 - self.filled[word].leading_zeros()) as u16)
     }
@@ -175,6 +212,7 @@ impl RunQueues {
         &self.queues[priority as usize]
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, links: &mut [Link], priority: u8, thread: u32, front: bool) {
         let queue = &mut self.queues[priority as usize];
         if front {
@@ -190,8 +228,7 @@ impl RunQueues {
         let queue = &mut self.queues[priority as usize];
         queue.remove(links, thread);
         if queue.first().is_none() {
-            self.filled[priority as usize / 64] &= !(1 << (priority % 64));
-            self.above = self.find_above();
+            self.empty(priority);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who runs: 256 priorities, first in first out within one, round robin by time slices, deadlines on every wait.
 
 use crate::object::NONE;
-use crate::{Kernel, Machine, State, Thread};
+use crate::{Cpu, Kernel, Machine, State, Thread};
 use abi::{Status, Timeout};
 
 /// Length of a time slice.
@@ -9,6 +9,25 @@ const SLICE_NS: u64 = 10_000_000;
 
 /// Threads whose deadline passed that one timer interrupt wakes; more are left to the next.
 const EXPIRED_MAX: usize = 64;
+
+impl Cpu {
+    /// Somebody waits for the end of the running thread's slice.
+    #[inline(always)]
+    pub(crate) fn begin_slice(&mut self, m: &mut impl Machine, cpu: usize) {
+        if self.slice_end == 0 {
+            self.slice_end = m.now_ns() + SLICE_NS;
+        }
+        self.fire_by(m, cpu, self.slice_end);
+    }
+
+    #[inline(always)]
+    fn fire_by(&mut self, m: &mut impl Machine, cpu: usize, at_ns: u64) {
+        if at_ns < self.armed {
+            self.armed = at_ns;
+            m.set_timer(cpu, at_ns);
+        }
+    }
+}
 
 impl Kernel {
     /// Makes a waiting or stopped thread ready, behind the others of its priority. Its registers say what it finds.
@@ -62,8 +81,11 @@ impl Kernel {
         if thread == NONE {
             return;
         }
-        self.cpus[cpu].current = NONE;
-        self.threads.change(thread).registers = self.cpus[cpu].frame;
+        let state = &mut self.cpus[cpu];
+        state.current = NONE;
+        // One copy, not two by way of the stack.
+        let registers = &mut self.threads.change(thread).registers;
+        *registers = state.frame;
         m.save_vector(self.vectors.change(thread));
         self.links[thread as usize].cpu = NONE;
     }
@@ -103,6 +125,10 @@ impl Kernel {
         let current = self.cpus[cpu].current;
         if current != NONE {
             let priority = self.threads.get(current).priority;
+            if !self.run.reaches(priority) && self.cpus.len() == 1 {
+                // Nobody is waiting whom it would concern.
+                return self.arm_for_deadlines(m, cpu);
+            }
             if best.is_some_and(|best| best > priority) {
                 self.park(m, cpu);
                 let ticket = self.front_ticket();
@@ -139,19 +165,20 @@ impl Kernel {
         self.load_space(m, cpu, NONE);
     }
 
+    /// Sets the timer for the earliest deadline and, if somebody waits for it, the end of the slice. A timer that fires
+    /// too early does no harm and is far cheaper than setting it anew each time nobody waits any more.
     fn arm_timer(&mut self, m: &mut impl Machine, cpu: usize) {
-        let mut want = self.deadlines.first().map(|(at, _)| at);
-        let current = self.cpus[cpu].current;
-        if current != NONE && self.run.first(self.threads.get(current).priority).is_some() {
-            if self.cpus[cpu].slice_end == 0 {
-                self.cpus[cpu].slice_end = m.now_ns() + SLICE_NS;
-            }
-            let slice_end = self.cpus[cpu].slice_end;
-            want = Some(want.map_or(slice_end, |at| at.min(slice_end)));
+        self.arm_for_deadlines(m, cpu);
+        let state = &mut self.cpus[cpu];
+        if state.current != NONE && self.run.first(self.threads.get(state.current).priority).is_some() {
+            state.begin_slice(m, cpu);
         }
-        if want != self.cpus[cpu].armed {
-            self.cpus[cpu].armed = want;
-            m.set_timer(cpu, want);
+    }
+
+    #[inline(always)]
+    fn arm_for_deadlines(&mut self, m: &mut impl Machine, cpu: usize) {
+        if let Some((at, _)) = self.deadlines.first() {
+            self.cpus[cpu].fire_by(m, cpu, at);
         }
     }
 
@@ -170,7 +197,7 @@ impl Kernel {
 
     /// The one-shot timer of `cpu` fired.
     pub fn timer(&mut self, m: &mut impl Machine, cpu: usize) {
-        self.cpus[cpu].armed = None;
+        self.cpus[cpu].armed = u64::MAX;
         self.settle(m, cpu);
         let now = m.now_ns();
         for _ in 0..EXPIRED_MAX {

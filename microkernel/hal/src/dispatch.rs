@@ -7,10 +7,10 @@ use crate::lock;
 use crate::machine::Hardware;
 use crate::trap;
 use abi::fault::Access;
-use abi::{Call, USER_END};
-use kernel_core::{BootProcess, Exchange, Kernel};
+use abi::{Call, Registers, USER_END};
+use kernel_core::{BootProcess, Kernel, Short, Switch};
 
-const PAGE_FAULT: u8 = 14;
+pub(crate) const PAGE_FAULT: u8 = 14;
 const GENERAL_PROTECTION: u8 = 13;
 const FIRST_INTERRUPT: u8 = 32;
 
@@ -39,7 +39,7 @@ pub(crate) fn begin(process: BootProcess) -> ! {
 pub(crate) struct Answer {
     /// What the thread finds in rax, if the same one goes on; else the address of its registers, if another one does.
     first: u64,
-    /// [`SAME`], [`DECLINED`], or the address of the other one's registers.
+    /// [`SAME`], [`DECLINED`], or the address of the other one's registers: inverted if it takes all of them from there.
     second: u64,
 }
 
@@ -50,44 +50,61 @@ pub(crate) const DECLINED: u64 = 1;
 
 impl Answer {
     const DECLINED: Self = Self { first: 0, second: DECLINED };
+
+    /// The edge moves the registers and releases the lock.
+    #[inline(always)]
+    fn switch(switch: Switch<'_>) -> Self {
+        match switch {
+            Switch::Exchange { from, to } => Self { first: address(from), second: address(to) },
+            Switch::Depart { from, to } => Self { first: address(from), second: !address(to) },
+        }
+    }
+}
+
+/// Of registers, in the kernel's half: as a signed number it is negative, inverted it is positive.
+#[inline(always)]
+fn address(registers: &mut Registers) -> u64 {
+    (&raw mut *registers) as u64
 }
 
 /// `Call` before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers are
 /// in its frame.
 pub(crate) extern "C" fn call_fast(cpu: usize, control: u64) -> Answer {
-    switch_fast(|kernel, hardware| kernel.fast_call(hardware, cpu, control))
+    fast(|kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch))
 }
 
 /// The same for `ReplyReceive`.
 pub(crate) extern "C" fn reply_fast(cpu: usize, control: u64) -> Answer {
-    switch_fast(|kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control))
+    fast(|kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control).map(Answer::switch))
+}
+
+/// The same for the other calls, of which some leave the thread running.
+pub(crate) extern "C" fn short_fast(cpu: usize, control: u64) -> Answer {
+    if control as u8 > Call::Wait as u8 {
+        return Answer::DECLINED;
+    }
+    fast(|kernel, hardware| {
+        kernel.fast_short(hardware, cpu, control).map(|short| match short {
+            Short::Other(switch) => Answer::switch(switch),
+            Short::Same(outcome) => {
+                lock::release();
+                Answer { first: outcome.0, second: SAME }
+            }
+        })
+    })
 }
 
 #[inline(always)]
-fn switch_fast(make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Exchange<'static>>) -> Answer {
+fn fast(make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>) -> Answer {
     // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
     if !lock::try_acquire() {
         return Answer::DECLINED;
     }
     let State { kernel, hardware, .. } = with_state();
-    match make(kernel, hardware) {
-        // The edge exchanges the registers and then releases the lock.
-        Some(Exchange { from, to }) => Answer { first: (&raw mut *from) as u64, second: (&raw mut *to) as u64 },
-        None => {
-            lock::release();
-            Answer::DECLINED
-        }
-    }
-}
-
-/// The same for the other calls, of which some leave the thread running.
-pub(crate) extern "C" fn short_fast(cpu: usize, control: u64) -> Answer {
-    if control as u8 > Call::Wait as u8 || !lock::try_acquire() {
-        return Answer::DECLINED;
-    }
-    let answer = with_state().kernel.fast_short(cpu, control);
-    lock::release();
-    answer.map_or(Answer::DECLINED, |outcome| Answer { first: outcome.0, second: SAME })
+    make(kernel, hardware).unwrap_or_else(|| {
+        lock::release();
+        Answer::DECLINED
+    })
 }
 
 /// A system call; the registers are in the CPU's frame.
@@ -98,21 +115,32 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
     finish(state, cpu);
 }
 
-/// An exception or interrupt that arrived while a program ran; its registers are in the CPU's frame.
+/// A page fault of a program, whose registers are in the CPU's frame. The address of the registers to go on with, with
+/// the kernel lock held; 0: they are in the frame, and it has been released.
+pub(crate) extern "C" fn page_fault(cpu: usize, _vector: u64, error: u64) -> u64 {
+    let fault = (cr2(), access(error), error);
+    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
+    lock::acquire(cpu);
+    let state = with_state();
+    if let Some(registers) = state.kernel.fast_fault(&mut state.hardware, cpu, fault) {
+        return address(registers);
+    }
+    let (at, access, error) = fault;
+    let state = with_state();
+    state.kernel.page_fault(&mut state.hardware, cpu, at, access, error);
+    finish(state, cpu);
+    0
+}
+
+/// Another exception or an interrupt that arrived while a program ran; its registers are in the CPU's frame.
 pub(crate) extern "C" fn from_user(cpu: usize, vector: u64, error: u64) {
     let vector = vector as u8;
     if vector >= FIRST_INTERRUPT {
         return interrupted(cpu, vector);
     }
-    let address = cr2();
     lock::acquire(cpu);
     let state = with_state();
-    if vector == PAGE_FAULT {
-        assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {address:#x}");
-        state.kernel.page_fault(&mut state.hardware, cpu, address, access(error), error);
-    } else {
-        state.kernel.exception(&mut state.hardware, cpu, vector, error);
-    }
+    state.kernel.exception(&mut state.hardware, cpu, vector, error);
     finish(state, cpu);
 }
 

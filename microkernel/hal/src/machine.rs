@@ -71,9 +71,9 @@ impl Machine for Hardware {
         self.last_ns
     }
 
-    fn set_timer(&mut self, _cpu: usize, at_ns: Option<u64>) {
+    fn set_timer(&mut self, _cpu: usize, at_ns: u64) {
         let now = self.now_ns();
-        let ticks = at_ns.map_or(0, |at| self.clock.timer_ticks(at.saturating_sub(now)));
+        let ticks = self.clock.timer_ticks(at_ns.saturating_sub(now));
         self.apic.start_timer(ticks);
     }
 

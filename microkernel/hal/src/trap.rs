@@ -4,11 +4,12 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,short}_fast ▶ sysret, at once (the same thread, or another)
+//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,short}_fast ▶ sysret, at once, or leave, from a record
 //!              │ if it declines
-//!              └───────────────────┬─▶ dispatch::syscall ───┐
-//! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::from_user ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
-//!                        │          └─▶ dispatch::from_idle ─┘          └─▶ iret
+//!              └───────────────────┬─▶ dispatch::syscall ────┐
+//! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
+//!                        │          ├─▶ dispatch::from_user ──┤          └─▶ iret
+//!                        │          └─▶ dispatch::from_idle ──┘
 //!                        └─▶ report::fatal (an exception of the kernel itself)
 //! ```
 //!
@@ -16,7 +17,8 @@
 //! 1. Interrupts are off in the kernel but for `idle`, which keeps nothing on its stack: whatever arrives starts anew.
 //! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out. The
 //!    fast way saves only what a function may change; if another thread goes on, what is the threads' own goes from the
-//!    processor to the record of the one and comes from that of the other, before the kernel lock is released.
+//!    processor to the record of the one before the kernel lock is released, and comes from that of the other. The
+//!    registers in the record of a thread that a CPU runs are written by that CPU alone.
 //! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
 //! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
@@ -159,6 +161,19 @@ vector_stubs:
     mov gs:[{r11}], r11
     .endm
 
+    # Saves what a message leaves to the threads themselves, into the registers at \at; changes rcx.
+    .macro save_own at
+    mov [\at + {rbx}], rbx
+    mov [\at + {rbp}], rbp
+    mov rcx, gs:[{rsp}]
+    mov [\at + {rsp}], rcx
+    rdfsbase rcx
+    mov [\at + {fs_base}], rcx
+    mov dword ptr [\at + {rflags}], {flags}
+    mov rcx, gs:[{rip}]
+    mov [\at + {rip}], rcx
+    .endm
+
     # Loads what `save_changing` saved, but for rax, and the flags of every return from a call.
     .macro load_changing
     mov r11d, {flags}
@@ -204,9 +219,11 @@ syscall_entry:
     jz syscall_null
     call {call_fast}
 syscall_answered:
+    # The address of registers is negative, inverted it is positive and large.
     cmp rdx, {fast_declined}
+    jl syscall_switch
     je syscall_slow
-    ja syscall_switch
+    jmp syscall_depart
     # The same thread goes on, with what is in rax: all other registers are still its own.
 syscall_same:
     mov rcx, gs:[{rip}]
@@ -221,7 +238,19 @@ syscall_reply:
 
 syscall_short:
     call {short_fast}
-    jmp syscall_answered
+    cmp rdx, {fast_declined}
+    jb syscall_same
+    je syscall_slow
+
+    # Another thread goes on, with all registers from its record. rax: registers of the one that called; not rdx: of the
+    # other. The kernel lock is held.
+syscall_depart:
+    not rdx
+    save_own rax
+    mov [rax + {rcx}], rcx
+    mov qword ptr [rax + {r11}], {flags}
+    mov rsp, rdx
+    jmp leave_switched
 
     # `Null` touches nothing, so it needs no lock.
 syscall_null:
@@ -231,15 +260,7 @@ syscall_null:
     # Another thread goes on. rax: registers of the one that called; rdx: of the other. The kernel lock is held. The
     # message lies in the frame and in r12 to r14.
 syscall_switch:
-    mov [rax + {rbx}], rbx
-    mov [rax + {rbp}], rbp
-    mov rcx, gs:[{rsp}]
-    mov [rax + {rsp}], rcx
-    mov rcx, gs:[{rip}]
-    mov [rax + {rip}], rcx
-    mov dword ptr [rax + {rflags}], {flags}
-    rdfsbase rcx
-    mov [rax + {fs_base}], rcx
+    save_own rax
     mov rcx, [rdx + {fs_base}]
     wrfsbase rcx
     mov rbx, [rdx + {rbx}]
@@ -266,6 +287,7 @@ syscall_slow:
     .global leave_kernel
 leave_kernel:
     mov rsp, gs:[{own}]
+leave_from:
     mov rcx, [rsp + {rip}]
     mov r11, [rsp + {rflags}]
     cmp rcx, [rsp + {rcx}]
@@ -280,9 +302,14 @@ leave_kernel:
     mov rsp, [rsp + {rsp}]
     sysretq
 
+    # To the thread whose record has its registers at rsp. The kernel lock is held.
+leave_switched:
+    inc dword ptr [rip + {serving}]
+    jmp leave_from
+
 leave_by_iret:
     mov rax, rsp
-    mov rsp, [rax + {stack}]
+    mov rsp, gs:[{stack}]
     push {user_data}
     push qword ptr [rax + {rsp}]
     push r11
@@ -328,6 +355,14 @@ trap_entry:
     popfq
     mov rdi, gs:[{cpu}]
     xor ebp, ebp
+    cmp esi, {page_fault_vector}
+    jne trap_other
+    call {page_fault}
+    test rax, rax
+    jz leave_kernel
+    mov rsp, rax
+    jmp leave_switched
+trap_other:
     call {from_user}
     jmp leave_kernel
 
@@ -410,6 +445,8 @@ idle_loop:
     reply_fast = sym dispatch::reply_fast,
     short_fast = sym dispatch::short_fast,
     fast_declined = const dispatch::DECLINED,
+    page_fault_vector = const dispatch::PAGE_FAULT,
+    page_fault = sym dispatch::page_fault,
     from_user = sym dispatch::from_user,
     from_idle = sym dispatch::from_idle,
     fatal = sym report::fatal,

@@ -98,7 +98,7 @@ impl KernelMachine for Machine {
         self.host.now_ns
     }
 
-    fn set_timer(&mut self, cpu: usize, at_ns: Option<u64>) {
+    fn set_timer(&mut self, cpu: usize, at_ns: u64) {
         self.host.set_timer(cpu, at_ns);
     }
 

@@ -1,7 +1,7 @@
 //! Core and specification side by side: after a step both have come to the same.
 
 use crate::abstraction::abstraction;
-use crate::event::{Event, Frame, Op};
+use crate::event::{Event, Frame};
 use crate::model::{Doing, Model};
 use crate::property;
 use crate::sim::Sim;
@@ -68,17 +68,17 @@ fn rank_tickets(model: &mut Model) {
     model.tickets = 0;
 }
 
-/// Whether the fast path, where it takes a call at all, comes to the same as the slow path did.
-pub fn fast_agrees(before: &Sim, cpu: usize, op: Op, after: &Sim, seen: &Model) -> Result<(), String> {
+/// Whether the fast path, where it takes a call or fault at all, comes to the same as the slow path did.
+pub fn fast_agrees(before: &Sim, event: Event, after: &Sim, seen: &Model) -> Result<(), String> {
     let mut fast = before.clone();
-    if !fast.fast(cpu, op.frame) {
+    if !fast.fast(event) {
         return Ok(());
     }
     let (mut quick, mut slow) = (abstraction(&fast), seen.clone());
     for model in [&mut quick, &mut slow] {
         for thread in model.threads.values_mut() {
             // What a thread that waits had in its registers is not kept where nobody will look at it again.
-            if matches!(thread.doing, Doing::AwaitReply | Doing::Receiving(_)) {
+            if matches!(thread.doing, Doing::AwaitReply | Doing::Receiving(_) | Doing::Waiting(_)) {
                 thread.frame = Frame::default();
             }
         }

@@ -65,8 +65,15 @@ impl Sim {
         self.kernel.syscall(&mut self.m, cpu);
     }
 
-    /// The same call by the fast path; false if it does not take it, and then nothing has happened.
-    pub fn fast(&mut self, cpu: usize, frame: Frame) -> bool {
+    /// The same by the fast path; false if it does not take it, and then nothing has happened.
+    pub fn fast(&mut self, event: Event) -> bool {
+        let (cpu, frame) = match event {
+            Event::Call(cpu, op) => (cpu, op.frame),
+            Event::Fault(cpu) => {
+                return self.kernel.fast_page_fault(&mut self.m, cpu, FAULT_ADDRESS, Access::empty(), FAULT_CODE);
+            }
+            _ => return false,
+        };
         let registers = &mut self.kernel.cpus[cpu].frame;
         frame.into_registers(registers);
         registers.rip = AGAIN_RIP + SYSCALL_BYTES;

@@ -110,9 +110,7 @@ impl Universe {
         after.apply(event);
         let seen = refines(model, event, &after)?;
         property::step(model, islands, event, &seen)?;
-        if let Event::Call(cpu, op) = event {
-            fast_agrees(before, cpu, op, &after, &seen)?;
-        }
+        fast_agrees(before, event, &after, &seen)?;
         Ok(after)
     }
 }
