@@ -55,41 +55,64 @@ impl IndexSet {
 
     /// Adds `index`, which must be below the bound.
     pub fn insert(&mut self, index: u32) {
-        assert!(index < self.bound, "index beyond the set's bound");
-        let mut at = index;
-        for level in 0..LEVELS {
-            let word = (self.starts[level] + at / 64) as usize;
-            let before = self.words[word];
-            self.words[word] = before | 1 << (at % 64);
-            if before != 0 {
-                return;
-            }
-            at /= 64;
-        }
+        self.set_range(index, index + 1, true);
     }
 
-    /// Adds every index of `from .. to`.
+    /// Adds every index of `from .. to`, in (to − from) / 64 steps or a few more.
     pub fn insert_range(&mut self, from: u32, to: u32) {
-        for index in from..to {
-            self.insert(index);
-        }
+        self.set_range(from, to, true);
     }
 
     /// Removes `index`; false when it was not there.
     pub fn remove(&mut self, index: u32) -> bool {
-        if !self.contains(index) {
-            return false;
+        let there = self.contains(index);
+        if there {
+            self.set_range(index, index + 1, false);
         }
-        let mut at = index;
+        there
+    }
+
+    /// Removes every index of `from .. to`, in as many steps.
+    pub fn remove_range(&mut self, from: u32, to: u32) {
+        self.set_range(from, to, false);
+    }
+
+    fn set_range(&mut self, from: u32, to: u32, member: bool) {
+        assert!(to <= self.bound, "index beyond the set's bound");
+        let mut at = from;
+        while at < to {
+            let end = to.min((at / 64 + 1) * 64);
+            let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (end - 1) % 64);
+            self.set_bits(at / 64, mask, member);
+            at = end;
+        }
+    }
+
+    /// Sets or clears bits of a word, and on the levels above what follows from it.
+    fn set_bits(&mut self, word: u32, mask: u64, member: bool) {
+        let (mut at, mut mask) = (word, mask);
         for level in 0..LEVELS {
-            let word = (self.starts[level] + at / 64) as usize;
-            self.words[word] &= !(1 << (at % 64));
-            if self.words[word] != 0 {
-                break;
+            let word = &mut self.words[(self.starts[level] + at) as usize];
+            let was_empty = *word == 0;
+            *word = if member { *word | mask } else { *word & !mask };
+            if was_empty == (*word == 0) {
+                return;
             }
-            at /= 64;
+            (at, mask) = (at / 64, 1 << (at % 64));
         }
-        true
+    }
+
+    /// The lowest index of `from .. to` that is not a member, in at most (to − from) / 64 + 1 steps.
+    pub fn first_absent(&self, from: u32, to: u32) -> Option<u32> {
+        let (mut at, to) = (from, to.min(self.bound));
+        while at < to {
+            let absent = !self.word(0, at / 64) & u64::MAX << (at % 64);
+            if absent != 0 {
+                return Some(at / 64 * 64 + absent.trailing_zeros()).filter(|&absent| absent < to);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        None
     }
 
     /// The lowest member that is at least `from`.
@@ -176,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_tree_set(bound in 1_u32..20_000, steps in prop::collection::vec((0_u8..4, any::<u32>()), 0..300)) {
+        fn agrees_with_a_tree_set(bound in 1_u32..20_000, steps in prop::collection::vec((0_u8..7, any::<u32>()), 0..300)) {
             let mut set = IndexSet::new(&mut HostArena, bound);
             let mut model = BTreeSet::new();
             for (step, value) in steps {
@@ -184,6 +207,16 @@ mod tests {
                 match step {
                     0 => { set.insert(index); model.insert(index); }
                     1 => prop_assert_eq!(set.remove(index), model.remove(&index)),
+                    4 | 5 => {
+                        let to = (index + value % 300).min(bound);
+                        if step == 4 { set.insert_range(index, to) } else { set.remove_range(index, to) }
+                        (index..to).for_each(|index| if step == 4 { model.insert(index); } else { model.remove(&index); });
+                    }
+                    6 => {
+                        let to = index.saturating_add(500);
+                        let want = (index..to.min(bound)).find(|index| !model.contains(index));
+                        prop_assert_eq!(set.first_absent(index, to), want);
+                    }
                     2 => prop_assert_eq!(set.first_from(index), model.range(index..).next().copied()),
                     _ => {
                         let to = index.saturating_add(500);

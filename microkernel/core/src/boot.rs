@@ -94,6 +94,7 @@ impl Kernel {
             notification_queues: arena.slab(notifications as usize, Queue::EMPTY),
             deadlines: Heap::new(arena, threads),
             capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
+            holders: arena.slab(slots.div_ceil(HANDLES_MIN) as usize, NONE),
             revoking: 0,
             free_processes: all_free(arena, processes),
             free_threads: all_free(arena, threads),

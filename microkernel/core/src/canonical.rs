@@ -201,6 +201,7 @@ impl Kernel {
         self.ended_world = of.ended_world.map(|_| self.world);
         self.committed = abi::Epoch::NONE;
         self.pool.canonical(of.stamp);
+        self.spaces.iter_mut().for_each(|space| space.looked_at = 0);
         for word in self.frames.iter_mut() {
             let now = (*word >> 2) as u32 == of.stamp;
             *word = *word & 3 | u64::from(now) << 2;

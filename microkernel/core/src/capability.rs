@@ -8,25 +8,23 @@
 
 use crate::decode::Answer;
 use crate::kernel::Caller;
-use crate::object::{DEPTH_MAX, NONE};
+use crate::object::{DEPTH_MAX, HANDLES_MIN, NONE};
 use crate::{Capability, Kernel, State};
 use abi::{Handle, Kind, Rights, Status};
 
 /// Descendants that one step of a revoke removes.
 const REVOKE_STEP_MAX: usize = 8;
 
-/// A slot's place in the derivation tree, and whose slot it is.
+/// A slot's place in the derivation tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CapabilityLink {
     pub(crate) child: u32,
     pub(crate) next: u32,
     pub(crate) prev: u32,
-    /// Process whose slot it is.
-    pub(crate) process: u32,
 }
 
 impl CapabilityLink {
-    pub(crate) const UNLINKED: Self = Self { child: NONE, next: NONE, prev: NONE, process: NONE };
+    pub(crate) const UNLINKED: Self = Self { child: NONE, next: NONE, prev: NONE };
 }
 
 impl Kernel {
@@ -143,12 +141,16 @@ impl Kernel {
         self.link_child(slot);
     }
 
+    /// Process whose slot it is; `u32::MAX`: nobody's.
+    pub(crate) fn holder(&self, slot: u32) -> u32 {
+        self.holders[(slot / HANDLES_MIN) as usize]
+    }
+
     /// Links a slot below its parent.
     pub(crate) fn link_child(&mut self, slot: u32) {
         let parent = self.capabilities.get(slot).parent;
-        let process = self.capability_links[slot as usize].process;
-        let mut link = CapabilityLink { process, ..CapabilityLink::UNLINKED };
-        link.child = self.capability_links[slot as usize].child;
+        let child = self.capability_links[slot as usize].child;
+        let mut link = CapabilityLink { child, ..CapabilityLink::UNLINKED };
         if parent != NONE {
             link.next = self.capability_links[parent as usize].child;
             if link.next != NONE {
@@ -178,8 +180,7 @@ impl Kernel {
     /// Where a copy of `slot` that `process` will hold hangs in the derivation tree: below the original, or, when a
     /// capability enters the world from a volatile process, below its object.
     pub(crate) fn parent_for(&self, process: u32, slot: u32) -> (u32, u8) {
-        let holder = self.capability_links[slot as usize].process;
-        if self.is_world_process(process) && !self.is_world_process(holder) {
+        if self.is_world_process(process) && !self.is_world_process(self.holder(slot)) {
             return (NONE, 0);
         }
         (slot, self.capabilities.get(slot).depth + 1)
@@ -233,8 +234,7 @@ impl Kernel {
 
     /// Moves a capability into a slot of another process; its children go along while they may.
     pub(crate) fn move_capability(&mut self, slot: u32, process: u32) -> Result<Handle, Status> {
-        let crosses =
-            self.is_world_process(self.capability_links[slot as usize].process) != self.is_world_process(process);
+        let crosses = self.is_world_process(self.holder(slot)) != self.is_world_process(process);
         let mut capability = *self.capabilities.get(slot);
         if crosses {
             // A world capability must not hang below a volatile one, and what enters the world hangs below its object.

@@ -10,6 +10,14 @@ use abi::{Handle, Kind, Registers, Rights, Status};
 /// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
 const STEP_MAX: usize = 8;
 
+/// Threads that one step of a destruction looks at, and words of the set of free ones.
+const LOOK_MAX: u32 = 256;
+
+/// Chunks of slots, as [`Kernel::holders`] counts them.
+pub(crate) fn chunks_of(slots: u32, slot_count: u32) -> core::ops::Range<usize> {
+    (slots / HANDLES_MIN) as usize..((slots + slot_count) / HANDLES_MIN) as usize
+}
+
 /// Makes the lowest free index of a table's world part, or of its volatile part, taken.
 macro_rules! take_index {
     ($set:expr, $table:expr, $world:expr) => {{
@@ -97,9 +105,7 @@ impl Kernel {
             return Err(status);
         }
         self.charge(budget, counts)?;
-        for chunk in run..run + slot_count / unit {
-            self.free_chunks.remove(chunk);
-        }
+        self.free_chunks.remove_range(run, run + slot_count / unit);
         let slots = run * unit;
         self.own_slots(process, slots, slot_count);
         let generation = self.processes.get(process).generation + 1;
@@ -109,12 +115,8 @@ impl Kernel {
 
     /// Makes empty slots a process's own. The first is the null handle's and stays out of the free set.
     pub(crate) fn own_slots(&mut self, process: u32, slots: u32, slot_count: u32) {
-        for slot in slots..slots + slot_count {
-            self.capability_links[slot as usize].process = process;
-            if slot != slots && self.capabilities.get(slot).kind == 0 {
-                self.free_slots.insert(slot);
-            }
-        }
+        self.holders[chunks_of(slots, slot_count)].fill(process);
+        self.free_slots.insert_range(slots + 1, slots + slot_count);
     }
 
     fn create_thread(
@@ -425,31 +427,17 @@ impl Kernel {
         if self.processes.get(process).dying == 0 {
             self.processes.change(process).dying = 1;
         }
-        let (from, to) = if self.is_world_process(process) {
-            (0, self.threads.world())
-        } else {
-            (self.threads.world(), self.threads.len())
-        };
-        let mut ended = 0;
-        for thread in from..to {
-            let record = self.threads.get(thread);
-            if record.state != State::Free && record.process == process {
-                if ended == self.steps(STEP_MAX) || !self.end_thread(m, cpu, thread) {
-                    return false;
-                }
-                ended += 1;
-            }
+        if !self.end_threads(m, cpu, process) {
+            return false;
         }
         let Process { slots, slot_count, generation, budget, .. } = *self.processes.get(process);
         let status = if self.is_world_process(process) { Status::PeerDied } else { Status::Restarted };
         let mut emptied = 0;
-        for slot in slots..slots + slot_count {
-            if self.capabilities.get(slot).kind != 0 {
-                if emptied == self.steps(STEP_MAX) || !self.empty_slot(slot, status) {
-                    return false;
-                }
-                emptied += 1;
+        while let Some(slot) = self.free_slots.first_absent(slots + 1, slots + slot_count) {
+            if emptied == self.steps(STEP_MAX) || !self.empty_slot(slot, status) {
+                return false;
             }
+            emptied += 1;
         }
         for other in 0..self.cpus.len() {
             if self.cpus[other].loaded == process {
@@ -463,14 +451,41 @@ impl Kernel {
         if !self.tear_down(m, process) {
             return false;
         }
-        for slot in slots..slots + slot_count {
-            self.free_slots.remove(slot);
-            self.capability_links[slot as usize].process = NONE;
-        }
+        self.free_slots.remove_range(slots + 1, slots + slot_count);
+        self.holders[chunks_of(slots, slot_count)].fill(NONE);
         self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
         *self.processes.change(process) = Process { generation, ..Process::FREE };
         self.free_processes.insert(process);
         self.refund(budget, Counts::one(Kind::Process, slot_count));
         true
+    }
+
+    /// Ends some threads of a process that is dying; true when none is left.
+    fn end_threads(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
+        let (from, to) = if self.is_world_process(process) {
+            (0, self.threads.world())
+        } else {
+            (self.threads.world(), self.threads.len())
+        };
+        // No thread is made for a dying process, so there is none before the place where the last step stopped.
+        let mut at = from.max(self.spaces[process as usize].looked_at);
+        let end = to.min(at + 64 * LOOK_MAX);
+        let (mut ended, mut stuck) = (0, false);
+        for _ in 0..LOOK_MAX {
+            at = self.free_threads.first_absent(at, end).unwrap_or(end);
+            if at == end {
+                break;
+            }
+            if self.threads.get(at).process == process {
+                stuck = ended == self.steps(STEP_MAX) || !self.end_thread(m, cpu, at);
+                if stuck {
+                    break;
+                }
+                ended += 1;
+            }
+            at += 1;
+        }
+        self.spaces[process as usize].looked_at = at;
+        at == to && !stuck
     }
 }

@@ -164,7 +164,7 @@ impl Kernel {
     fn check_world_closed(&self) -> Checked {
         for slot in 0..self.capabilities.len() {
             let capability = self.capabilities.get(slot);
-            let holder = self.capability_links[slot as usize].process;
+            let holder = self.holder(slot);
             if capability.kind == 0 {
                 continue;
             }
@@ -308,7 +308,7 @@ impl Kernel {
             require(self.free_budgets.contains(i) == (self.budgets.get(i).life == 0), "I8: free budgets", i)?;
         }
         for slot in 0..self.capabilities.len() {
-            let process = self.capability_links[slot as usize].process;
+            let process = self.holder(slot);
             let null = process != NONE && self.processes.get(process).slots == slot;
             let free = self.capabilities.get(slot).kind == 0 && process != NONE && !null;
             require(self.free_slots.contains(slot) == free, "I8: free slots", slot)?;

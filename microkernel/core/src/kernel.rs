@@ -88,6 +88,8 @@ pub struct Kernel {
     pub(crate) notification_queues: Slab<Queue>,
     pub(crate) deadlines: Heap,
     pub(crate) capability_links: Slab<CapabilityLink>,
+    /// Processes that own the slots, by chunks of 16.
+    pub(crate) holders: Slab<u32>,
     /// Slots that are `dying`: while there are any, each use of a capability looks at its ancestors.
     pub(crate) revoking: u32,
     pub(crate) free_processes: IndexSet,
@@ -136,6 +138,12 @@ impl Kernel {
     /// Whether `cpu` has nothing to run.
     pub fn is_idle(&self, cpu: usize) -> bool {
         self.cpus[cpu].current == NONE
+    }
+
+    /// Whether [`Self::take_orphan_fault`] has something.
+    #[inline]
+    pub fn has_orphan_fault(&self) -> bool {
+        self.orphan.is_some()
     }
 
     /// A fault that no endpoint was there to receive, since the last time this was asked.

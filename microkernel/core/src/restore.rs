@@ -2,6 +2,7 @@
 //! rebuilt; law 4 is applied; then threads run.
 
 use crate::decode::Answer;
+use crate::destroy::chunks_of;
 use crate::graph::{Graph, is_sound};
 use crate::kernel::{Caller, WORLD_VERSION};
 use crate::object::{HANDLES_MIN, NONE};
@@ -193,9 +194,7 @@ impl Kernel {
         }
         self.check_ports()?;
         let slots = self.check_slots();
-        for slot in 0..self.capabilities.world() {
-            self.capability_links[slot as usize].process = NONE;
-        }
+        self.holders[..(self.capabilities.world() / HANDLES_MIN) as usize].fill(NONE);
         let waiting = self.check_waiting();
         self.endpoint_queues.iter_mut().take(self.endpoints.world() as usize).for_each(|queue| *queue = Queue::EMPTY);
         let replies = self.check_replies_once();
@@ -229,11 +228,11 @@ impl Kernel {
         for process in 0..self.processes.world() {
             let Process { slots, slot_count, .. } = *self.processes.get(process);
             let refused = (Kept::Process as u16, process);
-            for slot in slots..slots + slot_count {
-                if self.capability_links[slot as usize].process != NONE {
+            for holder in &mut self.holders[chunks_of(slots, slot_count)] {
+                if *holder != NONE {
                     return Err(refused);
                 }
-                self.capability_links[slot as usize].process = process;
+                *holder = process;
             }
             spaces += u32::from(slot_count != 0);
             if slot_count != 0 && self.capabilities.get(slots).kind != 0 {
@@ -245,7 +244,7 @@ impl Kernel {
             return Err((Kept::Process as u16, NONE));
         }
         for slot in 0..self.capabilities.world() {
-            if self.capabilities.get(slot).kind != 0 && self.capability_links[slot as usize].process == NONE {
+            if self.capabilities.get(slot).kind != 0 && self.holder(slot) == NONE {
                 return Err((Kept::Capability as u16, slot));
             }
         }
@@ -316,13 +315,18 @@ impl Kernel {
                 continue;
             }
             // Two processes must not share slots: each chunk is taken once.
-            for chunk in slots / HANDLES_MIN..(slots + slot_count) / HANDLES_MIN {
-                if !self.free_chunks.remove(chunk) {
+            for chunk in chunks_of(slots, slot_count) {
+                if !self.free_chunks.remove(chunk as u32) {
                     return Err(Status::BadRecord);
                 }
             }
             self.free_processes.remove(process);
             self.own_slots(process, slots, slot_count);
+            for slot in slots..slots + slot_count {
+                if self.capabilities.get(slot).kind != 0 {
+                    self.free_slots.remove(slot);
+                }
+            }
             self.create_space(m, process)?;
         }
         for slot in 0..self.capabilities.world() {
@@ -330,7 +334,7 @@ impl Kernel {
             if capability.kind == 0 {
                 continue;
             }
-            if self.capability_links[slot as usize].process == NONE {
+            if self.holder(slot) == NONE {
                 return Err(Status::BadRecord);
             }
             self.revoking += u32::from(capability.dying);

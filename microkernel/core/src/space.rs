@@ -29,16 +29,18 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LEAVES: usize = 512;
 
 /// Tables that one step of tearing a space down frees.
-const TEAR_DOWN_STEP_MAX: usize = 4;
+const TEAR_DOWN_STEP_MAX: usize = 2;
 
 /// What is derived for each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Space {
     pub(crate) root: TableId,
+    /// While the process dies: none of its threads has a lower number.
+    pub(crate) looked_at: u32,
 }
 
 impl Space {
-    pub(crate) const NONE: Self = Self { root: NONE };
+    pub(crate) const NONE: Self = Self { root: NONE, looked_at: 0 };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +123,7 @@ impl Kernel {
     /// A root table for a new process.
     pub(crate) fn create_space(&mut self, m: &mut impl Machine, process: u32) -> Result<(), Status> {
         let root = self.take_table(m, true)?;
-        self.spaces[process as usize] = Space { root };
+        self.spaces[process as usize] = Space { root, ..Space::NONE };
         Ok(())
     }
 
