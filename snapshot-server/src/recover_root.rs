@@ -15,6 +15,9 @@ use crate::store::Store;
 impl<'m, H: Host> Store<'m, H> {
     pub(crate) fn recover_header(&mut self, recovery: &mut Recovery, copy: u8) -> Result<Step, Refusal> {
         let blocks = self.host.blocks();
+        if blocks == 0 {
+            return Err(Refusal::Header(HeaderError::Foreign));
+        }
         // The second copy lies in the last block of the store; that is the last of the disk unless the disk grew.
         let at = if copy == 0 { Block(0) } else { Block((blocks.min(format::DISK_BLOCKS_MAX) - 1) as u32) };
         let parsed = match self.fetch_raw(at) {

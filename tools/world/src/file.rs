@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use crate::lock;
 use format::{BLOCK_SIZE, BlockBytes};
 use snapshot_server::{Command, Completion, Disk, DiskError, Full, Op, PageMemory, PageRef};
 
@@ -35,10 +36,6 @@ pub enum Access {
     Direct,
 }
 
-/// How often, and how long apart, a lock is tried for.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
-
 /// `O_DIRECT` on Linux for the architectures that we know.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "x86")))]
 const DIRECT: i32 = 0x4000;
@@ -47,7 +44,8 @@ const DIRECT: i32 = 0x10000;
 
 impl FileHost {
     /// Opens `path` beside a memory of `pages` pages. The file is locked: against writers when it is only read, else
-    /// against everybody; [`std::io::ErrorKind::ResourceBusy`] when somebody else has it.
+    /// against everybody; [`std::io::ErrorKind::ResourceBusy`] when somebody else
+    /// has it, a machine in QEMU included.
     pub fn open(path: &Path, access: Access, pages: usize) -> std::io::Result<Self> {
         let mut options = File::options();
         options.read(true).write(access != Access::Read);
@@ -56,16 +54,7 @@ impl FileHost {
             std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, DIRECT);
         }
         let mut file = options.open(path)?;
-        let lock = || if access == Access::Read { file.try_lock_shared() } else { file.try_lock() };
-        // A process that was just forked holds the locks of its parent for a moment, until it runs its own program.
-        if !(0..LOCK_TRIES).any(|_| {
-            lock().is_ok() || {
-                std::thread::sleep(LOCK_PAUSE);
-                false
-            }
-        }) {
-            return Err(std::io::ErrorKind::ResourceBusy.into());
-        }
+        lock::lock(&file, access)?;
         let blocks = file.seek(SeekFrom::End(0))? / BLOCK_SIZE as u64;
         let pages = vec![Page([0; BLOCK_SIZE]); pages];
         Ok(Self { file, blocks, writable: access != Access::Read, pages, done: Vec::new(), commands: 0 })
@@ -75,6 +64,15 @@ impl FileHost {
     pub fn read_block(&mut self, block: u64, into: &mut BlockBytes) -> std::io::Result<()> {
         self.file.seek(SeekFrom::Start(block * BLOCK_SIZE as u64))?;
         self.file.read_exact(into)
+    }
+
+    /// Makes the disk one that was never formatted: both places of the header.
+    pub fn blank_headers(&mut self) -> std::io::Result<()> {
+        for block in [0, self.blocks.saturating_sub(1)] {
+            self.file.seek(SeekFrom::Start(block * BLOCK_SIZE as u64))?;
+            self.file.write_all(&[0; BLOCK_SIZE])?;
+        }
+        self.file.sync_data()
     }
 
     fn run(&mut self, command: &Command<'_>) -> std::io::Result<()> {

@@ -1,8 +1,10 @@
 //! Every block that any kept epoch needs, verified against the checksum that its parent keeps.
 
+use std::collections::BTreeMap;
+
 use abi::Epoch;
 use format::{
-    Block, Checkpoint, Descriptor, Geometry, Item, Node, Place, Pointer, Seal, SpaceIndex, World, page_checksum,
+    Block, Checkpoint, Descriptor, Geometry, Item, Key, Node, Place, Pointer, Seal, SpaceIndex, World, page_checksum,
 };
 
 use crate::file::FileHost;
@@ -20,6 +22,19 @@ pub struct Problem {
     pub epoch: Epoch,
     /// Of a page: object and index.
     pub page: Option<(u64, u64)>,
+    /// Of a record: table and index.
+    pub record: Option<(u16, u32)>,
+}
+
+/// What a verification has found.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// Blocks verified.
+    pub blocks: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// In which block the newest version of each record lies, by table and index.
+    pub records: BTreeMap<(u16, u32), Block>,
 }
 
 /// A verification under way.
@@ -33,6 +48,8 @@ pub struct Fsck<'a> {
     pub problems: Vec<Problem>,
     /// Blocks verified.
     pub verified: u64,
+    /// Where the newest version of each record lies.
+    records: BTreeMap<(u16, u32), Block>,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -42,11 +59,12 @@ impl<'a> Fsck<'a> {
         host: &'a mut FileHost,
         survey: &Survey,
         progress: &'a mut dyn FnMut(u64),
-    ) -> Result<(u64, Vec<Problem>), WorldError> {
+    ) -> Result<Verified, WorldError> {
         let geometry = survey.header.geometry;
         let seen = vec![false; geometry.blocks() as usize];
         let world = survey.world();
-        let mut fsck = Self { host, world, geometry, seen, problems: Vec::new(), verified: 0, progress };
+        let records = BTreeMap::new();
+        let mut fsck = Self { host, world, geometry, seen, problems: Vec::new(), verified: 0, records, progress };
         let newest = survey.log.last().map_or(Epoch::NONE, |epoch| epoch.epoch);
         for (sound, at) in survey.headers_sound.iter().zip(geometry.headers()) {
             if !sound {
@@ -59,11 +77,11 @@ impl<'a> Fsck<'a> {
         for (block, _) in &survey.descriptors {
             fsck.descriptor(*block)?;
         }
-        Ok((fsck.verified, fsck.problems))
+        Ok(Verified { blocks: fsck.verified, problems: fsck.problems, records: fsck.records })
     }
 
     fn report(&mut self, block: Block, what: &'static str, epoch: Epoch, page: Option<(u64, u64)>) {
-        self.problems.push(Problem { block, what, epoch, page });
+        self.problems.push(Problem { block, what, epoch, page, record: None });
     }
 
     /// Marks a block; false when it was verified before.
@@ -148,8 +166,10 @@ impl<'a> Fsck<'a> {
             return Ok(());
         }
         for item in node.items() {
-            if let Item::Page { key, place, sum } = item {
-                self.page(place, sum, epoch, (key.object, key.index))?;
+            match item {
+                Item::Page { key, place, sum } => self.page(place, sum, epoch, (key.object, key.index))?,
+                Item::Record { key, .. } => self.record(key, pointer.block),
+                Item::Zero { .. } | Item::Absent { .. } => {}
             }
         }
         Ok(())
@@ -169,9 +189,22 @@ impl<'a> Fsck<'a> {
         // Its checksum was verified when the log was surveyed; a page that the log has replaced may be reused.
         self.first_time(block);
         let bytes = self.read(block)?;
-        if Descriptor::parse(self.world, &self.geometry, block, &bytes).is_err() {
+        let Ok(descriptor) = Descriptor::parse(self.world, &self.geometry, block, &bytes) else {
             self.report(block, "a descriptor of the log is damaged", Epoch::NONE, None);
+            return Ok(());
+        };
+        for item in descriptor.items() {
+            if let Item::Record { key, .. } = item {
+                self.record(key, block);
+            }
         }
         Ok(())
+    }
+
+    /// Of several versions the last one seen is the newest: checkpoints come in order, and the log behind them.
+    fn record(&mut self, key: Key, block: Block) {
+        if let Some(name) = key.as_record() {
+            self.records.insert(name, block);
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use abi::protocol::service::Service;
 use abi::record::Table;
 use abi::{Kind, Rights};
-use kernel_core::{Capability, Process, Thread};
+use kernel_core::{Capability, Endpoint, Process, State, Thread};
 
+use crate::picture;
 use crate::session::Contents;
 
 /// A process of the world.
@@ -36,6 +38,8 @@ pub struct Held {
 pub struct Graph {
     /// Processes, by index.
     pub processes: Vec<ProcessView>,
+    /// Ports: endpoints that a volatile server answers, and of which service.
+    pub ports: BTreeMap<u32, u32>,
     /// Records that are none: table and index.
     pub broken: Vec<(u16, u32)>,
 }
@@ -44,6 +48,11 @@ pub struct Graph {
 pub fn rights_text(rights: Rights) -> String {
     let names: Vec<String> = rights.iter_names().map(|(name, _)| name.to_lowercase()).collect();
     if names.is_empty() { "–".into() } else { names.join("+") }
+}
+
+/// The name of an object's node.
+fn node((kind, index): (Kind, u32)) -> String {
+    if kind == Kind::Process { format!("process{index}") } else { format!("{kind:?}{index}") }
 }
 
 impl Graph {
@@ -61,10 +70,20 @@ impl Graph {
                     }
                 })
             } else if *table == Table::Thread as u16 {
-                Thread::read(bytes).map(|thread| threads.entry(thread.process).or_default().push((*index, thread)))
+                Thread::read(bytes).map(|thread| {
+                    if thread.state != State::Free {
+                        threads.entry(thread.process).or_default().push((*index, thread));
+                    }
+                })
             } else if *table == Table::Capability as u16 {
                 Capability::read(bytes).map(|capability| {
                     capabilities.insert(*index, capability);
+                })
+            } else if *table == Table::Endpoint as u16 {
+                Endpoint::read(bytes).map(|endpoint| {
+                    if endpoint.service != 0 {
+                        graph.ports.insert(*index, endpoint.service);
+                    }
                 })
             } else {
                 continue;
@@ -100,105 +119,54 @@ impl Graph {
         objects
     }
 
-    /// As a graph for Graphviz.
+    /// As a graph for Graphviz: an edge for each pair of holder and object, with all that it allows.
     pub fn dot(&self) -> String {
-        let mut out = String::from("digraph world {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
+        let mut out = String::from(
+            "digraph world {\n  rankdir=LR;\n  nodesep=0.15;\n  ranksep=2;\n  node [fontname=\"sans-serif\" fontsize=10];\n  \
+             edge [fontname=\"sans-serif\" fontsize=8 color=\"#00000080\"];\n",
+        );
         for view in &self.processes {
-            let _ = writeln!(
-                out,
-                "  process{} [shape=box label=\"process {}\\n{} threads\"];",
-                view.index,
-                view.index,
-                view.threads.len()
-            );
+            let (index, threads) = (view.index, view.threads.len());
+            let _ = writeln!(out, "  process{index} [shape=box label=\"process {index}\\n{threads} threads\"];");
         }
-        for (kind, index) in self.objects() {
-            let _ = writeln!(out, "  {kind:?}{index} [shape=ellipse label=\"{kind:?} {index}\"];");
+        for object in self.objects() {
+            let _ = writeln!(out, "  {} [shape=ellipse label=\"{}\"];", node(object), self.object_name(object));
         }
         for view in &self.processes {
+            let mut edges: BTreeMap<(Kind, u32), Vec<String>> = BTreeMap::new();
             for held in &view.held {
-                let Some(kind) = held.capability.kind() else {
-                    continue;
-                };
-                let name = if kind == Kind::Process { "process".into() } else { format!("{kind:?}") };
-                let rights = rights_text(held.capability.rights());
+                if let Some(kind) = held.capability.kind() {
+                    let label = rights_text(held.capability.rights());
+                    edges.entry((kind, held.capability.object)).or_default().push(label);
+                }
+            }
+            for (object, mut labels) in edges {
+                labels.dedup();
                 let _ =
-                    writeln!(out, "  process{} -> {name}{} [label=\"{rights}\"];", view.index, held.capability.object);
+                    writeln!(out, "  process{} -> {} [label=\"{}\"];", view.index, node(object), labels.join("\\n"));
             }
         }
         out.push_str("}\n");
         out
     }
 
-    /// As a picture: processes to the left, what they hold to the right, a curve for each capability.
+    /// As a picture (SVG). See `picture.rs`.
     pub fn svg(&self) -> String {
-        const ROW: usize = 34;
-        let objects = self.objects();
-        let rows = self.processes.len().max(objects.len()).max(1);
-        let height = rows * ROW + 40;
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" font-family=\"sans-serif\" \
-             font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-        );
-        let spread = |position: usize, count: usize| 30 + (2 * position + 1) * rows * ROW / (2 * count.max(1));
-        let process_y = |index: u32| {
-            let position = self.processes.iter().position(|view| view.index == index)?;
-            Some(spread(position, self.processes.len()))
-        };
-        for view in &self.processes {
-            let from = process_y(view.index).unwrap_or(0);
-            for held in &view.held {
-                let capability = held.capability;
-                let (x, y) = match capability.kind() {
-                    Some(Kind::Process) => (190, process_y(capability.object)),
-                    Some(kind) => (
-                        700,
-                        objects
-                            .iter()
-                            .position(|object| *object == (kind, capability.object))
-                            .map(|position| spread(position, objects.len())),
-                    ),
-                    None => continue,
-                };
-                let Some(y) = y else {
-                    continue;
-                };
-                let hue = view.index * 47 % 360;
-                let rights = rights_text(capability.rights());
-                let _ = writeln!(
-                    out,
-                    "<path d=\"M190 {from} C 420 {from}, 480 {y}, {x} {y}\" fill=\"none\" \
-                     stroke=\"hsl({hue} 55% 45%)\" stroke-opacity=\"0.7\"><title>process {} → {:?} {}: \
-                     {rights}</title></path>",
-                    view.index,
-                    capability.kind(),
-                    capability.object
-                );
-            }
-        }
-        for view in &self.processes {
-            let y = process_y(view.index).unwrap_or(0);
-            let _ = writeln!(
-                out,
-                "<rect x=\"30\" y=\"{}\" width=\"160\" height=\"24\" rx=\"3\" fill=\"#eef\" stroke=\"#446\"/>\
-                 <text x=\"40\" y=\"{}\">process {} · {} threads</text>",
-                y - 12,
-                y + 4,
-                view.index,
-                view.threads.len()
-            );
-        }
-        for (position, (kind, index)) in objects.iter().enumerate() {
-            let y = spread(position, objects.len());
-            let _ = writeln!(
-                out,
-                "<rect x=\"700\" y=\"{}\" width=\"170\" height=\"24\" rx=\"12\" fill=\"#efe\" stroke=\"#464\"/>\
-                 <text x=\"712\" y=\"{}\">{kind:?} {index}</text>",
-                y - 12,
-                y + 4
-            );
-        }
-        out.push_str("</svg>\n");
-        out
+        picture::draw(self)
     }
+
+    /// What an object is called: its kind and index, and of a port its service.
+    pub fn object_name(&self, (kind, index): (Kind, u32)) -> String {
+        let service = if kind == Kind::Endpoint { self.ports.get(&index) } else { None };
+        match service {
+            Some(service) => format!("{kind:?} {index} ({} port)", service_name(*service)),
+            None => format!("{kind:?} {index}"),
+        }
+    }
+}
+
+fn service_name(service: u32) -> String {
+    let known = [Service::Memory, Service::Console, Service::Snapshot, Service::Clock];
+    let found = known.into_iter().find(|known| *known as u32 == service);
+    found.map_or_else(|| service.to_string(), |service| format!("{service:?}").to_lowercase())
 }

@@ -5,20 +5,26 @@
 //!
 //! Key types: [`FileHost`] (a file as a store's disk), [`HostMemory`] (a store's memory from the heap), [`Session`]
 //! (a store opened at an epoch, with calls that wait), [`Survey`] (roots, checkpoints and log as they lie on the disk),
-//! [`Fsck`] (every block verified), [`Graph`] (who holds what), [`portable`] (a world in a file of its own).
+//! [`Fsck`] (every block verified), [`Graph`] (who holds what), [`judge`] (whether
+//! records are such as a kernel writes), [`portable`] (a world in a file of its own).
 #![forbid(unsafe_code)]
 
 mod file;
 mod fsck;
 mod graph;
+mod judge;
+mod lock;
 mod memory;
+mod picture;
 pub mod portable;
+mod refusal;
 mod session;
 mod survey;
 
 pub use file::{Access, FileHost};
-pub use fsck::{Fsck, Problem};
+pub use fsck::{Fsck, Problem, Verified};
 pub use graph::{Graph, Held, ProcessView, rights_text};
+pub use judge::{Unsound, judge};
 pub use memory::{HostMemory, Sizes};
 pub use session::{Contents, Session, WorldError};
 pub use survey::{LogEpoch, Survey};

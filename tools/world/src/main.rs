@@ -65,6 +65,9 @@ enum Command {
         /// Yes, overwrite what is there.
         #[arg(long)]
         overwrite: bool,
+        /// Make a new image of so many MiB.
+        #[arg(long, value_name = "MIB", conflicts_with = "overwrite")]
+        size: Option<u64>,
     },
 }
 
@@ -82,13 +85,13 @@ fn main() -> ExitCode {
         Command::Fsck { image } => output.fsck(&image),
         Command::Rewind { image, to } => output.rewind(&image, to),
         Command::Export { image, file } => output.export(&image, &file),
-        Command::Import { file, image, overwrite } => output.import(&file, &image, overwrite),
+        Command::Import { file, image, overwrite, size } => output.import(&file, &image, overwrite, size),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("world: {error}");
+            output.error(&error);
             ExitCode::FAILURE
         }
     }

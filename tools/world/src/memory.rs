@@ -64,6 +64,11 @@ impl HostMemory {
         self.pages.len() + self.caller_pages
     }
 
+    /// Blocks of the disk that it is for.
+    pub fn blocks(&self) -> usize {
+        self.space.len()
+    }
+
     /// The caller's pages.
     pub fn caller_pages(&self) -> impl Iterator<Item = PageRef> + use<> {
         let own = self.pages.len() as u64;

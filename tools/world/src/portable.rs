@@ -5,7 +5,7 @@
 //! | end: 24 zero bytes | XXH3-128 of all before it, 16 bytes |
 //! ```
 
-use std::io::{Read, Write};
+use std::io::{self, Write};
 
 use abi::Epoch;
 use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, Seal, World};
@@ -80,25 +80,27 @@ pub fn export(session: &mut Session<'_>, out: &mut impl Write) -> Result<u64, Wo
     Ok(contents.pages.len() as u64)
 }
 
-fn get<'b>(from: &mut impl Read, sum: &mut Sum, bytes: &'b mut [u8]) -> Result<&'b [u8], WorldError> {
+fn get<'b>(from: &mut impl io::Read, sum: &mut Sum, bytes: &'b mut [u8]) -> Result<&'b [u8], WorldError> {
     from.read_exact(bytes).map_err(|_| WorldError::NoWorld("it ends too early"))?;
     sum.add(bytes);
     Ok(bytes)
 }
 
-/// Reads a world from `from` into the empty store that `session` has open; how many pages it had. The world is
-/// committed in its last epoch only when the file's checksum is right.
-pub fn import(session: &mut Session<'_>, from: &mut impl Read) -> Result<u64, WorldError> {
+/// One item of a file.
+enum Read {
+    Page(Key, Box<[u8; 4096]>),
+    Zero(Key, u64),
+    Record(u16, u32, Vec<u8>),
+}
+
+/// Goes through a file and hands each item on; the checksum is known to be right when it returns.
+fn each(from: &mut impl io::Read, mut take: impl FnMut(Read) -> Result<(), WorldError>) -> Result<(), WorldError> {
     let mut sum = Sum::new();
     let mut head = [0; 24];
     get(from, &mut sum, &mut head)?;
     if head[..8] != MAGIC || head[8..12] != VERSION.to_le_bytes() {
         return Err(WorldError::NoWorld("another format or version"));
     }
-    let incarnation = session.begin_incarnation()?;
-    let mut epoch = Epoch::first_of(incarnation).ok_or(WorldError::Hung)?;
-    session.begin(epoch)?;
-    let (mut pages, mut gathered) = (0, 0);
     let mut bytes = [0; 24 + RECORD_BYTES_MAX];
     loop {
         // The header says how long the body is; both are hashed together, as they were written.
@@ -120,26 +122,18 @@ pub fn import(session: &mut Session<'_>, from: &mut impl Read) -> Result<u64, Wo
         sum.add(&bytes[..24 + body]);
         match Item::parse(&bytes[..24 + body]).map_err(|_| WorldError::NoWorld("an item that cannot be"))? {
             Item::Page { key, .. } => {
-                let mut page = [0; 4096];
-                get(from, &mut sum, &mut page)?;
-                session.put_page(key.object, key.index, &page)?;
-                pages += 1;
-                gathered += 1;
+                let mut page = Box::new([0; 4096]);
+                get(from, &mut sum, page.as_mut_slice())?;
+                take(Read::Page(key, page))?;
             }
-            Item::Zero { key, count } => session.put(|store| store.put_zero(key.object, key.index, count))?,
+            Item::Zero { key, count } => take(Read::Zero(key, count))?,
             Item::Record { key, bytes } => {
                 let Some((table, index)) = key.as_record() else {
                     return Err(WorldError::NoWorld("a record of no table"));
                 };
-                session.put(|store| store.put_record(table, index, bytes))?;
+                take(Read::Record(table, index, bytes.to_vec()))?;
             }
             Item::Absent { .. } => return Err(WorldError::NoWorld("an item that cannot be")),
-        }
-        if gathered == EPOCH_PAGES {
-            session.commit(epoch)?;
-            epoch = epoch.next().ok_or(WorldError::Hung)?;
-            session.begin(epoch)?;
-            gathered = 0;
         }
     }
     let mut expected = [0; 16];
@@ -147,6 +141,47 @@ pub fn import(session: &mut Session<'_>, from: &mut impl Read) -> Result<u64, Wo
     if u128::from_le_bytes(expected) != sum.sum {
         return Err(WorldError::NoWorld("its checksum is wrong"));
     }
+    Ok(())
+}
+
+/// Whether a file is an exported world, whole; how many pages it has.
+///
+/// # Errors
+/// [`WorldError::NoWorld`] and why.
+pub fn check(from: &mut impl io::Read) -> Result<u64, WorldError> {
+    let mut pages = 0;
+    each(from, |item| {
+        pages += u64::from(matches!(item, Read::Page(..)));
+        Ok(())
+    })?;
+    Ok(pages)
+}
+
+/// Reads a world from `from` into the empty store that `session` has open; how many pages it had. A large one is
+/// committed in several epochs: after an error what is there is part of a world, and not to be used.
+pub fn import(session: &mut Session<'_>, from: &mut impl io::Read) -> Result<u64, WorldError> {
+    let incarnation = session.begin_incarnation()?;
+    let mut epoch = Epoch::first_of(incarnation).ok_or(WorldError::Hung)?;
+    session.begin(epoch)?;
+    let (mut pages, mut gathered) = (0, 0);
+    each(from, |item| {
+        match item {
+            Read::Page(key, page) => {
+                session.put_page(key.object, key.index, &page)?;
+                pages += 1;
+                gathered += 1;
+            }
+            Read::Zero(key, count) => session.put(|store| store.put_zero(key.object, key.index, count))?,
+            Read::Record(table, index, bytes) => session.put(|store| store.put_record(table, index, &bytes))?,
+        }
+        if gathered == EPOCH_PAGES {
+            session.commit(epoch)?;
+            epoch = epoch.next().ok_or(WorldError::Hung)?;
+            session.begin(epoch)?;
+            gathered = 0;
+        }
+        Ok(())
+    })?;
     session.commit(epoch)?;
     Ok(pages)
 }

@@ -33,6 +33,8 @@ pub enum WorldError {
     Page(u64, u64, ReadError),
     /// The disk is too small or too full for it.
     Full,
+    /// What was asked for is not there.
+    Missing(String),
     /// A file to import is no world, or damaged.
     NoWorld(&'static str),
     /// The store did not answer: a fault of this tool or of the store.
@@ -43,12 +45,15 @@ impl std::fmt::Display for WorldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(error) => write!(f, "cannot open or read: {error}"),
-            Self::InUse => write!(f, "the image is in use"),
-            Self::Refused(refusal) => write!(f, "refused: {refusal:?}"),
-            Self::Stopped(failure) => write!(f, "the store stopped: {failure:?}"),
+            Self::InUse => write!(f, "the image is in use: a machine runs on it, or another tool has it open"),
+            Self::Refused(refusal) => write!(f, "refused: {}", crate::refusal::refusal(refusal)),
+            Self::Stopped(failure) => write!(f, "the store stopped: {}", crate::refusal::failure(failure)),
             Self::Map(block) => write!(f, "the map is damaged at {block}"),
-            Self::Page(object, index, error) => write!(f, "page {index} of object {object:#x}: {error:?}"),
+            Self::Page(object, index, error) => {
+                write!(f, "page {index} of object {object:#x}: {}", crate::refusal::read(error))
+            }
             Self::Full => write!(f, "the disk is full"),
+            Self::Missing(what) => f.write_str(what),
             Self::NoWorld(why) => write!(f, "no exported world: {why}"),
             Self::Hung => write!(f, "the store does not answer"),
         }
@@ -267,6 +272,13 @@ impl<'m> Session<'m> {
             }
         }
         self.until(|session| session.committed >= epoch)
+    }
+
+    /// Seals the epoch and waits until a checkpoint of it is durable.
+    pub fn commit_folded(&mut self, epoch: Epoch) -> Result<(), WorldError> {
+        self.store.want_checkpoint();
+        self.commit(epoch)?;
+        self.until(|session| session.store.root().newest().is_some_and(|newest| newest.epoch >= epoch))
     }
 
     /// Blocks of the disk.

@@ -86,7 +86,13 @@ impl Survey {
         };
         let (first, second) = (read(0)?, read(last)?);
         let sound = [first.is_ok(), second.is_ok()];
-        let header = first.or(second).map_err(|error| WorldError::Refused(Refusal::Header(error)))?;
+        // If neither can be used the first says why, unless it is not there at all.
+        let telling = match (first, second) {
+            (Ok(header), _) | (_, Ok(header)) => Ok(header),
+            (Err(HeaderError::Blank | HeaderError::Foreign), Err(error)) if error != HeaderError::Blank => Err(error),
+            (Err(error), Err(_)) => Err(error),
+        };
+        let header = telling.map_err(|error| WorldError::Refused(Refusal::Header(error)))?;
         Ok((header, sound))
     }
 

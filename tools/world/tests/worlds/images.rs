@@ -1,71 +1,12 @@
-//! The tool over real images in files: made by the store, spoilt in every way, read back.
+//! Images of the store alone: made, spoilt in every way, read back.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use abi::Epoch;
 use format::World;
 use snapshot_server::FormatOptions;
-use world::{Access, FileHost, Fsck, HostMemory, Session, Sizes, Survey, WorldError, portable};
+use world::{Access, FileHost, Session, WorldError, portable};
 
-/// A file that goes when it is no longer needed.
-struct Image(PathBuf);
-
-impl Image {
-    fn new(name: &str, blocks: u64) -> Self {
-        let path = std::env::temp_dir().join(format!("perennial-world-{}-{name}.img", std::process::id()));
-        let file = std::fs::File::create(&path).expect("a file");
-        file.set_len(blocks * 4096).expect("its length");
-        Self(path)
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn page(content: u64) -> [u8; 4096] {
-    let mut bytes = [0; 4096];
-    bytes.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&content.to_le_bytes()));
-    bytes
-}
-
-/// A store with three epochs: pages 0 ..= 9 of object 1, then page 3 anew and a record, then zeroes.
-fn made(image: &Image) -> [Epoch; 3] {
-    let sizes =
-        Sizes { blocks: 1024, segment_blocks: 8, entries: 4096, cells: 256, deferred: 64, cache: 0, caller_pages: 64 };
-    let mut memory = HostMemory::new(&sizes);
-    let options = FormatOptions { world: World(42), root_slots: 4, segment_blocks: 16, formatted_ns: 7, programs: 0 };
-    let mut session = Session::format(&mut memory, &image.0, options).expect("a store");
-    session.begin_incarnation().expect("an incarnation");
-    let first = Epoch::first_of(1).expect("an epoch");
-    let second = first.next().expect("an epoch");
-    let third = second.next().expect("an epoch");
-    session.begin(first).expect("begun");
-    for index in 0..10 {
-        session.put_page(1, index, &page(index + 1)).expect("put");
-    }
-    session.commit(first).expect("committed");
-    session.begin(second).expect("begun");
-    session.put_page(1, 3, &page(99)).expect("put");
-    session.put(|store| store.put_record(200, 5, b"a record")).expect("put");
-    session.commit(second).expect("committed");
-    session.begin(third).expect("begun");
-    session.put(|store| store.put_zero(2, 100, 50)).expect("put");
-    session.commit(third).expect("committed");
-    [first, second, third]
-}
-
-fn run(image: &Image, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_world"));
-    command.args(arguments).arg(&image.0);
-    let output = command.output().expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
-    (output.status.success(), text)
-}
+use crate::image::{Image, made, page, run};
 
 #[test]
 fn what_was_put_is_shown() {
@@ -160,41 +101,4 @@ fn every_rotten_block_in_use_is_found_and_nothing_panics() {
         found += u32::from(noticed);
     }
     assert!(found > 12, "{found} blocks");
-}
-
-#[test]
-fn any_file_is_survived() {
-    let image = Image::new("any", 1024);
-    made(&image);
-    let whole = std::fs::read(&image.0).expect("read");
-    let mut state = 9u64;
-    let mut next = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize
-    };
-    for round in 0..60 {
-        let mut bytes = whole.clone();
-        match round % 4 {
-            0 => bytes.truncate(next() % bytes.len()),
-            1 => (0..next() % 200).for_each(|_| {
-                let at = next() % bytes.len();
-                bytes[at] = next() as u8;
-            }),
-            2 => {
-                let (from, to) = (next() % 1024, next() % 1024);
-                bytes.copy_within(from * 4096..(from + 1) * 4096, to * 4096);
-            }
-            _ => bytes.iter_mut().take(next() % 60_000).for_each(|byte| *byte = next() as u8),
-        }
-        std::fs::write(&image.0, &bytes).expect("written");
-        for command in ["info", "epochs", "fsck", "ps"] {
-            run(&image, &[command]);
-        }
-        let Ok(mut host) = FileHost::open(&image.0, Access::Read, 0) else {
-            continue;
-        };
-        if let Ok(survey) = Survey::new(&mut host) {
-            let _ = Fsck::run(&mut host, &survey, &mut |_| {});
-        }
-    }
 }

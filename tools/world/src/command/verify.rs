@@ -1,0 +1,98 @@
+//! The whole verification.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use format::Block;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use snapshot_server::ReadError;
+use world::{Access, Fsck, Problem, Session, Verified, WorldError, judge};
+
+use super::{Done, Output, survey};
+
+impl Output {
+    pub(crate) fn fsck(&self, image: &Path) -> Done {
+        let (mut host, survey) = survey(image)?;
+        let expected: u64 = survey.checkpoints().last().map_or(0, |newest| u64::from(newest.used_blocks));
+        let bar = if self.json { ProgressBar::hidden() } else { ProgressBar::new(expected) };
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks {per_sec}") {
+            bar.set_style(style);
+        }
+        let mut progress = |verified| bar.set_position(verified);
+        let Verified { blocks, mut problems, records } = Fsck::run(&mut host, &survey, &mut progress)?;
+        bar.finish_and_clear();
+        drop(host);
+        // And everything that only the newest epoch has, through the store itself.
+        let refused = match self.newest(image, &records, &mut problems) {
+            Ok(()) => None,
+            Err(error @ (WorldError::Refused(_) | WorldError::Map(_) | WorldError::Page(..))) => {
+                Some(error.to_string())
+            }
+            Err(error) => return Err(error),
+        };
+        let count = problems.len() + usize::from(refused.is_some());
+        let rows: Vec<Value> = problems.iter().map(row).collect();
+        let value = json!({ "verified_blocks": blocks, "problems": rows, "newest_epoch_refused": refused });
+        self.print(&value, || {
+            let mut text = format!("{blocks} blocks verified, {count} problems\n");
+            text.extend(problems.iter().map(line));
+            text.extend(refused.iter().map(|why| format!("the newest epoch: {why}\n")));
+            text
+        })?;
+        Ok(count == 0)
+    }
+
+    /// Records and pages of the newest epoch.
+    fn newest(
+        &self,
+        image: &Path,
+        records: &BTreeMap<(u16, u32), Block>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), WorldError> {
+        let mut memory = Session::memory(image)?;
+        let mut session = Session::open(&mut memory, image, Access::Read, None)?;
+        let epoch = session.report().epoch;
+        let contents = session.contents()?;
+        for unsound in judge(&contents) {
+            let record = (unsound.table, unsound.index);
+            let block = records.get(&record).copied().unwrap_or_default();
+            problems.push(Problem { block, what: unsound.what, epoch, page: None, record: Some(record) });
+        }
+        for (object, index) in contents.pages {
+            let (block, what) = match session.page(object, index) {
+                Err(WorldError::Page(_, _, ReadError::Wrong(block))) => (block, "a page is damaged"),
+                Err(WorldError::Page(_, _, ReadError::Unreadable(block))) => (block, "a page cannot be read"),
+                other => {
+                    other?;
+                    continue;
+                }
+            };
+            // A page of a checkpoint has been found already.
+            let page = Some((object, index));
+            if !problems.iter().any(|problem| problem.block == block && problem.page == page) {
+                problems.push(Problem { block, what, epoch, page, record: None });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row(problem: &Problem) -> Value {
+    json!({
+        "block": problem.block.0, "what": problem.what, "epoch": problem.epoch.to_string(),
+        "object": problem.page.map(|page| page.0), "index": problem.page.map(|page| page.1),
+        "table": problem.record.map(|record| record.0), "record": problem.record.map(|record| record.1),
+    })
+}
+
+fn line(problem: &Problem) -> String {
+    let mut text = format!("{}: {} (epoch {})", problem.block, problem.what, problem.epoch);
+    if let Some((object, index)) = problem.page {
+        text += &format!(", page {index} of object {object:#x}");
+    }
+    if let Some((table, index)) = problem.record {
+        text += &format!(", record {index} of table {table}");
+    }
+    text + "\n"
+}

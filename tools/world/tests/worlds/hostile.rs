@@ -1,0 +1,258 @@
+//! Images made to deceive, with checksums that are right: each is refused, or its epoch reported, with the block and
+//! the reason; and no command comes to harm.
+
+use abi::record::Table;
+use abi::{Kind, Rights};
+use format::{
+    Block, Checksum, Geometry, Header, Key, NodeWriter, Pointer, RawChecksum, RawHeader, RawRoot, Root, Seal, World,
+};
+use kernel_core::Capability;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::image::{Image, Outcome, world};
+use crate::inhabited::{Records, SLOTS, format, inhabited, memory, records};
+
+const BLOCKS: usize = 2048;
+
+/// Runs every command that reads; returns `fsck`.
+fn all(image: &Image) -> Outcome {
+    let path = image.path();
+    for arguments in [
+        vec!["info", &path],
+        vec!["epochs", &path],
+        vec!["ps", &path],
+        vec!["caps", &path, "3"],
+        vec!["graph", &path],
+        vec!["--json", "graph", &path],
+        vec!["cat-page", &path, "1", "3"],
+        vec!["diff", &path, "1.1", "1.2"],
+    ] {
+        world(&arguments);
+    }
+    world(&["fsck", &path])
+}
+
+fn refused(image: &Image, words: &[&str]) {
+    let fsck = all(image);
+    let text = fsck.text();
+    assert!(fsck.status == 1 && words.iter().all(|word| text.contains(word)), "{words:?} expected: {text}");
+}
+
+fn block(bytes: &mut [u8], at: usize) -> &mut [u8; 4096] {
+    (&mut bytes[at * 4096..(at + 1) * 4096]).try_into().expect("a block")
+}
+
+/// Changes both copies of the header, and makes their checksums right.
+fn with_header(bytes: &mut [u8], change: impl Fn(&mut RawHeader)) {
+    for at in [0, bytes.len() / 4096 - 1] {
+        let mut raw = RawHeader::read_from_bytes(block(bytes, at)).expect("a header");
+        change(&mut raw);
+        raw.sum = RawChecksum::default();
+        let sum = Seal::Header.checksum(World(raw.world.get()), Block(at as u32), abi::Epoch::NONE, raw.as_bytes());
+        raw.sum = sum.into();
+        block(bytes, at).copy_from_slice(raw.as_bytes());
+    }
+}
+
+#[test]
+fn headers_whose_numbers_overflow_are_refused() {
+    let image = Image::new("headers", BLOCKS as u64);
+    inhabited(&image, BLOCKS, 8);
+    let whole = std::fs::read(&image.0).expect("read");
+    let spoil = |change: &dyn Fn(&mut RawHeader), words: &[&str]| {
+        let mut bytes = whole.clone();
+        with_header(&mut bytes, change);
+        std::fs::write(&image.0, &bytes).expect("written");
+        refused(&image, words);
+    };
+    spoil(&|raw| raw.blocks = u64::MAX.into(), &["header", "18446744073709551615 blocks"]);
+    spoil(&|raw| raw.blocks = (BLOCKS as u64 + 1).into(), &["truncated", "2049 blocks"]);
+    spoil(&|raw| raw.blocks = 3.into(), &["3 blocks are too few"]);
+    spoil(&|raw| raw.root_slots = u32::MAX.into(), &["4294967295 slots make no ring"]);
+    spoil(&|raw| raw.root_slots = 0.into(), &["0 slots make no ring"]);
+    spoil(&|raw| raw.segment_blocks = 0x8000_0001.into(), &["make no segment"]);
+    spoil(&|raw| raw.version = 200.into(), &["version 200"]);
+    spoil(&|raw| raw.rest[7] = 1, &["header", "damaged"]);
+    std::fs::write(&image.0, &whole[..4096 * 100]).expect("written");
+    refused(&image, &["truncated", "2048 blocks"]);
+    std::fs::write(&image.0, b"PK\x03\x04 something else altogether".repeat(4000)).expect("written");
+    refused(&image, &["not that of a store"]);
+    std::fs::write(&image.0, []).expect("written");
+    refused(&image, &["header"]);
+    std::fs::write(&image.0, vec![0; 1 << 20]).expect("written");
+    refused(&image, &["never formatted"]);
+}
+
+/// An image with a checkpoint; where its newest root lies, and that root.
+fn folded(image: &Image) -> (Vec<u8>, Geometry, World, Root) {
+    let mut memory = memory(BLOCKS);
+    let mut made = format(&mut memory, image);
+    made.epoch(&records(8), &[(1, 3, 4)]);
+    made.folded_epoch(&Records::new(), &[(1, 4, 5)]);
+    drop(made);
+    let mut bytes = std::fs::read(&image.0).expect("read");
+    let header = Header::parse(Block(0), block(&mut bytes, 0), BLOCKS as u64).expect("a header");
+    let geometry = header.geometry;
+    let roots = (0..u64::from(geometry.root_slots())).filter_map(|slot| {
+        let at = geometry.root(slot)[0];
+        Root::parse(header.world, &geometry, at, block(&mut bytes, at.index())).ok()
+    });
+    let newest = roots.map(|(root, _)| root).max_by_key(|root| root.sequence).expect("a root");
+    assert!(newest.newest().is_some(), "it has a checkpoint");
+    (bytes, geometry, header.world, newest)
+}
+
+/// Changes the newest root in both places, and makes its checksum right.
+fn with_root(bytes: &mut [u8], geometry: &Geometry, world: World, root: &Root, change: impl Fn(&mut RawRoot)) {
+    let places = geometry.root(root.sequence);
+    for at in places {
+        let mut raw = RawRoot::read_from_bytes(block(bytes, at.index())).expect("a root");
+        change(&mut raw);
+        raw.sum = RawChecksum::default();
+        let epoch = abi::Epoch::from_bits(raw.sequence.get());
+        raw.sum = Seal::Root.checksum(world, places[0], epoch, raw.as_bytes()).into();
+        block(bytes, at.index()).copy_from_slice(raw.as_bytes());
+    }
+}
+
+#[test]
+fn roots_that_point_outside_are_not_followed() {
+    let image = Image::new("roots", BLOCKS as u64);
+    let (whole, geometry, world, root) = folded(&image);
+    assert_eq!(all(&image).status, 0, "as it is, it is sound");
+    type Change = fn(&mut RawRoot);
+    let changes: [(&str, Change); 8] = [
+        ("map", |raw| raw.checkpoints[0].map.block = u32::MAX.into()),
+        ("table", |raw| raw.checkpoints[0].space.block = 1.into()),
+        ("level", |raw| raw.checkpoints[0].map_level = 255),
+        ("count", |raw| raw.count = 200),
+        ("log", |raw| raw.log.block = 0x7fff_ffff.into()),
+        ("incarnation", |raw| raw.incarnation = u32::MAX.into()),
+        ("order", |raw| raw.checkpoints[0].epoch = u64::MAX.into()),
+        ("slot", |raw| raw.checkpoints[0].slot = 99),
+    ];
+    for (name, change) in changes {
+        let mut bytes = whole.clone();
+        with_root(&mut bytes, &geometry, world, &root, change);
+        std::fs::write(&image.0, &bytes).expect("written");
+        // The root before it is sound, so the epoch may be another one; what this one says is never believed.
+        let fsck = all(&image);
+        let info = crate::image::world(&["--json", "info", &image.path()]);
+        let older = info.status == 1 || info.json()["checkpoints"] == 0;
+        assert!(fsck.status == 1 || older, "{name}: {}{}", fsck.text(), info.text());
+    }
+}
+
+/// A map that consists of `node` alone, put where the map's root was, and pointed at.
+fn with_map(
+    image: &Image,
+    level: u8,
+    make: impl Fn(&mut [u8; 4096], Block, abi::Epoch) -> (NodeWriter, u8),
+) -> Vec<u8> {
+    let (mut bytes, geometry, world, root) = folded(image);
+    let old = root.newest().expect("a checkpoint").map;
+    let mut node = [0; 4096];
+    let (writer, tree_level) = make(&mut node, old.block, old.epoch);
+    assert_eq!(level, tree_level);
+    let pointer = writer.seal(&mut node, world, old.block, old.epoch);
+    block(&mut bytes, old.block.index()).copy_from_slice(&node);
+    with_root(&mut bytes, &geometry, world, &root, |raw| {
+        let count = usize::from(raw.count);
+        let checkpoint = &mut raw.checkpoints[count - 1];
+        checkpoint.map = format::RawPointer::new(pointer);
+        checkpoint.map_level = tree_level;
+    });
+    bytes
+}
+
+#[test]
+fn maps_with_circles_or_nonsense_in_them_are_refused() {
+    let image = Image::new("maps", BLOCKS as u64);
+    // A node that points at itself: no checksum can be right for it, but the one who follows must not need that.
+    let to_itself = |bytes: &mut [u8; 4096], at: Block, epoch: abi::Epoch| {
+        let mut writer = NodeWriter::start(bytes, 1);
+        assert!(writer.push_child(bytes, Key::default(), &Pointer::single(at, epoch, Checksum(1))));
+        (writer, 1)
+    };
+    // A tree said to be very deep, whose child is a leaf somewhere.
+    let deep = |bytes: &mut [u8; 4096], at: Block, epoch: abi::Epoch| {
+        let mut writer = NodeWriter::start(bytes, 3);
+        assert!(writer.push_child(bytes, Key::default(), &Pointer::single(Block(at.0 + 1), epoch, Checksum(1))));
+        (writer, 3)
+    };
+    // A leaf with a page in the headers, and one with pages out of order.
+    let outside = |bytes: &mut [u8; 4096], _: Block, _: abi::Epoch| {
+        let mut writer = NodeWriter::start(bytes, 0);
+        let place = format::Place { block: Block(1), incarnation: 1 };
+        let page = format::Item::Page { key: Key { object: 1, index: 1 }, place, sum: Checksum(1) };
+        assert!(writer.push_item(bytes, &page));
+        (writer, 0)
+    };
+    let disorder = |bytes: &mut [u8; 4096], _: Block, _: abi::Epoch| {
+        let mut writer = NodeWriter::start(bytes, 0);
+        for index in [9, 3] {
+            let zero = format::Item::Zero { key: Key { object: 1, index }, count: 4 };
+            assert!(writer.push_item(bytes, &zero));
+        }
+        (writer, 0)
+    };
+    for (name, bytes) in [
+        ("circle", with_map(&image, 1, to_itself)),
+        ("deep", with_map(&image, 3, deep)),
+        ("outside", with_map(&image, 0, outside)),
+        ("disorder", with_map(&image, 0, disorder)),
+    ] {
+        std::fs::write(&image.0, &bytes).expect("written");
+        let fsck = all(&image);
+        assert!(fsck.status == 1 && fsck.text().contains("block "), "{name}: {}", fsck.text());
+    }
+}
+
+#[test]
+fn records_that_no_kernel_writes_are_named_with_their_block() {
+    let slot = SLOTS + 6;
+    let capability = |change: &dyn Fn(&mut Capability)| {
+        let held = records(8);
+        let mut record = Capability::read(&held[&(Table::Capability as u16, slot)]).expect("a capability");
+        change(&mut record);
+        (Table::Capability as u16, slot, record.as_bytes().to_vec())
+    };
+    let process = records(8)[&(Table::Process as u16, 2)].clone();
+    let thread = records(8)[&(Table::Thread as u16, 1)].clone();
+    let cases = [
+        (
+            capability(&|record| record.rights = Kind::Endpoint.rights().bits() | Rights::MEMORY_MAP.bits()),
+            "fields contradict",
+        ),
+        (capability(&|record| record.object = 0x00ff_ffff), "another object than its parent's"),
+        (capability(&|record| (record.parent, record.object) = (u32::MAX, 0x00ff_ffff)), "no place for"),
+        (capability(&|record| record.parent = 7 * SLOTS + 20), "parent does not exist"),
+        (capability(&|record| record.parent = slot), "circle"),
+        (capability(&|record| record.kind = Kind::Memory as u8), "fields contradict"),
+        ((Table::Process as u16, 3, process), "where another process has its own"),
+        ((Table::Thread as u16, 5, thread[..thread.len() - 8].to_vec()), "wrong length"),
+        ((Table::Thread as u16, 4000, thread), "outside its table"),
+        ((Table::World as u16, 0, vec![0xff; 24]), "world itself"),
+    ];
+    for ((table, index, bytes), words) in cases {
+        let image = Image::new("records", BLOCKS as u64);
+        let mut memory = memory(BLOCKS);
+        let mut made = format(&mut memory, &image);
+        made.epoch(&records(8), &[(1, 3, 4)]);
+        made.epoch(&Records::from([((table, index), bytes)]), &[]);
+        drop(made);
+        refused(&image, &[words, "block ", &format!("record {index} of table {table}")]);
+    }
+    // A right that the parent has not: the parent loses it, the child keeps it.
+    let image = Image::new("rights", BLOCKS as u64);
+    let mut memory = memory(BLOCKS);
+    let mut made = format(&mut memory, &image);
+    let mut held = records(8);
+    let owner = (Table::Capability as u16, 2);
+    let mut parent = Capability::read(&held[&owner]).expect("a capability");
+    parent.rights = Rights::RECEIVE.bits();
+    held.insert(owner, parent.as_bytes().to_vec());
+    made.epoch(&held, &[]);
+    drop(made);
+    refused(&image, &["rights that its parent has not", "block ", "record 38 of table 7"]);
+}
