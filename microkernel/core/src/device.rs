@@ -120,8 +120,8 @@ impl Kernel {
         let arguments = self.cpus[caller.cpu].frame;
         let flags = MapFlags::from_bits(arguments.words[1]).ok_or(Status::BadArgument)?;
         Self::check_range(arguments.rdi, arguments.words[0])?;
-        let narrow = |entry| Self::narrowed(entry, flags);
-        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], narrow);
+        let (keep, set) = Self::narrowing(flags);
+        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], |entry| entry & keep | set);
         self.cpus[caller.cpu].frame.rdi = changed;
         Ok(Answer::Done)
     }

@@ -330,6 +330,7 @@ impl Kernel {
     fn check_table(&self, m: &impl Machine, table: TableId, level: u32) -> Checked {
         let entries = if level == 3 { 256 } else { 512 };
         for index in 0..entries {
+            require(self.is_noted(m, table, index), "I9: present entries are noted", table)?;
             if level == 0 {
                 require(self.leaf_is_sound(m, table, index), "I9: writable leaf", table)?;
             } else if let Some((child, true)) = self.fresh_child(m, table, index) {

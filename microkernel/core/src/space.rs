@@ -29,7 +29,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LEAVES: usize = 512;
 
 /// Tables that one step of tearing a space down frees.
-const TEAR_DOWN_STEP_MAX: usize = 2;
+const TEAR_DOWN_STEP_MAX: usize = 4;
 
 /// What is derived for each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,9 +46,42 @@ impl Space {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TableInfo {
     stamp: u32,
-    /// Present entries.
-    used: u16,
-    root: bool,
+    /// Its present entries (of a root table, in the user half), a bit each: so that nobody looks through the others.
+    present: [u64; LEAVES / 64],
+}
+
+impl TableInfo {
+    const EMPTY: Self = Self { stamp: 0, present: [0; LEAVES / 64] };
+
+    /// Notes that `count` entries from `first` on are present, or no longer.
+    fn note(&mut self, first: usize, count: usize, present: bool) {
+        let (mut at, end) = (first, first + count);
+        while at < end {
+            let next = end.min((at / 64 + 1) * 64);
+            let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (next - 1) % 64);
+            let word = &mut self.present[at / 64];
+            *word = if present { *word | mask } else { *word & !mask };
+            at = next;
+        }
+    }
+
+    fn first(&self) -> Option<usize> {
+        let word = self.present.iter().position(|&word| word != 0)?;
+        Some(word * 64 + self.present[word].trailing_zeros() as usize)
+    }
+
+    /// Calls `each` with the first entry and the length of each run of present ones; runs end with words.
+    fn runs(&self, mut each: impl FnMut(usize, usize)) {
+        for (at, &word) in self.present.iter().enumerate() {
+            let mut left = word;
+            while left != 0 {
+                let first = left.trailing_zeros();
+                let count = (left >> first).trailing_ones();
+                each(at * 64 + first as usize, count as usize);
+                left &= u64::MAX.checked_shl(first + count).unwrap_or(0);
+            }
+        }
+    }
 }
 
 /// Page-table pages.
@@ -62,7 +95,7 @@ impl TablePool {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
         let mut free = IndexSet::new(arena, count);
         free.insert_range(0, count);
-        Self { tables: arena.slab(count as usize, TableInfo { stamp: 0, used: 0, root: false }), free }
+        Self { tables: arena.slab(count as usize, TableInfo::EMPTY), free }
     }
 }
 
@@ -130,7 +163,7 @@ impl Kernel {
     fn take_table(&mut self, m: &mut impl Machine, root: bool) -> Result<TableId, Status> {
         let table = self.pool.free.take_first(0, u32::MAX).ok_or(Status::PoolExhausted)?;
         m.clear_table(table, root);
-        self.pool.tables[table as usize] = TableInfo { stamp: self.stamp, used: 0, root };
+        self.pool.tables[table as usize] = TableInfo { stamp: self.stamp, ..TableInfo::EMPTY };
         Ok(table)
     }
 
@@ -159,25 +192,19 @@ impl Kernel {
 
     /// Clears the write bits of a table that were set in an earlier epoch. No CPU has writable translations through
     /// it: the entry above it is not writable, or it is a root that is being loaded or flushed.
+    #[inline(always)]
     pub(crate) fn freshen(&mut self, m: &mut impl Machine, table: TableId) {
+        if !self.is_fresh_table(table) {
+            self.clear_write_bits(m, table);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn clear_write_bits(&mut self, m: &mut impl Machine, table: TableId) {
         let info = &mut self.pool.tables[table as usize];
-        if info.stamp == self.stamp {
-            return;
-        }
         info.stamp = self.stamp;
-        let (mut left, entries) = (info.used, if info.root { 256 } else { 512 });
-        for index in 0..entries {
-            if left == 0 {
-                break;
-            }
-            let entry = m.table_entry(table, index);
-            if entry & PRESENT != 0 {
-                left -= 1;
-                if entry & WRITABLE != 0 {
-                    m.set_table_entry(table, index, entry & !WRITABLE);
-                }
-            }
-        }
+        info.runs(|first, count| m.update_entries(table, first, count, |entry| entry & !WRITABLE));
     }
 
     /// The leaf table of `address` and the index in it; tables that are missing are made if `create`.
@@ -200,7 +227,7 @@ impl Kernel {
                 m.table_at(entry & ADDRESS)
             } else if create {
                 let child = self.take_table(m, false)?;
-                self.pool.tables[table as usize].used += 1;
+                self.pool.tables[table as usize].note(index, 1, true);
                 child
             } else {
                 return Ok(None);
@@ -250,19 +277,19 @@ impl Kernel {
         let count = if now { 1 } else { pages.min((LEAVES - index) as u64) };
         let mut entry = u64::from(frame) << 12 | leaf_bits(flags);
         let (mut of, tracked) = (frame, write && self.is_world_process(process));
-        let mut before = 0;
+        let mut before = false;
         m.update_entries(table, index, count as usize, |old| {
             let mut new = entry;
             if write && (!tracked || self.is_writable_now(of)) {
                 new |= WRITABLE;
             }
-            before += u16::from(old & PRESENT != 0);
+            before |= old & PRESENT != 0;
             entry += PAGE_SIZE as u64;
             of += 1;
             new
         });
-        self.pool.tables[table as usize].used += count as u16 - before;
-        Ok((count, before > 0))
+        self.pool.tables[table as usize].note(index, count as usize, true);
+        Ok((count, before))
     }
 
     /// Maps one frame. Returns whether a mapping was there before.
@@ -294,11 +321,11 @@ impl Kernel {
         }
         let mut freed = false;
         for &(parent, index) in path[..depth].iter().rev() {
-            if self.pool.tables[table as usize].used > 0 {
+            if self.pool.tables[table as usize].first().is_some() {
                 break;
             }
             m.set_table_entry(parent, index, 0);
-            self.pool.tables[parent as usize].used -= 1;
+            self.pool.tables[parent as usize].note(index, 1, false);
             self.pool.free.insert(table);
             table = parent;
             freed = true;
@@ -308,8 +335,8 @@ impl Kernel {
         }
     }
 
-    /// Applies `change` to each present leaf of a range; how many there were. Leaves that become 0 are unmapped, and
-    /// tables that become empty by that go back to the pool.
+    /// Applies `change` to each present leaf of a range; how many there were. If it makes leaves 0 it makes all of them
+    /// 0: they are unmapped, and tables that become empty by that go back to the pool.
     pub(crate) fn change_pages(
         &mut self,
         m: &mut impl Machine,
@@ -326,19 +353,19 @@ impl Kernel {
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
             let Ok(Some((table, index))) = self.walk(m, process, at, false) else { continue };
-            let (mut present, mut removed) = (0, 0);
+            let (mut present, mut removed) = (0, false);
             m.update_entries(table, index, count as usize, |old| {
                 if old & PRESENT == 0 {
                     return old;
                 }
                 let new = change(old);
                 present += 1;
-                removed += u16::from(new & PRESENT == 0);
+                removed |= new & PRESENT == 0;
                 new
             });
             changed += present;
-            if removed > 0 {
-                self.pool.tables[table as usize].used -= removed;
+            if removed {
+                self.pool.tables[table as usize].note(index, count as usize, false);
                 self.prune(m, process, at);
             }
         }
@@ -349,16 +376,10 @@ impl Kernel {
         changed
     }
 
-    /// The new value of a leaf whose rights are narrowed to `flags`.
-    pub(crate) fn narrowed(entry: u64, flags: MapFlags) -> u64 {
-        let mut new = entry;
-        if !flags.contains(MapFlags::WRITE) {
-            new &= !(MAY_WRITE | WRITABLE);
-        }
-        if !flags.contains(MapFlags::EXECUTE) {
-            new |= NO_EXECUTE;
-        }
-        new
+    /// Bits that a leaf keeps, and bits that it gets, when its rights are narrowed to `flags`.
+    pub(crate) fn narrowing(flags: MapFlags) -> (u64, u64) {
+        let keep = if flags.contains(MapFlags::WRITE) { u64::MAX } else { !(MAY_WRITE | WRITABLE) };
+        (keep, if flags.contains(MapFlags::EXECUTE) { 0 } else { NO_EXECUTE })
     }
 
     /// Frees some tables of a space that no CPU has loaded; true when none is left.
@@ -369,11 +390,8 @@ impl Kernel {
                 return true;
             }
             let mut path = (root, root, 0);
-            for level in (1..4).rev() {
-                let entries = if level == 3 { 256 } else { 512 };
-                let Some(index) = (0..entries).find(|&index| m.table_entry(path.0, index) & PRESENT != 0) else {
-                    break;
-                };
+            for _ in 1..4 {
+                let Some(index) = self.pool.tables[path.0 as usize].first() else { break };
                 path = (m.table_at(m.table_entry(path.0, index) & ADDRESS), path.0, index);
             }
             let (table, parent, index) = path;
@@ -381,7 +399,7 @@ impl Kernel {
                 self.spaces[process as usize] = Space::NONE;
             } else {
                 m.set_table_entry(parent, index, 0);
-                self.pool.tables[parent as usize].used -= 1;
+                self.pool.tables[parent as usize].note(index, 1, false);
             }
             self.pool.free.insert(table);
         }
@@ -408,6 +426,12 @@ impl Kernel {
         let entry = m.table_entry(table, index);
         entry & (PRESENT | WRITABLE) != PRESENT | WRITABLE
             || entry & MAY_WRITE != 0 && self.is_writable_now(((entry & ADDRESS) >> 12) as u32)
+    }
+
+    /// Whether an entry of a table is noted as present just when it is.
+    pub(crate) fn is_noted(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
+        let noted = self.pool.tables[table as usize].present[index / 64] >> (index % 64) & 1;
+        noted == m.table_entry(table, index) & PRESENT
     }
 
     /// The children of a table that are present and fresh, for the checker.

@@ -7,7 +7,7 @@ use crate::lock;
 use crate::machine::Hardware;
 use crate::trap;
 use abi::fault::Access;
-use abi::{Call, Registers, USER_END};
+use abi::{Registers, USER_END};
 use kernel_core::{BootProcess, Kernel, Short, Switch};
 
 pub(crate) const PAGE_FAULT: u8 = 14;
@@ -78,11 +78,8 @@ pub(crate) extern "C" fn reply_fast(cpu: usize, control: u64) -> Answer {
     fast(|kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control).map(Answer::switch))
 }
 
-/// The same for the other calls, of which some leave the thread running.
+/// The same for the other calls up to `Wait`, of which some leave the thread running.
 pub(crate) extern "C" fn short_fast(cpu: usize, control: u64) -> Answer {
-    if control as u8 > Call::Wait as u8 {
-        return Answer::DECLINED;
-    }
     fast(|kernel, hardware| {
         kernel.fast_short(hardware, cpu, control).map(|short| match short {
             Short::Other(switch) => Answer::switch(switch),
@@ -198,7 +195,9 @@ fn finish(state: &'static mut State, cpu: usize) {
     while !state.kernel.is_idle(cpu) && state.kernel.cpus[cpu].frame.rip >= USER_END {
         state.kernel.exception(&mut state.hardware, cpu, GENERAL_PROTECTION, 0);
     }
-    state.report_orphan_fault();
+    if state.kernel.has_orphan_fault() {
+        state.report_orphan_fault();
+    }
     let idle = state.kernel.is_idle(cpu);
     state.hardware.idle |= u64::from(idle) << cpu;
     lock::release();

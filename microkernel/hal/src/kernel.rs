@@ -62,10 +62,9 @@ pub(crate) fn local_apic() -> LocalApic {
 impl State {
     /// Says which thread was stopped because nobody was there to receive its fault. If it is the first process's, the
     /// machine stops: there is nobody left who could do anything about it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn report_orphan_fault(&mut self) {
-        if !self.kernel.has_orphan_fault() {
-            return;
-        }
         let Some(fault) = self.kernel.take_orphan_fault() else { return };
         let of_init = fault.process == self.init;
         let ended = exit_code(fault.address).filter(|_| of_init && fault.access == 0);

@@ -12,6 +12,8 @@ use core::arch::asm;
 use kernel_core::{Machine, TableId, VectorState};
 
 const ENTRIES: usize = 512;
+/// Entries that are changed in one turn of a loop.
+const UNROLLED: usize = 8;
 const KERNEL_HALF: usize = ENTRIES / 2;
 
 /// Flags that are a program's own: carry, parity, adjust, zero, sign, trap, direction, overflow, alignment check, id.
@@ -104,13 +106,19 @@ impl Machine for Hardware {
     fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
         assert!(count <= ENTRIES && first <= ENTRIES - count);
         let start = self.entry(table, 0);
-        for index in first..first + count {
+        let mut change = |index| {
             // SAFETY: as `table_entry` and `set_table_entry`; within the page (checked above).
             unsafe {
                 let place = start.add(index);
                 place.write_volatile(update(place.read_volatile()));
             }
+        };
+        let (mut index, end) = (first, first + count);
+        while end - index >= UNROLLED {
+            (0..UNROLLED).for_each(|at| change(index + at));
+            index += UNROLLED;
         }
+        (index..end).for_each(change);
     }
 
     fn clear_table(&mut self, table: TableId, root: bool) {

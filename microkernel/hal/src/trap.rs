@@ -237,6 +237,8 @@ syscall_reply:
     jmp syscall_answered
 
 syscall_short:
+    cmp al, {wait}
+    ja syscall_slow
     call {short_fast}
     cmp rdx, {fast_declined}
     jb syscall_same
@@ -441,6 +443,7 @@ idle_loop:
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
     reply_receive = const Call::ReplyReceive as u8,
+    wait = const Call::Wait as u8,
     call_fast = sym dispatch::call_fast,
     reply_fast = sym dispatch::reply_fast,
     short_fast = sym dispatch::short_fast,
