@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
 use crate::failure::refusal;
-use crate::{bench, packages, run, sim, suite, tidy};
+use crate::{bench, mutants, packages, run, sim, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -34,6 +34,8 @@ enum Command {
     Sim(sim::Options),
     /// Let the machine measure itself, and set the figures beside those of other systems
     Bench(bench::Options),
+    /// Test the tests: put faults into the code, and count which of them a test notices
+    Mutants(mutants::Options),
     /// Check the rules of the house alone
     Tidy,
 }
@@ -95,6 +97,7 @@ pub(crate) fn execute() -> Result<()> {
         Command::Test(options) => suite::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Tidy => {
             let findings = tidy::check()?;
             for finding in &findings {

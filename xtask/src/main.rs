@@ -1,9 +1,9 @@
 //! The one door: whatever is done with Perennial on a host is a command here, and CI runs nothing else.
 //!
 //! `build` makes kernel, programs and boot bundle; `run` boots them in QEMU; `test` runs every ring of tests and ends in
-//! one line; `sim` simulates as long as one likes; `bench` measures beside the figures of other systems; `setup`
-//! installs what a fresh machine lacks. All of them begin by looking for what they need, and say in one sentence what is
-//! missing and what to type.
+//! one line; `sim` simulates as long as one likes; `bench` measures beside the figures of other systems; `mutants` tests
+//! the tests; `setup` installs what a fresh machine lacks. All of them begin by looking for what they need, and say in
+//! one sentence what is missing and what to type.
 //!
 //! It refuses to do quietly what a person did not ask for: no toolchain is downloaded, nothing is installed without
 //! root, no disk image is overwritten without `--fresh`, no process is ended that it did not start.
@@ -24,6 +24,7 @@ mod elf;
 mod failure;
 mod image;
 mod manifest;
+mod mutants;
 mod packages;
 mod progress;
 mod project;
