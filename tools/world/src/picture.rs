@@ -17,7 +17,10 @@ const LINES_MAX: usize = 24;
 /// An object that more processes hold is common, when there are more than a few processes.
 const COMMON_MIN: usize = 9;
 
-const CARD_WIDTH: usize = 330;
+/// From here on badges are written in hexadecimal.
+const BADGE_LARGE: u64 = 100_000;
+
+const CARD_WIDTH: usize = 400;
 const LINE: usize = 16;
 const HEAD: usize = 24;
 const GAP: usize = 14;
@@ -271,7 +274,7 @@ impl<'g> Picture<'g> {
         for (line, held) in view.held.iter().take(LINES_MAX).enumerate() {
             let Some(object) = object_of(held) else { continue };
             let y = card.line_y(line) + 4;
-            let badge = if held.capability.badge == 0 { String::new() } else { format!(" #{}", held.capability.badge) };
+            let badge = badge(held.capability.badge);
             let rights = short_rights(held);
             let dying = if held.capability.dying == 1 { " (dying)" } else { "" };
             writeln!(
@@ -300,15 +303,25 @@ impl<'g> Picture<'g> {
 
 /// The rights of a capability as far as a line has room: all of them in one word, or the first few.
 fn short_rights(held: &Held) -> String {
-    const CHARACTERS_MAX: usize = 30;
+    // Large badges take some of the room.
+    let characters_max = if held.capability.badge < BADGE_LARGE { 30 } else { 18 };
     let rights = held.capability.rights();
     if held.capability.kind().is_some_and(|kind| kind.rights() == rights) {
         return "all rights".into();
     }
     let text = rights_text(rights);
-    match text.char_indices().nth(CHARACTERS_MAX) {
+    match text.char_indices().nth(characters_max) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+/// A badge behind an object's name: small ones are numbers, large ones have fields and are read by digit.
+fn badge(badge: u64) -> String {
+    match badge {
+        0 => String::new(),
+        1..BADGE_LARGE => format!(" #{badge}"),
+        _ => format!(" #{badge:#x}"),
     }
 }
 

@@ -78,6 +78,7 @@ fn the_graph_of_fifty_processes_is_drawn() {
     // What all hold is named once and not drawn to; what two share is.
     assert!(svg.contains("Endpoint 1 (console port): by 50 processes"), "{}", &svg[..2000]);
     assert!(svg.contains("<title>process 7 → Endpoint 16: send</title>"));
+    assert!(svg.contains(">Endpoint 0 (memory port) #0x200000000007</text>"));
     // Rights never run into what stands before them.
     let rights = svg.lines().filter_map(|line| line.split_once("font-size=\"10\" text-anchor=\"end\">"));
     let lengths: Vec<usize> = rights.map(|(_, text)| text.trim_end_matches("</text>").chars().count()).collect();

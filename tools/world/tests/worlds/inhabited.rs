@@ -89,7 +89,7 @@ pub(crate) fn records(processes: u32) -> Records {
             capability(Kind::Thread, index, Kind::Thread.rights(), None, 0),
             capability(Kind::Endpoint, 10 + index, Kind::Endpoint.rights(), None, 0),
             capability(Kind::Endpoint, 1, Rights::SEND, None, u64::from(index)),
-            capability(Kind::Endpoint, 0, Rights::SEND, None, u64::from(index)),
+            capability(Kind::Endpoint, 0, Rights::SEND, None, 0x2000_0000_0000 + u64::from(index)),
             capability(Kind::Notification, index, Kind::Notification.rights(), None, 0),
             capability(Kind::Endpoint, 10 + neighbour, Rights::SEND, Some(neighbour * SLOTS + 2), u64::from(index) + 1),
             capability(Kind::Notification, other, Rights::SIGNAL, Some(other * SLOTS + 5), 0),
