@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_tree_set(bound in 1_u32..20_000, steps in prop::collection::vec((0_u8..7, any::<u32>()), 0..300)) {
+        fn agrees_with_a_tree_set(bound in 1_u32..20_000, steps in prop::collection::vec((0_u8..8, any::<u32>()), 0..300)) {
             let mut set = IndexSet::new(&mut HostArena, bound);
             let mut model = BTreeSet::new();
             for (step, value) in steps {
@@ -218,6 +218,10 @@ mod tests {
                         prop_assert_eq!(set.first_absent(index, to), want);
                     }
                     2 => prop_assert_eq!(set.first_from(index), model.range(index..).next().copied()),
+                    7 => {
+                        let enough = value % 9;
+                        prop_assert_eq!(set.count_up_to(enough), enough.min(model.len() as u32));
+                    }
                     _ => {
                         let to = index.saturating_add(500);
                         let want = model.range(index..to).next().copied();
@@ -226,8 +230,10 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(set.contains(index), model.contains(&index));
+                prop_assert!(!set.contains(bound) && set.first_from(bound).is_none());
             }
             prop_assert!(set.is_sound());
+            prop_assert_eq!((set.bound(), set.words.len()), (bound, IndexSet::words_needed(bound)));
         }
 
         #[test]
@@ -238,5 +244,39 @@ mod tests {
             let want = (0..600 / length).map(|n| n * length).find(|&at| (at..at + length).all(|index| members.contains(&index)));
             prop_assert_eq!(set.find_run(0, 600, length), want);
         }
+
+        /// Runs of whole words, and those that begin behind `from` and end before `to`.
+        #[test]
+        fn runs_lie_between_their_bounds(gaps in prop::collection::btree_set(0_u32..2000, 0..6), from in 0_u32..2100, to in 0_u32..2100, log in 0_u32..11) {
+            let mut set = IndexSet::new(&mut HostArena, 2000);
+            set.insert_range(0, 2000);
+            for &gap in &gaps { set.remove(gap); }
+            let length = 1 << log;
+            let fits = |at: u32| at >= from && at + length <= to.min(2000) && gaps.range(at..at + length).next().is_none();
+            let want = (0..2000 / length).map(|n| n * length).find(|&at| fits(at));
+            prop_assert_eq!(set.find_run(from, to, length), want);
+        }
+    }
+
+    #[test]
+    fn a_level_that_lies_is_noticed() {
+        let mut set = IndexSet::new(&mut HostArena, 20_000);
+        set.insert(9_999);
+        let [_, first, second, third, _] = set.starts.map(|start| start as usize);
+        // A word of the lowest level that has a member may have more; all else is seen from the level above or below.
+        for (word, bit, sound) in
+            [(9_999 / 64, 40, true), (0, 40, false), (first, 40, false), (second, 1, false), (third, 0, false)]
+        {
+            let mut other = set.clone();
+            other.words[word] ^= 1 << bit;
+            assert_eq!(other.is_sound(), sound, "bit {bit} of word {word}");
+        }
+        assert!(set.is_sound());
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the set's bound")]
+    fn nothing_at_the_bound_is_a_member() {
+        IndexSet::new(&mut HostArena, 100).insert(100);
     }
 }

@@ -296,4 +296,98 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_is_asked_of_a_table() {
+        let mut table = Table::new(&mut HostArena, 12, 8, 5_u64);
+        assert_eq!((table.len(), table.world(), table.is_empty()), (12, 8, false));
+        assert!(Table::new(&mut HostArena, 0, 0, 5_u64).is_empty());
+        assert_eq!((table.try_get(11), table.try_get(12)), (Some(&5), None));
+        assert_eq!(table.fresh(12), None);
+        assert_eq!(Table::<u64>::bytes_needed(12), 12 * size_of::<Slot<u64>>());
+        // What comes from a restore is no change.
+        table.load(3, 9);
+        assert_eq!((*table.get(3), table.has_changed(3), table.is_quiet()), (9, false, true));
+        *table.live_mut(4) = 7;
+        assert_eq!((*table.get(4), table.has_changed(4)), (7, false));
+        *table.change(9) = 1;
+        assert!(!table.has_changed(9), "volatile records are not counted");
+    }
+
+    #[test]
+    fn what_an_epoch_held_can_be_looked_at_until_it_is_drained() {
+        let mut table = Table::new(&mut HostArena, 6, 5, 0_u64);
+        *table.change(1) = 10;
+        *table.change(2) = 20;
+        assert!(table.has_changed(1) && !table.has_changed(3));
+        assert_eq!(table.cut(), Ok(()));
+        *table.change(2) = 21;
+        *table.change(3) = 30;
+        *table.change(5) = 50;
+        let ended = |table: &Table<u64>| (0..6).map(|index| table.ended(index).copied()).collect::<Vec<_>>();
+        assert_eq!(ended(&table), [None, Some(10), Some(20), None, None, None]);
+        table.pop();
+        assert_eq!(ended(&table), [None, Some(10), None, None, None, None]);
+        table.pop();
+        assert_eq!(ended(&table), [None; 6]);
+        table.pop();
+        assert!(table.is_drained() && table.is_sound());
+    }
+
+    #[test]
+    fn history_can_be_wiped() {
+        let changed = |order: [u32; 2], shadow: u64| {
+            let mut table = Table::new(&mut HostArena, 6, 5, 0_u64);
+            *table.change(order[0]) = shadow;
+            assert_eq!(table.cut(), Ok(()));
+            order.iter().for_each(|&index| *table.change(index) = 7);
+            table
+        };
+        let (mut one, mut other) = (changed([1, 3], 100), changed([3, 1], 200));
+        assert_ne!(one, other);
+        one.wipe_history(true);
+        other.wipe_history(true);
+        assert_eq!(one, other);
+        other.wipe_history(false);
+        assert_ne!(one, other, "that records changed is no history, if it is asked for");
+        one.wipe_history(false);
+        assert_eq!(one, other);
+        assert_eq!((*one.get(1), *one.get(3)), (7, 7));
+        assert!(one.is_sound() && one.is_quiet());
+    }
+
+    #[test]
+    fn a_list_that_lies_is_noticed() {
+        let mut table = Table::new(&mut HostArena, 6, 5, 0_u64);
+        *table.change(1) = 1;
+        *table.change(2) = 2;
+        assert!(table.is_sound());
+        let broken = |spoil: fn(&mut Table<u64>)| {
+            let mut other = table.clone();
+            spoil(&mut other);
+            !other.is_sound()
+        };
+        assert!(broken(|table| table.slots[3].next[0] = END), "marked and not on the list");
+        assert!(broken(|table| table.slots[2].next[0] = NONE), "on the list and not marked");
+        assert!(broken(|table| table.slots[1].next[0] = 2), "a circle");
+        assert!(broken(|table| table.heads[1] = 5), "a volatile record on a list");
+        assert!(broken(|table| table.slots[5].next[1] = NONE), "a volatile record that would be copied");
+    }
+
+    #[test]
+    fn tables_that_hold_the_same_have_the_same_hash() {
+        let hash = |value: u64, shadow: u64| {
+            let mut table = Table::new(&mut HostArena, 2, 2, 0_u64);
+            *table.change(0) = shadow;
+            assert_eq!(table.cut(), Ok(()));
+            *table.change(0) = value;
+            table.pop();
+            use std::hash::{DefaultHasher, Hash, Hasher};
+            let mut hasher = DefaultHasher::new();
+            table.hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(1, 5), hash(1, 6), "a shadow that has been drained says nothing");
+        assert_ne!(hash(1, 5), hash(2, 5));
+    }
 }
