@@ -5,7 +5,9 @@
 //! One step handles one item or one child.
 
 use abi::Epoch;
-use format::{Checkpoint, Item, Key, NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeWriter, Pointer, RECORD_BYTES_MAX};
+use format::{
+    Block, Checkpoint, Item, Key, NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeWriter, Pointer, RECORD_BYTES_MAX,
+};
 
 use crate::disk::Host;
 use crate::layer::Held;
@@ -17,6 +19,8 @@ use crate::store::Store;
 const LEVELS: usize = NODE_LEVEL_MAX as usize + 1;
 /// Steps of the merge in one poll.
 const STEPS: u32 = 64;
+/// Second copies that are held back, to go out in one command.
+const SECONDS_MAX: usize = 8;
 
 /// A node of the old map on the way to where the merge stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +52,9 @@ pub(crate) struct Merge {
     pub(crate) records: u64,
     /// Its nodes.
     pub(crate) nodes: u32,
+    /// Second copies still to be written, and where.
+    seconds: [(Block, PageRef); SECONDS_MAX],
+    seconds_held: usize,
     /// Leaves with nothing but pages are written twice, too: the first redundancy to go when space is short.
     twin_pages: bool,
 }
@@ -84,12 +91,17 @@ impl Merge {
 impl<'m, H: Host> Store<'m, H> {
     /// Merges on: `Ok(None)` when it waits for the disk, `Ok(Some(true))` when it is done, `Err` with the block of the
     /// old map that cannot be used.
-    pub(crate) fn merge_some(&mut self) -> Result<Option<bool>, format::Block> {
+    pub(crate) fn merge_some(&mut self) -> Result<Option<bool>, Block> {
         for step in 0..STEPS {
             // One step may fill a node of each level and begin another of each.
             let levels = self.fold.merge.levels();
-            if self.buffers.free() < levels + 3 || self.queue.room() < 2 * (levels + 3) {
-                return Ok((step > 0).then_some(false));
+            let (pages, places) = (levels + 3, 2 * (levels + 3) + SECONDS_MAX);
+            if self.buffers.free() < pages || self.queue.room() < places {
+                let writes = self.fold.merge.seconds_held > 0 && self.queue.room() >= SECONDS_MAX;
+                if writes {
+                    self.write_seconds();
+                }
+                return Ok((step > 0 || writes).then_some(false));
             }
             if self.fold.merge.done.is_some() {
                 return Ok(Some(true));
@@ -319,16 +331,33 @@ impl<'m, H: Host> Store<'m, H> {
         let at = self.place(interval);
         let mut pointer = writer.seal(self.host.bytes_mut(page), self.world, at, epoch);
         if self.twins && (writer.level() > 0 || writer.has_records() || self.fold.merge.twin_pages) {
-            pointer.twin = self.place(interval);
+            pointer.twin = self.space.allocate_apart(interval, at).unwrap_or_else(|| {
+                self.status.copies_near += 1;
+                self.place(interval)
+            });
             self.queue.push(at, page, Owner::Shared);
-            self.queue.push(pointer.twin, page, Owner::Buffer);
             self.status.blocks_written += 2;
             self.fold.merge.nodes += 1;
+            if self.fold.merge.seconds_held == SECONDS_MAX {
+                self.write_seconds();
+            }
+            let merge = &mut self.fold.merge;
+            merge.seconds[merge.seconds_held] = (pointer.twin, page);
+            merge.seconds_held += 1;
             return pointer;
         }
         self.push_block(at, page);
         self.fold.merge.nodes += 1;
         pointer
+    }
+
+    /// Writes the second copies that were held back.
+    fn write_seconds(&mut self) {
+        let held = core::mem::take(&mut self.fold.merge.seconds_held);
+        for position in 0..held {
+            let (at, page) = self.fold.merge.seconds[position];
+            self.queue.push(at, page, Owner::Buffer);
+        }
     }
 
     /// Everything is emitted: closes the nodes from the leaves up; the last one is the root.
@@ -350,6 +379,7 @@ impl<'m, H: Host> Store<'m, H> {
                 }
                 None => (self.merge_seal(&writer, page), level as u8),
             });
+            self.write_seconds();
             return;
         }
         self.fold.merge.done = Some((Pointer::NONE, 0));

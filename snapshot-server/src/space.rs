@@ -48,8 +48,17 @@ pub(crate) struct Space<'m> {
     deferred_len: usize,
     geometry: Geometry,
     free: u32,
-    cursor: u32,
+    /// Where the next block is sought: of what is written once, and of second copies.
+    cursors: [u32; 2],
 }
+
+/// Cursor of all that is written once, and of first copies.
+const FIRST: usize = 0;
+/// Cursor of second copies.
+const SECOND: usize = 1;
+/// Segments from the first copy of something to its second, at least: a fault of the medium that takes neighbouring
+/// blocks takes one of them.
+const APART_SEGMENTS: usize = 2;
 
 /// What a sweep does with each interval number.
 #[derive(Clone, Copy, Debug)]
@@ -122,8 +131,9 @@ impl<'m> Space<'m> {
         deferred: &'m mut [Deferred],
         geometry: Geometry,
     ) -> Self {
+        let (deferred_first, deferred_len, free, cursors) = (0, 0, 0, [0; 2]);
         let mut space =
-            Self { bytes, table, segments, deferred, deferred_first: 0, deferred_len: 0, geometry, free: 0, cursor: 0 };
+            Self { bytes, table, segments, deferred, deferred_first, deferred_len, geometry, free, cursors };
         space.reset(geometry);
         space
     }
@@ -152,7 +162,8 @@ impl<'m> Space<'m> {
         self.bytes[geometry.data_start().index()..geometry.data_end().index()].fill(0);
         self.table.fill(TableBlock { dirty: true, ..TableBlock::default() });
         self.segments.fill(0);
-        self.cursor = geometry.data_start().0;
+        let start = geometry.data_start().0;
+        self.cursors = [start, start + geometry.data_blocks() / 2];
         self.deferred_len = 0;
         self.count();
     }
@@ -231,31 +242,41 @@ impl<'m> Space<'m> {
         }
     }
 
-    /// Takes a free block: the next of the current segment, or the first of the next segment that is at least as free
-    /// as segments are on average, so that writes stay in ascending runs as long as the disk's filling allows.
-    fn take(&mut self) -> Option<Block> {
+    /// Takes a free block: the next of the cursor's segment, or the first of the next segment that is at least as free
+    /// as segments are on average, so that writes stay in ascending runs as long as the disk's filling allows. With
+    /// `apart` only from segments that lie [`APART_SEGMENTS`] from that block's, however full.
+    fn take(&mut self, cursor: usize, apart: Option<Block>) -> Option<Block> {
         if self.free == 0 {
             return None;
         }
         let size = self.geometry.segment_blocks();
-        let mut segment = (self.cursor / size) as usize;
-        if self.segments[segment] > 0
-            && let Some(found) = self.free_in(segment, self.cursor)
-        {
-            self.cursor = found.0 + 1;
-            return Some(found);
-        }
-        let enough = (u64::from(self.free) * u64::from(size)).div_ceil(u64::from(self.blocks())) as u32;
         let segments = self.blocks().div_ceil(size) as usize;
+        let segment_of = |block: u32| (block / size) as usize;
+        let is_apart = |segment: usize| apart.is_none_or(|from| segment.abs_diff(segment_of(from.0)) >= APART_SEGMENTS);
+        let mut segment = segment_of(self.cursors[cursor]);
+        let enough = match apart {
+            None => (u64::from(self.free) * u64::from(size)).div_ceil(u64::from(self.blocks())).max(1) as u32,
+            Some(_) => 1,
+        };
+        let mut found = None;
+        if is_apart(segment) && self.segments[segment] > 0 {
+            found = self.free_in(segment, self.cursors[cursor]);
+        } else if let Some(from) = apart {
+            segment = (segment_of(from.0) + segments / 2) % segments;
+        }
         for _ in 0..segments {
+            if found.is_some() {
+                break;
+            }
             segment = (segment + 1) % segments;
-            if self.segments[segment] >= enough.max(1) {
-                let found = self.free_in(segment, segment as u32 * size)?;
-                self.cursor = found.0 + 1;
-                return Some(found);
+            if is_apart(segment) && self.segments[segment] >= enough {
+                found = self.free_in(segment, segment as u32 * size);
             }
         }
-        None
+        let found = found?;
+        // The cursor must stay on the disk: past its end the next segment is sought from the first.
+        self.cursors[cursor] = (found.0 + 1).min(self.blocks() - 1);
+        Some(found)
     }
 
     fn free_in(&self, segment: usize, from: u32) -> Option<Block> {
@@ -268,9 +289,14 @@ impl<'m> Space<'m> {
 
     /// Takes a free block for something born in `interval`.
     pub(crate) fn allocate(&mut self, interval: u8) -> Option<Block> {
-        let block = self.take()?;
-        // The cursor must stay on the disk: past its end the next segment is sought from the first.
-        self.cursor = self.cursor.min(self.blocks() - 1);
+        let block = self.take(FIRST, None)?;
+        self.write(block, interval << 4);
+        Some(block)
+    }
+
+    /// Takes a free block for the second copy of what lies at `first`, apart from it. `None`: there is none apart.
+    pub(crate) fn allocate_apart(&mut self, interval: u8, first: Block) -> Option<Block> {
+        let block = self.take(SECOND, Some(first))?;
         self.write(block, interval << 4);
         Some(block)
     }
@@ -416,6 +442,27 @@ mod tests {
         for (byte, expected) in cases {
             assert_eq!(sweep.apply(byte), expected, "{byte:#x}");
         }
+    }
+
+    #[test]
+    fn second_copies_lie_apart_while_there_is_a_block_that_does() {
+        let geometry = Geometry::new(200, 2, 8).expect("fits");
+        let (mut bytes, mut table, mut segments, mut deferred) =
+            ([0; 200], [TableBlock::default(); 1], [0; 25], [Deferred::default(); 4]);
+        let mut space = Space::new(&mut bytes, &mut table, &mut segments, &mut deferred, geometry);
+        let mut near = 0;
+        while let Some(first) = space.allocate(1) {
+            let apart = |block: Block| (block.0 / 8).abs_diff(first.0 / 8) >= APART_SEGMENTS as u32;
+            match space.allocate_apart(1, first) {
+                Some(second) => assert!(apart(second), "{first} and {second}"),
+                None => {
+                    near += 1;
+                    let left = (0..200).map(Block).filter(|block| geometry.is_data(*block));
+                    assert!(left.clone().all(|block| space.bytes[block.index()] != 0 || !apart(block)));
+                }
+            }
+        }
+        assert!(space.free() == 0 && near < 24, "{near}");
     }
 
     #[test]

@@ -122,8 +122,7 @@ pub struct Status {
     pub free_blocks: u32,
     /// Blocks kept back so that what is gathered can be folded.
     pub reserved_blocks: u32,
-    /// Pages that can be put before [`PutError::Full`](crate::PutError::Full), at least. Look before a cut: with less
-    /// room than there are dirty pages, make a checkpoint first ([`Store::want_checkpoint`]).
+    /// See [`Room::writes`](crate::Room::writes).
     pub room_pages: u32,
     /// Entries of the pool in use.
     pub entries_used: u32,
@@ -133,6 +132,8 @@ pub struct Status {
     pub checkpoints: u32,
     /// Nodes of the map that were read from their second copy because the first was unreadable or wrong.
     pub second_copies: u32,
+    /// Nodes of the map whose copies lie near each other, for want of a free block apart, written since opening.
+    pub copies_near: u32,
     /// How often the store gave up all checkpoints but the newest because it was short of space in the midst of an epoch.
     pub retired_for_space: u32,
     /// Descriptors since the newest checkpoint.

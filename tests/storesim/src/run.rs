@@ -16,7 +16,7 @@ use crate::provenance::commit;
 use crate::random::Random;
 use crate::script::{Kind, LifePlan, Script};
 use crate::tally::Tally;
-use crate::twins::rot_nodes;
+use crate::twins::{rot_nodes, rot_run};
 
 /// A run that broke a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +174,7 @@ impl<'s> Run<'s> {
         self.tally.add("store: retired by itself", status.retired_for_space.into());
         self.tally.add("store: block written again", status.blocks_rewritten);
         self.tally.add("store: second copy read", status.second_copies.into());
+        self.tally.add("store: copies near each other", status.copies_near.into());
         let opened = life.opened_epoch();
         self.history = core::mem::take(&mut life.history);
         self.disk = life.store.into_host();
@@ -207,8 +208,13 @@ impl<'s> Run<'s> {
         }
         if self.script.kind == Kind::RottenMap {
             let mut random = Random::new(plan.seed ^ 1);
-            let blocks = self.script.plan.sizes.blocks;
-            rot_nodes(&mut self.disk, blocks, &mut self.spoilt, &mut random, &mut self.tally);
+            let sizes = &self.script.plan.sizes;
+            let Self { disk, spoilt, tally, .. } = self;
+            if random.chance(50) {
+                rot_nodes(disk, sizes.blocks, spoilt, &mut random, tally);
+            } else {
+                rot_run(disk, (sizes.blocks, sizes.segment_blocks), spoilt, &mut random, tally);
+            }
         }
     }
 
