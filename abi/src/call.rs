@@ -96,7 +96,8 @@ pub enum Call {
     /// End the current epoch (right EPOCH_CUT). Out arg 0: the epoch that now runs; arg 1: position in the log of
     /// first writes at which the ended epoch ends. Errors: `Busy`, `WrongState`.
     Cut = 25,
-    /// Read the log of first writes from position arg 0 (right EPOCH_CUT), releasing what lies before it. Out arg 0:
+    /// Read the log of first writes from position arg 0 (right EPOCH_CUT), releasing what lies before it. Arg 1: the
+    /// position at which first writes must stop from now on, as if the log were full there; u64::MAX: nowhere. Out arg 0:
     /// entries read (0 … 8); words: frame | copy << 32 (copy 0: contents needed no copy).
     ReadLog = 26,
     /// Donate frames of Memory cap 0 for copies (right EPOCH_CUT). Args 0 …: arg 0 count (1 … 8), args 1 … 8 page

@@ -89,9 +89,11 @@ impl EpochControl {
         Ok(CutPoint { running: Epoch::from_bits(frame.tag), log_position: frame.words[0], quiet: frame.words[1] != 0 })
     }
 
-    /// Reads the log of first writes from `position` on, releasing what lies before it.
-    pub fn read_log(self, position: u64) -> Result<FirstWrites, ReadLogError> {
-        let (outcome, frame) = syscall(Control::new(Call::ReadLog, self.0), Message::tagged(position).frame());
+    /// Reads the log of first writes from `position` on, releasing what lies before it. From now on first writes stop at
+    /// position `limit`; `u64::MAX`: nowhere.
+    pub fn read_log(self, position: u64, limit: u64) -> Result<FirstWrites, ReadLogError> {
+        let asked = Message::tagged(position).word(0, limit);
+        let (outcome, frame) = syscall(Control::new(Call::ReadLog, self.0), asked.frame());
         ReadLogError::check(outcome)?;
         let count = frame.tag.min(FRAMES_BATCH_MAX as u64) as usize;
         let entries = frame.words.map(|word| Copied { frame: word as u32, copy: (word >> 32) as u32 });

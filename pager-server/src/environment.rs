@@ -75,8 +75,9 @@ pub trait Kernel {
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status>;
     /// `Cut`.
     fn cut(&mut self) -> Result<CutPoint, Status>;
-    /// `ReadLog` from `position`, releasing what lies before it. How many entries it wrote to `to`.
-    fn read_log(&mut self, position: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize;
+    /// `ReadLog` from `position`, releasing what lies before it; first writes stop at `limit`. How many entries it wrote
+    /// to `to`.
+    fn read_log(&mut self, position: u64, limit: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize;
     /// `Donate`. How many of them, from the first, the ring had room for.
     fn donate(&mut self, frames: &[u32]) -> usize;
     /// `SetFrames`. Bit i: frame i changed.
@@ -159,6 +160,8 @@ pub enum Note {
         /// The page.
         page: PageName,
     },
+    /// Programs write more than the disk has room for: they wait.
+    StoreFull,
     /// The kernel would not map a page.
     MapRefused {
         /// The process.

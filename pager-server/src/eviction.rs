@@ -7,8 +7,8 @@
 use crate::Pager;
 use crate::environment::{Environment, ProcessName};
 use crate::frame::{CLEAN, NONE, OFF, Use};
-use crate::record::OBJECT;
 use abi::{FRAMES_BATCH_MAX, FrameState, MAP_PAGES_MAX, PAGE_SIZE};
+use pager_records::OBJECT;
 
 /// Frames looked at in one search for victims, at most.
 const EVICTION_STEPS_MAX: u32 = 256;

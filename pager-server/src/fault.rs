@@ -7,10 +7,10 @@ use crate::Pager;
 use crate::config::HELD_MAX;
 use crate::environment::{Environment, Note, ProcessName, ReplyTo};
 use crate::frame::NONE;
-use crate::object::DEPTH_MAX;
 use abi::fault::Access;
 use abi::protocol::memory::Badge;
 use abi::{Handle, MapFlags, PAGE_SIZE};
+use pager_records::DEPTH_MAX;
 use records::{Arena, Slab};
 
 /// A page fault, as the kernel tells it ([`abi::fault`]).
@@ -35,6 +35,8 @@ pub(crate) enum Wait {
     Memory,
     /// Nothing: its page has come in, it is served next.
     Turn,
+    /// The store has room for more dirty pages, or for pages that it has not had.
+    Room,
     /// A person: the store cannot give the page back.
     Damaged,
 }
@@ -124,6 +126,15 @@ impl HeldFaults {
         self.slots.iter().filter(|held| matches!(held.wait, Some(Wait::Page(_)))).count() as u32
     }
 
+    fn count_for_room(&self) -> usize {
+        self.slots.iter().filter(|held| held.wait == Some(Wait::Room)).count()
+    }
+
+    /// Whether anybody waits for room in the store.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.slots.iter().any(|held| held.wait == Some(Wait::Room))
+    }
+
     /// Whether every frame that is waited for is one of these.
     pub(crate) fn waits_for_all(&self, loading: impl Fn(u32) -> bool) -> bool {
         self.slots.iter().all(|held| !matches!(held.wait, Some(Wait::Page(place)) if !loading(place)))
@@ -161,6 +172,8 @@ impl Pager {
                 env.note(note);
                 env.drop_reply(reply);
             }
+            // The table is not theirs alone: the others find out again.
+            End::Wait(Wait::Room) if self.held.count_for_room() >= HELD_MAX / 2 => env.resume(reply),
             End::Wait(Wait::Damaged) if self.held.damaged as usize >= HELD_MAX / 2 => env.drop_reply(reply),
             End::Wait(wait) => {
                 let saved = match reply {
@@ -187,15 +200,25 @@ impl Pager {
 
     /// Serves all faults that waited for memory, once.
     pub(crate) fn retry_held(&mut self, env: &mut impl Environment) {
-        if self.held.count == 0 {
-            return;
+        if self.held.count > 0 {
+            self.is_short = false;
+            self.retry_all(env, Wait::Memory);
         }
+    }
+
+    /// Serves all faults that waited for room in the store, once.
+    pub(crate) fn retry_room(&mut self, env: &mut impl Environment) {
+        if self.held.waits_for_room() {
+            self.retry_all(env, Wait::Room);
+        }
+    }
+
+    fn retry_all(&mut self, env: &mut impl Environment, wait: Wait) {
         // A retried fault that waits again may go to a slot that is still to come: it is then tried twice.
-        self.is_short = false;
         let turn = self.held.turn;
         for step in 0..HELD_MAX {
             let slot = (turn + step) % HELD_MAX;
-            if self.held.slots[slot].wait == Some(Wait::Memory) {
+            if self.held.slots[slot].wait == Some(wait) {
                 self.retry(env, slot);
             }
         }

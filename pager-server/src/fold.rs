@@ -28,7 +28,9 @@ impl Pager {
             self.take_over(hidden, child);
         } else if !self.contents.get(above).stored && !self.contents.get(below).stored {
             self.read_log(env, None);
-            if self.can_move_all(above) {
+            let moved = u64::from(self.frames.resident_count(above));
+            let left = self.left();
+            if left.writes >= moved && left.growth >= moved && self.can_move_all(above) {
                 self.move_pages(above, below);
                 self.end_content(env, above);
                 self.unlink_hidden(hidden, child);
@@ -91,11 +93,13 @@ impl Pager {
             }
             self.frames.detach(place, Use::Spare);
             self.frames.attach(place, to, frame.index, Use::Live);
-            let moved = self.frames.get_mut(place);
-            moved.stored = false;
+            self.frames.get_mut(place).stored = false;
+            if frame.list != OFF {
+                self.grow(place);
+            }
             if frame.list == CLEAN {
                 // It is mapped read-only, as pages of ancestors are, and the kernel takes it for clean.
-                moved.sealed = true;
+                self.frames.get_mut(place).sealed = true;
                 self.frames.delist(place);
                 self.frames.enlist(place, running);
             }

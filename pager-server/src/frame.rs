@@ -9,6 +9,7 @@
 //! 2. A `Live` frame of a persistent content is on exactly one list, or handed; one of a transient content on none.
 //! 3. A `Detached` frame is on a lane's list, or handed.
 //! 4. Free, donated, spare, orphan and loading frames are on no list and not handed.
+//! 5. `fresh_count` counts the frames marked so; none is fresh and owed at once.
 
 use abi::boot_info::{FrameRange, RANGES_MAX};
 use records::{Arena, Slab};
@@ -66,6 +67,10 @@ pub(crate) struct Frame {
     /// Written by the pager itself, which the kernel does not know: it is mapped writable only by a write in the epoch
     /// of its lane, which tells the kernel.
     pub(crate) sealed: bool,
+    /// The store will have a page more when it gets this: counted in [`FrameTable::fresh_count`].
+    pub(crate) fresh: bool,
+    /// The store has no such page, nor was room found for one: not mapped writable before it is.
+    pub(crate) owed: bool,
 }
 
 const FREE: Frame = Frame {
@@ -82,6 +87,8 @@ const FREE: Frame = Frame {
     stored: false,
     touched: false,
     sealed: false,
+    fresh: false,
+    owed: false,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +108,7 @@ pub(crate) struct FrameTable {
     lists: [ListEnds; LANES + 1],
     free_head: u32,
     free_count: u32,
+    fresh_count: u32,
 }
 
 impl FrameTable {
@@ -114,6 +122,7 @@ impl FrameTable {
             lists: [ListEnds { head: NONE, tail: NONE, count: 0 }; LANES + 1],
             free_head: NONE,
             free_count: 0,
+            fresh_count: 0,
         };
         for place in (0..count).rev() {
             table.frames[place as usize].chain = table.free_head;
@@ -186,6 +195,7 @@ impl FrameTable {
         let frame = &mut self.frames[place as usize];
         assert!(frame.list == OFF && !frame.handed && frame.used_for != Use::Free);
         assert!(!matches!(frame.used_for, Use::Live | Use::Loading | Use::Damaged));
+        self.fresh_count -= u32::from(frame.fresh);
         *frame = Frame { chain: self.free_head, ..FREE };
         self.free_head = place;
         self.free_count += 1;
@@ -328,9 +338,22 @@ impl FrameTable {
     pub(crate) fn hand(&mut self, place: u32) {
         let lane = self.frames[place as usize].list;
         self.delist(place);
+        self.set_fresh(place, false);
         let frame = &mut self.frames[place as usize];
         frame.list = lane;
         frame.handed = true;
+    }
+
+    /// Says whether the store will have a page more when it gets this frame.
+    pub(crate) fn set_fresh(&mut self, place: u32, fresh: bool) {
+        let frame = &mut self.frames[place as usize];
+        self.fresh_count = self.fresh_count + u32::from(fresh) - u32::from(frame.fresh);
+        frame.fresh = fresh;
+    }
+
+    /// Pages that the store will have more of when it gets all that is here.
+    pub(crate) fn fresh_count(&self) -> u32 {
+        self.fresh_count
     }
 
     /// Ends [`Self::hand`].
@@ -383,6 +406,10 @@ impl FrameTable {
             if seen != ends.count || seen != on_lists[list] {
                 return Err("2-3: a list is complete");
             }
+        }
+        let fresh = self.frames.iter().filter(|frame| frame.fresh).count();
+        if fresh != self.fresh_count as usize || self.frames.iter().any(|frame| frame.fresh && frame.owed) {
+            return Err("5: fresh");
         }
         let residents: u32 = self.residents.iter().map(|(_, count)| count).sum();
         if residents != findable || free != self.free_count { Err("1: counts") } else { Ok(()) }

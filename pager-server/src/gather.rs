@@ -228,6 +228,7 @@ impl Pager {
         self.frames.hand(place);
         let frame = *self.frames.get(place);
         let page = PageName { content: self.contents.get(frame.content).number, index: u64::from(frame.index) };
+        self.reserve.handed();
         let state = &mut self.lanes.lanes[lane];
         state.in_flight += 1;
         state.pages += 1;

@@ -86,6 +86,8 @@ impl Pager {
         self.set_state(env, place, FrameState::Clean);
         self.frames.attach(place, content, index, Use::Live);
         self.frames.get_mut(place).sealed = true;
+        // Not refused for want of room: a new world that does not fit never commits.
+        self.grow(place);
         self.frames.enlist(place, self.lanes.running() as u8);
         Ok(place)
     }

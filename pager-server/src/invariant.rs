@@ -11,7 +11,7 @@
 
 use crate::Pager;
 use crate::frame::{LANES, NONE, Use};
-use crate::record::{FREE, OBJECT};
+use pager_records::{FREE, OBJECT};
 
 impl Pager {
     /// Checks all invariants: the first that does not hold.

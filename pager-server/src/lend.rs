@@ -15,9 +15,9 @@ use crate::Pager;
 use crate::environment::Environment;
 use crate::fault::{Absent, add_absent};
 use crate::frame::{NONE, Use};
-use crate::object::DEPTH_MAX;
 use abi::protocol::lent::{LentName, PLACES};
 use abi::protocol::memory::Error;
+use pager_records::DEPTH_MAX;
 
 /// What lies in a place.
 #[derive(Clone, Copy, Debug)]

@@ -9,11 +9,9 @@
 //! 2. A hidden object has at least one child; every used object's content is that of this slot.
 
 use crate::frame::NONE;
-use crate::record::{FREE, GENERATION_MAX, HIDDEN, OBJECT, ObjectRecord, id_of, parts_of};
+use core::convert::Infallible;
+use pager_records::{DEPTH_MAX, FREE, GENERATION_MAX, HIDDEN, OBJECT, ObjectRecord, id_of, object_is_sound, parts_of};
 use records::{Arena, IndexSet, Slab, Table};
-
-/// Longest chain of an object and its ancestors.
-pub const DEPTH_MAX: usize = 8;
 
 /// What is derived about an object.
 #[derive(Clone, Copy, Debug)]
@@ -186,14 +184,10 @@ impl Objects {
         DEPTH_MAX + 1
     }
 
-    /// Whether a slot is one that a graph of records may have; its references are checked.
+    /// Whether a slot fits its ancestors.
     pub(crate) fn is_sound(&self, slot: u32) -> bool {
-        let record = self.table.get(slot);
-        let fits = |parent: &ObjectRecord| {
-            parent.life == HIDDEN && parent.pages == record.pages && parent.flags == record.flags
-        };
-        let parent_fits = record.parent == NONE || self.table.try_get(record.parent).is_some_and(fits);
-        record.life == FREE || parent_fits && self.depth(slot) <= DEPTH_MAX
+        let find = |at| Ok::<_, Infallible>(self.table.try_get(at).copied());
+        object_is_sound(self.table.get(slot), find) == Ok(true)
     }
 
     /// A used slot whose content another one has too.

@@ -112,8 +112,14 @@ impl Pager {
     fn map_own(&mut self, env: &mut impl Environment, target: &Target, place: u32, writes: bool) -> Result<(), End> {
         let frame = *self.frames.get(place);
         if !writes {
-            let hidden = if frame.sealed { MapFlags::WRITE } else { MapFlags::empty() };
+            let hidden = if frame.sealed || frame.owed { MapFlags::WRITE } else { MapFlags::empty() };
             return self.map(env, target, place, target.flags - hidden);
+        }
+        if !target.transient && !self.is_dirty_now(place) {
+            self.need(frame.owed)?;
+            if frame.owed {
+                self.grow(place);
+            }
         }
         if frame.handed || frame.sealed && frame.list != self.lanes.running() as u8 {
             return self.replace(env, target, place);
@@ -121,11 +127,25 @@ impl Pager {
         self.map(env, target, place, target.flags | MapFlags::NOW)
     }
 
-    /// A page that was never written.
+    /// Whether the store has room for one more dirty page, and if it `grows` by that, for one more in all.
+    fn need(&self, grows: bool) -> Result<(), End> {
+        let left = self.left();
+        if left.writes == 0 || grows && left.growth == 0 { Err(End::Wait(Wait::Room)) } else { Ok(()) }
+    }
+
+    /// A page that was never written. Without room in the store it can only be read.
     fn make_zero(&mut self, env: &mut impl Environment, target: &Target, writes: bool) -> Result<(), End> {
+        if writes && !target.transient {
+            self.need(true)?;
+        }
         let place = self.take_frame(env, Purpose::Ordinary).ok_or(End::Wait(Wait::Memory))?;
         env.zero(self.frames.physical(place));
         self.place_page(env, target, place);
+        if !target.transient {
+            let fits = self.left().growth > 0;
+            self.frames.get_mut(place).owed = !fits;
+            self.frames.set_fresh(place, fits);
+        }
         self.map_own(env, target, place, writes)
     }
 
@@ -146,6 +166,9 @@ impl Pager {
 
     /// The first write to a page that so far showed through from an ancestor.
     fn copy_down(&mut self, env: &mut impl Environment, target: &Target, from: u32) -> Result<(), End> {
+        if !target.transient {
+            self.need(true)?;
+        }
         let pinned = self.pinned.replace(from);
         // What it is copied from had to be fetched, perhaps: it must not be for nothing, or a world that is larger than
         // memory could fetch for ever.
@@ -154,6 +177,9 @@ impl Pager {
         let place = taken.ok_or(End::Wait(Wait::Memory))?;
         self.swap_in(env, target, from, place)?;
         self.take_in(target, place);
+        if !target.transient {
+            self.grow(place);
+        }
         Ok(())
     }
 

@@ -8,12 +8,13 @@ use crate::frame::{CLEAN, FrameTable};
 use crate::gather::Lanes;
 use crate::lend::Lends;
 use crate::object::Objects;
-use crate::record::{PAGER_VERSION, PagerRecord};
 use crate::region::Regions;
+use crate::reserve::Reserve;
 use crate::space::Spaces;
 use crate::writes::WriteLog;
 use abi::protocol::paging::{ToPager, ToStore};
 use abi::{Epoch, PAGE_SIZE};
+use pager_records::{PAGER_VERSION, PagerRecord};
 use records::{Arena, Slab, Table};
 
 /// What it can do.
@@ -44,6 +45,8 @@ pub enum Broken {
         /// Which frame.
         frame: u32,
     },
+    /// Room that counts pages which were never handed over.
+    Room,
     /// A batch page that was not given.
     Batch {
         /// Which one.
@@ -68,6 +71,10 @@ pub struct Figures {
     pub held: u32,
     /// Those of them that wait for the store.
     pub held_for_store: u32,
+    /// Pages that may still be dirtied before the store has won back room.
+    pub writes_left: u64,
+    /// Pages that may come into being before something is dropped.
+    pub growth_left: u64,
 }
 
 /// The pager.
@@ -86,6 +93,7 @@ pub struct Pager {
     pub(crate) log: WriteLog,
     pub(crate) held: HeldFaults,
     pub(crate) lends: Lends,
+    pub(crate) reserve: Reserve,
     /// Pages of transient objects.
     pub(crate) transient_pages: u64,
     /// A frame that eviction must leave alone while it is being copied.
@@ -124,6 +132,7 @@ impl Pager {
             log: WriteLog::new(),
             held: HeldFaults::new(arena),
             lends: Lends::new(),
+            reserve: Reserve::new(),
             transient_pages: 0,
             pinned: None,
             loading: 0,
@@ -178,6 +187,8 @@ impl Pager {
             donated: self.log.donated,
             held: self.held.count(),
             held_for_store: self.held.count_for_store(),
+            writes_left: self.left().writes,
+            growth_left: self.left().growth,
         }
     }
 
@@ -201,6 +212,11 @@ impl Pager {
             ToPager::Released { epoch, frame } => self.released(env, epoch, frame)?,
             ToPager::Paged { page, frame, outcome } => self.paged(env, page, frame, outcome)?,
             ToPager::BatchTaken { slot } => self.lanes.batch_taken(slot)?,
+            ToPager::Room(room) => {
+                if !self.room(room) {
+                    return Err(Broken::Room);
+                }
+            }
         }
         self.work(env);
         Ok(())
@@ -216,6 +232,7 @@ impl Pager {
         self.refill(env);
         self.retry_held(env);
         self.show_lent(env);
+        self.keep_reserve(env);
         if self.is_short && !self.said_short && env.room() > 0 {
             env.send(ToStore::Short);
             self.said_short = true;

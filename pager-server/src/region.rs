@@ -5,7 +5,7 @@
 //! 2. A region is on the list of its object exactly when that object lives.
 
 use crate::frame::NONE;
-use crate::record::RegionRecord;
+use pager_records::RegionRecord;
 use records::{Arena, IndexSet, Slab, Table};
 
 /// Regions of one object, at most: bounds the walk that unmaps a page everywhere.

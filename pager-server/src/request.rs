@@ -3,11 +3,11 @@
 
 use crate::Pager;
 use crate::environment::{Answer, Environment, ReplyTo};
-use crate::record::{RegionRecord, are_region_flags, is_user_range};
 use crate::region::OBJECT_REGIONS_MAX;
 use abi::protocol::memory::{Badge, Error, ObjectFlags, Request};
 use abi::protocol::service::Service;
 use abi::{Handle, MapFlags, PAGE_SIZE, WORDS};
+use pager_records::{RegionRecord, are_region_flags, is_user_range};
 
 /// A request, as it was received: its Reply is the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,9 @@ impl Pager {
             Request::CreateObject => {
                 let flags = ObjectFlags::from_bits(words[1]).ok_or(Error::BadArgument)?;
                 let transient = flags.contains(ObjectFlags::TRANSIENT);
+                if !transient && self.is_full() {
+                    return Err(Error::StoreFull);
+                }
                 self.create_object(space, words[0], transient).map(Done::Object)
             }
             Request::MapRegion => {
@@ -162,6 +165,9 @@ impl Pager {
             Request::CopyObject => {
                 let Some(Badge::Space(id)) = came_with else { return Err(Error::BadCapability) };
                 let space = self.spaces.find(id).ok_or(Error::Gone)?;
+                if !self.objects.get(object).is_transient() && self.is_full() {
+                    return Err(Error::StoreFull);
+                }
                 self.copy_object(env, object, space).map(Done::Object)
             }
             Request::DestroyObject if !write => Err(Error::ReadOnly),

@@ -12,11 +12,14 @@
 use crate::Pager;
 use crate::environment::Environment;
 use crate::pager::{Broken, Phase};
-use crate::record::{FREE, HIDDEN, OBJECT, ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use crate::region::OBJECT_REGIONS_MAX;
 use abi::protocol::paging::ToStore;
 use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, PAGE_SIZE};
+use core::convert::Infallible;
+use pager_records::{
+    FREE, Graph, HIDDEN, OBJECT, ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord, is_sound,
+};
 use records::Table;
 use zerocopy::FromBytes;
 
@@ -115,12 +118,12 @@ impl Pager {
             return Err(bad(Kept::Pager, 0));
         }
         self.spaces.derive();
-        self.judge_objects(counters.content_next)?;
+        self.judge_objects()?;
         self.judge_regions()?;
         self.derive_lends().map_err(|space| bad(Kept::Space, space))
     }
 
-    fn judge_objects(&mut self, content_next: u64) -> Result<(), BadRecord> {
+    fn judge_objects(&mut self) -> Result<(), BadRecord> {
         let wrong = |index| bad(Kept::MemoryObject, index);
         if let Some(twice) = self.objects.find_shared_content() {
             return Err(wrong(twice));
@@ -130,12 +133,11 @@ impl Pager {
             if record.life == FREE {
                 continue;
             }
-            if !self.objects.is_sound(slot) || record.content >= content_next {
+            if is_sound(&mut Recorded(self), Kept::MemoryObject as u16, slot) != Ok(true) {
                 return Err(wrong(slot));
             }
             if record.life == OBJECT {
-                let exists = self.spaces.table.try_get(record.space).is_some_and(|space| space.life == 1);
-                if !exists || !self.spaces.can_charge(record.space, record.pages) {
+                if !self.spaces.can_charge(record.space, record.pages) {
                     return Err(wrong(slot));
                 }
                 self.spaces.state_mut(record.space).owned += record.pages;
@@ -167,17 +169,16 @@ impl Pager {
                 continue;
             }
             let wrong = Err(bad(Kept::Region, slot));
-            if self.spaces.table.try_get(region.space).is_none_or(|space| space.life != 1) {
+            if is_sound(&mut Recorded(self), Kept::Region as u16, slot) != Ok(true) {
                 return wrong;
             }
             let object = self.objects.find(region.object);
             let placed = match object {
                 Some(object) => {
-                    let within = region.object_page + region.pages <= self.objects.get(object).pages;
                     let state = self.objects.state_mut(object);
                     state.region_count += 1;
                     let few = state.region_count <= OBJECT_REGIONS_MAX;
-                    within && few && self.regions.derive(slot, Some((object, &mut state.regions)))
+                    few && self.regions.derive(slot, Some((object, &mut state.regions)))
                 }
                 None => self.regions.derive(slot, None),
             };
@@ -187,6 +188,29 @@ impl Pager {
             self.spaces.state_mut(region.space).regions += 1;
         }
         Ok(())
+    }
+}
+
+/// The records that have come back, as a graph.
+struct Recorded<'p>(&'p Pager);
+
+impl Graph for Recorded<'_> {
+    type Error = Infallible;
+
+    fn counters(&mut self) -> Result<PagerRecord, Infallible> {
+        Ok(*self.0.counters.get(0))
+    }
+
+    fn object(&mut self, slot: u32) -> Result<Option<ObjectRecord>, Infallible> {
+        Ok(self.0.objects.table.try_get(slot).copied())
+    }
+
+    fn region(&mut self, slot: u32) -> Result<Option<RegionRecord>, Infallible> {
+        Ok(self.0.regions.table.try_get(slot).copied())
+    }
+
+    fn space(&mut self, slot: u32) -> Result<Option<SpaceRecord>, Infallible> {
+        Ok(self.0.spaces.table.try_get(slot).copied())
     }
 }
 

@@ -4,7 +4,7 @@
 //! everything mapped in the first is unmapped before the second is served, so that the pager knows every mapping.
 
 use crate::environment::ProcessName;
-use crate::record::{GENERATION_MAX, SpaceRecord, id_of, parts_of};
+use pager_records::{GENERATION_MAX, SpaceRecord, id_of, parts_of};
 use records::{Arena, IndexSet, Slab, Table};
 
 /// What is derived about a space.

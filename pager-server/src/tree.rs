@@ -6,9 +6,9 @@ use crate::Pager;
 use crate::environment::Environment;
 use crate::eviction::Freed;
 use crate::frame::{CLEAN, NONE, OFF, Use};
-use crate::object::DEPTH_MAX;
-use crate::record::{FREE, HIDDEN, OBJECT, OBJECT_PAGES_MAX, ObjectRecord};
 use abi::protocol::memory::Error;
+use pager_records::DEPTH_MAX;
+use pager_records::{FREE, HIDDEN, OBJECT, OBJECT_PAGES_MAX, ObjectRecord};
 
 impl Pager {
     /// A new object of zeros, charged to `space`.

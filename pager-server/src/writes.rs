@@ -24,6 +24,11 @@ impl WriteLog {
     pub(crate) fn new() -> Self {
         Self { position: 0, donated: 0, is_full: false }
     }
+
+    /// How far it was read.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
 }
 
 impl Pager {
@@ -32,7 +37,9 @@ impl Pager {
         let mut entries = [FirstWrite::default(); FRAMES_BATCH_MAX];
         loop {
             let left = until.map_or(u64::MAX, |until| until - self.log.position);
-            let read = (env.read_log(self.log.position, &mut entries) as u64).min(left);
+            let limit = self.log_limit(self.log.position);
+            let read = (env.read_log(self.log.position, limit, &mut entries) as u64).min(left);
+            self.reserve.told(limit);
             for entry in &entries[..read as usize] {
                 self.first_write(entry);
             }
@@ -63,6 +70,9 @@ impl Pager {
                 twin.content = frame.content;
                 twin.index = frame.index;
                 twin.used_for = Use::Detached;
+                // What the older epoch brings the store needs not be counted for this one.
+                self.frames.set_fresh(copy, frame.fresh);
+                self.frames.set_fresh(place, false);
                 self.frames.enlist(copy, frame.list);
                 self.contents.get_mut(frame.content).pending += 1;
             }

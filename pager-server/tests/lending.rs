@@ -8,9 +8,11 @@ use abi::protocol::memory::{Badge, Error, Request};
 use abi::protocol::paging::ToPager;
 use abi::protocol::service::Service;
 use world::kernel::Effect;
+use world::store::PLENTY;
 use world::{PAGE, Shape, World};
 
-const CALM: Shape = Shape { frames: 64, donated: 4, reserve: 4, interleave: 0, pool: 1000 };
+const CALM: Shape =
+    Shape { frames: 64, donated: 4, reserve: 4, interleave: 0, pool: 1000, writes: PLENTY, growth: PLENTY };
 
 /// A world with one space and one object of `pages` pages, mapped at [`PAGE`] and lent.
 fn world(shape: Shape, pages: u64) -> (World, u32, u32) {

@@ -9,9 +9,11 @@ use abi::{Epoch, FrameState};
 use pager_server::{Broken, HELD_MAX, Note};
 use proptest::prelude::*;
 use world::kernel::{Answered, Op, Thread, Where};
+use world::store::PLENTY;
 use world::{PAGE, Shape, World};
 
-const CALM: Shape = Shape { frames: 64, donated: 4, reserve: 4, interleave: 0, pool: 1000 };
+const CALM: Shape =
+    Shape { frames: 64, donated: 4, reserve: 4, interleave: 0, pool: 1000, writes: PLENTY, growth: PLENTY };
 
 /// A world with one space and one object of `pages` pages, mapped at [`PAGE`].
 fn world(shape: Shape, pages: u64) -> (World, u32, u32) {
@@ -451,4 +453,103 @@ fn a_thread_that_only_reads_is_shown_what_is_there() {
     world.outside.kernel.threads.push(Thread { process: 101, page: 1, op: Op::Read, state: Where::Ready });
     run(&mut world);
     assert_eq!(world.outside.kernel.figures.stopped, 1, "nothing is mapped there");
+}
+
+/// The store gets done what it can, and commits.
+fn commit_all(world: &mut World) {
+    for _ in 0..200 {
+        world.outside.kernel.exported = true;
+        world.outside.store.read_one(&mut world.outside.kernel, &mut world.random);
+        world.outside.store.answer_one(&mut world.outside.kernel, &mut world.random);
+        world.settle_messages();
+        world.pager.work(&mut world.outside);
+        world.commit();
+    }
+    run(world);
+}
+
+#[test]
+fn writers_wait_for_the_commit_that_makes_room() {
+    let (mut world, space, _) = world(Shape { writes: 10, frames: 160, ..CALM }, 30);
+    for page in 0..30 {
+        world.access(space, PAGE + page, true);
+    }
+    run(&mut world);
+    world.settle_messages();
+    assert_eq!((world.outside.kernel.threads.len(), world.pager.figures().writes_left), (20, 0));
+    assert!(world.outside.store.waits);
+    for left in [10, 0] {
+        cut(&mut world);
+        commit_all(&mut world);
+        assert_eq!(world.outside.kernel.threads.len(), left, "a commit lets as many go on as it made room for");
+    }
+    world.settle();
+    assert!(!world.outside.store.waits && world.outside.store.waited == 1);
+    world.crash(None);
+    world.read_all();
+}
+
+/// The kernel settles first writes by itself: it too must stop where the room ends.
+#[test]
+fn the_kernel_writes_no_further_than_there_is_room() {
+    let (mut world, space, _) = world(Shape { writes: 20, frames: 160, ..CALM }, 30);
+    for round in 0..2 {
+        for page in 15 * round..15 * (round + 1) {
+            write(&mut world, space, PAGE + page);
+        }
+        cut(&mut world);
+        commit_all(&mut world);
+    }
+    // All thirty are mapped and clean.
+    for page in 0..30 {
+        world.access(space, PAGE + page, true);
+    }
+    run(&mut world);
+    assert_eq!(world.outside.kernel.threads.len(), 10);
+    world.settle();
+    world.crash(None);
+    world.read_all();
+}
+
+#[test]
+fn when_the_store_is_full_what_there_is_is_written_and_dropping_makes_room() {
+    let (mut world, space, first) = world(Shape { growth: 24, frames: 160, ..CALM }, 20);
+    let second = (0..99).find_map(|_| world.create_object(space, 20, false)).expect("made");
+    assert!(world.map(space, second, PAGE + 32, 0, 20, true));
+    for pages in [0..20, 32..52] {
+        for page in pages {
+            world.access(space, PAGE + page, true);
+        }
+        run(&mut world);
+    }
+    cut(&mut world);
+    commit_all(&mut world);
+    assert_eq!(world.outside.kernel.threads.len(), 16, "those wait whose pages do not exist");
+    assert!(world.outside.notes.contains(&Note::StoreFull));
+    // What exists is written on and on; what does not is read as zero; nothing is made or copied.
+    for _ in 0..3 {
+        for page in 0..20 {
+            write(&mut world, space, PAGE + page);
+        }
+        world.access(space, PAGE + 51, false);
+        run(&mut world);
+        assert_eq!(world.outside.kernel.threads.len(), 16);
+        cut(&mut world);
+        commit_all(&mut world);
+    }
+    let nothing = || -> world::kernel::Effect { Box::new(|_, answered| assert_ne!(answered.tag, 0)) };
+    let badge = Badge::Space(world.outside.kernel.model.spaces[&space].id);
+    let made = world.request(badge, Request::CreateObject, [1, 0, 0, 0], None, nothing());
+    assert_eq!(made.map(|answered| answered.tag), Some(Error::StoreFull as u64));
+    let object = world.object_badge(first);
+    let copied = world.request(object, Request::CopyObject, [0; 4], Some(badge), nothing());
+    assert_eq!(copied.map(|answered| answered.tag), Some(Error::StoreFull as u64));
+    // Dropping one lets the writers of the other go on.
+    world.destroy_object(first);
+    cut(&mut world);
+    commit_all(&mut world);
+    assert_eq!(world.outside.kernel.threads.len(), 0);
+    world.settle();
+    world.crash(None);
+    world.read_all();
 }

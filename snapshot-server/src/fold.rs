@@ -10,9 +10,7 @@
 //! kept back before anything was gathered, so a fold never lacks a block.
 
 use abi::Epoch;
-use format::{
-    Block, CHECKPOINTS_MAX, Checkpoint, LogStart, NODE_BODY_BYTES, Pointer, Root, SPACE_POINTERS_MAX, Seal, SpaceIndex,
-};
+use format::{Block, CHECKPOINTS_MAX, Checkpoint, LogStart, Pointer, Root, SPACE_POINTERS_MAX, Seal, SpaceIndex};
 
 use crate::commit::{RootFor, RootWrite};
 use crate::disk::Host;
@@ -153,21 +151,6 @@ impl<'m, H: Host> Store<'m, H> {
         self.space.replay_log(log.block, next);
         self.descriptors = 0;
         self.fold_wanted = false;
-    }
-
-    /// Most blocks that folding what is gathered can take (F2).
-    pub(crate) fn fold_blocks_max(&self) -> u32 {
-        let entries = u64::from(self.active.len + self.frozen.len);
-        let (nodes, levels) =
-            self.root.newest().map_or((0, 0), |newest| (u64::from(newest.map_nodes), u64::from(newest.map_level) + 1));
-        let cells = u64::from(self.pool.cells_total() - self.pool.cells_free);
-        // Every entry touches one path at most, and all of them no more than the whole map; what is new fills nodes at
-        // least by half.
-        let touched = nodes.min(entries * levels);
-        let grown = (entries * 40 + cells * 128).div_ceil(NODE_BODY_BYTES as u64 / 2) * 2;
-        let table = self.space.table_blocks();
-        // Each node is written to two places.
-        2 * (touched as u32 + grown as u32 + 4) + table as u32 + index_blocks(table).1 as u32
     }
 
     /// Moves the fold on.

@@ -23,12 +23,12 @@ const PAGE_ITEM_BYTES: usize = 40;
 /// Polls in which nothing goes on until a half-filled descriptor is let go.
 const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
-const EMERGENCY_BLOCKS: u32 = 12;
+pub(crate) const EMERGENCY_BLOCKS: u32 = 12;
 
 /// Items that putting an extent replaces in one call.
 const EXTENT_ITEMS_MAX: u32 = 64;
 /// Blocks by which one put, and the seal behind it, can bring the free ones nearer to what is kept back.
-const PUT_BLOCKS_MAX: u32 = 16;
+pub(crate) const PUT_BLOCKS_MAX: u32 = 16;
 
 /// Why nothing was put. Nothing has changed; but of an extent over many items [`PutError::Busy`] may leave a part put,
 /// and the rest follows when the same call is made again.
@@ -245,7 +245,7 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     /// Gives up all checkpoints but the newest, which the last durable epoch stands on; false when that is the only one.
-    fn retire_for_space(&mut self) -> bool {
+    pub(crate) fn retire_for_space(&mut self) -> bool {
         let newest = self.root.newest().map_or(Epoch::NONE, |newest| newest.epoch);
         let retires = self.retire_before(newest).is_ok();
         self.status.retired_for_space += u32::from(retires);
@@ -255,13 +255,6 @@ impl<'m, H: Host> Store<'m, H> {
     /// Blocks kept back: what folding everything gathered may take at most, and the table that goes with it.
     pub(crate) fn reserve(&self) -> u32 {
         self.fold_blocks_max()
-    }
-
-    /// Pages that can be put for sure, if nothing else is.
-    pub(crate) fn room_pages(&self) -> u32 {
-        let entries = self.pool.entries_free.saturating_sub(8);
-        let blocks = self.space.free().saturating_sub(self.reserve() + EMERGENCY_BLOCKS + PUT_BLOCKS_MAX);
-        entries.min(blocks / 2)
     }
 
     /// Sets an item of the gathering layer; what it replaces there dies. Room was looked for.

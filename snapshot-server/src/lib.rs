@@ -38,6 +38,7 @@ mod recover_log;
 mod recover_root;
 mod recover_verify;
 mod recovery;
+mod room;
 mod space;
 mod store;
 
@@ -51,5 +52,6 @@ pub use memory::{
 pub use queue::Pending;
 pub use read::{Answer, ItemStep, PageSource, ReadError, ReadOp, RecordStep};
 pub use recovery::{Case, Damage, Dropped, LogEnd, OpenReport, Refusal};
+pub use room::Room;
 pub use space::Deferred;
 pub use store::{Config, Event, Failure, FormatOptions, Status, Store};

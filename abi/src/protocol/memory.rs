@@ -129,6 +129,9 @@ pub enum Error {
     TablesExhausted = 7,
     /// Caller: the object or space is gone.
     Gone = 8,
+    /// Environment: the store can keep nothing more; objects are made again when something was destroyed. What there is
+    /// can still be written, destroyed, and mapped; writers of pages that were never written wait.
+    StoreFull = 9,
 }
 
 impl Error {
@@ -143,6 +146,7 @@ impl Error {
             6 => Self::BudgetExhausted,
             7 => Self::TablesExhausted,
             8 => Self::Gone,
+            9 => Self::StoreFull,
             _ => return None,
         })
     }

@@ -13,6 +13,8 @@
 //!                                           ◀──   CutDone, or CutRefused
 //!                                           ◀──   Dirty …, Dropped …, Records …, then Gathered, all of the ended epoch
 //!   Released (each Dirty frame, once read)  ──▶   the frame may be written again, or reused
+//!   Room                                    ──▶   bounds what is dirtied from now on
+//!                                           ◀──   Waits, when somebody needs more than that
 //!                                           ◀──   PageIn
 //!   Paged                                   ──▶   maps it, or goes on to where the content was copied from
 //! ```
@@ -25,7 +27,8 @@
 //! 4. `Dropped` ends a content in its epoch: no page of it is in that epoch or a later one. Its number never returns.
 //! 5. Messages of one epoch all come before those of the next, except that `CutDone` of the next may come between.
 //! 6. A batch page belongs to the side that filled it again after `BatchTaken`.
-//! 7. Either side that finds the other's message impossible stops: both are trusted, and a broken invariant of one of
+//! 7. Nothing is dirtied that the store could not take: [`Room`]. Before the first there is none.
+//! 8. Either side that finds the other's message impossible stops: both are trusted, and a broken invariant of one of
 //!    them must not reach the disk. Init then restores the world in place.
 
 use super::ring::{ENTRY_WORDS, Entry, Layout};
@@ -167,6 +170,18 @@ impl PagedAs {
     }
 }
 
+/// What the store can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// [`ToStore::Dirty`] messages of this boot that were dealt with when this was said. What came later, and what is
+    /// still to come, goes off the other two.
+    pub handled: u64,
+    /// Pages that can be put before anything is won back by a commit or a fold.
+    pub writes: u64,
+    /// How many of them, and of all that follow, may be pages that the store has not had: until something is dropped.
+    pub growth: u64,
+}
+
 /// What the pager says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToStore {
@@ -240,6 +255,11 @@ pub enum ToStore {
         /// Which batch page.
         slot: u32,
     },
+    /// Writers have begun to wait for [`Room`], or none does any more.
+    Waits {
+        /// Whether any does.
+        writers: bool,
+    },
 }
 
 /// What the snapshot server says.
@@ -280,6 +300,8 @@ pub enum ToPager {
         /// How it went.
         outcome: PagedAs,
     },
+    /// How much the store can take.
+    Room(Room),
     /// Batch page `slot` has been read.
     BatchTaken {
         /// Which batch page.
@@ -318,6 +340,7 @@ impl ToStore {
             Self::PageIn { page, frame } => [9, page.content, page.index, frame as u64, 0],
             Self::Short => [10, 0, 0, 0, 0],
             Self::BatchTaken { slot } => [11, slot as u64, 0, 0, 0],
+            Self::Waits { writers } => [12, writers as u64, 0, 0, 0],
         })
     }
 
@@ -337,6 +360,7 @@ impl ToStore {
             9 => Self::PageIn { page: PageName { content: a, index: b }, frame: small(c)? },
             10 => Self::Short,
             11 => Self::BatchTaken { slot: slot(a)? },
+            12 => Self::Waits { writers: a == 1 },
             _ => return None,
         };
         // What a correct peer leaves zero must be zero.
@@ -356,6 +380,7 @@ impl ToPager {
             Self::Released { epoch, frame } => [37, epoch.bits(), frame as u64, 0, 0],
             Self::Paged { page, frame, outcome } => [38, page.content, page.index, frame as u64, outcome as u64],
             Self::BatchTaken { slot } => [39, slot as u64, 0, 0, 0],
+            Self::Room(Room { handled, writes, growth }) => [40, handled, writes, growth, 0],
         })
     }
 
@@ -375,6 +400,7 @@ impl ToPager {
                 outcome: PagedAs::from_bits(d)?,
             },
             39 => Self::BatchTaken { slot: slot(a)? },
+            40 => Self::Room(Room { handled: a, writes: b, growth: c }),
             _ => return None,
         };
         (message.entry() == *words).then_some(message)
@@ -408,6 +434,7 @@ mod tests {
             ToStore::PageIn { page, frame },
             ToStore::Short,
             ToStore::BatchTaken { slot },
+            ToStore::Waits { writers: b & 1 == 0 },
         ];
         let to_pager = vec![
             ToPager::Begin { epoch },
@@ -417,6 +444,7 @@ mod tests {
             ToPager::Released { epoch, frame },
             ToPager::Paged { page, frame, outcome: PagedAs::Damaged },
             ToPager::BatchTaken { slot },
+            ToPager::Room(Room { handled: a, writes: b, growth: frame.into() }),
         ];
         (to_store, to_pager)
     }

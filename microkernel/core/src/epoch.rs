@@ -128,6 +128,7 @@ impl Kernel {
         let frame = &mut self.cpus[caller.cpu].frame;
         let position = frame.rdi;
         self.log.release(position);
+        self.log.stop_at(frame.words[0]);
         let mut read = 0;
         for (place, at) in frame.words.iter_mut().zip(position..) {
             let Some(entry) = self.log.read(at) else { break };

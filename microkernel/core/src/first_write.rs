@@ -5,6 +5,8 @@
 //! 2. What a frame held at the cut is kept, in the frame itself or in the copy its log entry names, until the pager
 //!    says that it is durable.
 //! 3. A claimed frame is not written.
+//! 4. The log does not grow beyond the position that the pager has named: what a first write makes dirty has a place on
+//!    the disk.
 
 use crate::{Kernel, Machine};
 use abi::FrameState;
@@ -17,6 +19,8 @@ pub(crate) struct WriteLog {
     /// Positions only grow; an entry's place is its position modulo the slab's length.
     pub(crate) head: u64,
     tail: u64,
+    /// The position at which first writes stop.
+    limit: u64,
     donated: Slab<u32>,
     donated_head: u64,
     donated_tail: u64,
@@ -28,6 +32,7 @@ impl WriteLog {
             entries: arena.slab(entries as usize, 0),
             head: 0,
             tail: 0,
+            limit: u64::MAX,
             donated: arena.slab(donated as usize, 0),
             donated_head: 0,
             donated_tail: 0,
@@ -35,7 +40,12 @@ impl WriteLog {
     }
 
     fn has_room(&self) -> bool {
-        self.head - self.tail < self.entries.len() as u64
+        self.head - self.tail < self.entries.len() as u64 && self.head < self.limit
+    }
+
+    /// First writes stop at `position`.
+    pub(crate) fn stop_at(&mut self, position: u64) {
+        self.limit = position;
     }
 
     fn append(&mut self, entry: u64) {
@@ -84,6 +94,9 @@ impl WriteLog {
         let entries: Vec<u64> = (self.tail..self.head).filter_map(|at| self.read(at)).collect();
         self.entries.fill(0);
         self.entries[..entries.len()].copy_from_slice(&entries);
+        if self.limit < u64::MAX {
+            self.limit = self.limit.saturating_sub(self.tail);
+        }
         (self.tail, self.head) = (0, entries.len() as u64);
         let mut donated = Vec::new();
         while let Some(frame) = self.take_donated() {
@@ -165,5 +178,26 @@ impl Kernel {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use records::HostArena;
+
+    #[test]
+    fn the_log_stops_at_the_position_it_is_told() {
+        let mut log = WriteLog::new(&mut HostArena, 4, 1);
+        log.stop_at(2);
+        for entry in 0..2 {
+            assert!(log.has_room());
+            log.append(entry);
+        }
+        assert!(!log.has_room());
+        log.release(2);
+        assert!(!log.has_room(), "a position is not a length");
+        log.stop_at(u64::MAX);
+        assert!(log.has_room());
     }
 }

@@ -172,8 +172,8 @@ impl Kernel for Machine {
         Ok(CutPoint { running, log_position, quiet })
     }
 
-    fn read_log(&mut self, position: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize {
-        let writes = match self.epoch.read_log(position) {
+    fn read_log(&mut self, position: u64, limit: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize {
+        let writes = match self.epoch.read_log(position, limit) {
             Ok(writes) => writes,
             Err(error) => panic!("the log of first writes: {error:?}"),
         };
@@ -334,6 +334,9 @@ impl Notes for Machine {
             }
             Note::Damaged { page } => {
                 println!("pager: page {} of content {} is damaged: who needs it waits", page.index, page.content);
+            }
+            Note::StoreFull => {
+                println!("pager: there is no room on the disk for what programs write: they wait until there is");
             }
             Note::MapRefused { process, address, status } => {
                 println!("pager: process {:#x} at {address:#x}: {status:?}: its thread stops", process.0);

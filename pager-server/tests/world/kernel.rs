@@ -79,6 +79,8 @@ pub struct Kernel {
     pub threads: Vec<Thread>,
     log: VecDeque<(u32, Option<u32>)>,
     log_tail: u64,
+    /// Where first writes stop.
+    log_limit: u64,
     log_max: usize,
     donated: VecDeque<u32>,
     donated_max: usize,
@@ -135,6 +137,7 @@ impl Kernel {
             threads: Vec::new(),
             log: VecDeque::new(),
             log_tail: 0,
+            log_limit: u64::MAX,
             log_max: 12,
             donated: VecDeque::new(),
             donated_max: 5,
@@ -202,7 +205,8 @@ impl Kernel {
         if old.state == FrameState::Untracked || old.state == FrameState::Dirty && old.stamp == now {
             return true;
         }
-        if old.state == FrameState::Claimed || self.log.len() == self.log_max {
+        let full = self.log.len() == self.log_max || self.log_tail + self.log.len() as u64 >= self.log_limit;
+        if old.state == FrameState::Claimed || full {
             return false;
         }
         let mut copy = None;
@@ -364,7 +368,8 @@ impl Kernel {
         Ok(CutPoint { running: self.epoch, log_position, quiet: self.quiet })
     }
 
-    pub fn read_log(&mut self, position: u64, to: &mut [FirstWrite; 8]) -> usize {
+    pub fn read_log(&mut self, position: u64, limit: u64, to: &mut [FirstWrite; 8]) -> usize {
+        self.log_limit = limit;
         assert!(position >= self.log_tail && position <= self.log_tail + self.log.len() as u64);
         while self.log_tail < position {
             self.log.pop_front();

@@ -52,8 +52,8 @@ impl KernelCalls for Outside {
     fn cut(&mut self) -> Result<CutPoint, Status> {
         call!(self, self.kernel.cut())
     }
-    fn read_log(&mut self, position: u64, to: &mut [FirstWrite; 8]) -> usize {
-        call!(self, self.kernel.read_log(position, to))
+    fn read_log(&mut self, position: u64, limit: u64, to: &mut [FirstWrite; 8]) -> usize {
+        call!(self, self.kernel.read_log(position, limit, to))
     }
     fn donate(&mut self, frames: &[u32]) -> usize {
         call!(self, self.kernel.donate(frames))
@@ -144,6 +144,10 @@ pub struct Shape {
     pub interleave: usize,
     /// Pages that the kernel can map at once.
     pub pool: usize,
+    /// Pages that the store can take before a commit.
+    pub writes: u64,
+    /// Pages that it can hold.
+    pub growth: u64,
 }
 
 pub struct World {
@@ -185,6 +189,8 @@ fn outside(shape: Shape, epoch: Epoch, random: &mut Random, store: Store) -> Out
     let mut kernel = Kernel::new(frames, epoch, Random::new(random.next()));
     kernel.interleave = shape.interleave;
     kernel.pool_max = shape.pool;
+    let mut store = store;
+    (store.writes_max, store.growth_max) = (shape.writes, shape.growth);
     Outside { kernel, store, notes: Vec::new() }
 }
 
@@ -201,6 +207,8 @@ impl World {
         let outside = outside(shape, epoch, &mut random, Store::new(Image::default(), None));
         let pager = Pager::new(&mut HostArena, config(shape, spaces)).expect("sound");
         let mut world = Self { pager, outside, random, shape, durable: None, incarnation: 1, value: 0 };
+        let room = world.outside.store.room();
+        world.tell(ToPager::Room(room));
         world.tell(ToPager::Begin { epoch });
         world.settle_messages();
         assert!(world.outside.store.ready);

@@ -57,6 +57,8 @@ impl World {
             self.settle_messages();
         }
         let epoch = self.outside.kernel.epoch;
+        let room = self.outside.store.room();
+        self.tell(ToPager::Room(room));
         self.tell(ToPager::RestoreEnd { epoch });
         self.settle_messages();
         true

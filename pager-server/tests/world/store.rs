@@ -4,7 +4,7 @@
 use super::kernel::{Bytes, Kernel};
 use super::random::Random;
 use abi::Epoch;
-use abi::protocol::paging::{PageName, PagedAs, ToPager, ToStore};
+use abi::protocol::paging::{PageName, PagedAs, Room, ToPager, ToStore};
 use abi::record::{BatchReader, Table};
 use pager_server::ObjectRecord;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,7 +47,17 @@ pub struct Store {
     pub page_ins: u64,
     /// Pages that fail their checksum.
     pub damaged: BTreeSet<PageName>,
+    /// Pages that fit beside what is committed, and pages that fit in all.
+    pub writes_max: u64,
+    pub growth_max: u64,
+    handled: u64,
+    /// Whether the pager says that writers wait, and how often they began to.
+    pub waits: bool,
+    pub waited: u64,
 }
+
+/// More room than any test needs.
+pub const PLENTY: u64 = 1 << 40;
 
 impl Store {
     pub fn new(image: Image, committed: Option<Epoch>) -> Self {
@@ -68,7 +78,27 @@ impl Store {
             short: 0,
             page_ins: 0,
             damaged: BTreeSet::new(),
+            writes_max: PLENTY,
+            growth_max: PLENTY,
+            handled: 0,
+            waits: false,
+            waited: 0,
         }
+    }
+
+    fn uncommitted(&self) -> u64 {
+        self.told.values().map(|told| told.dirty).sum()
+    }
+
+    /// What there is room for now.
+    pub fn room(&self) -> Room {
+        let (handled, uncommitted) = (self.handled, self.uncommitted());
+        let growth = self.growth_max.saturating_sub(self.image.pages.len() as u64 + uncommitted);
+        Room { handled, writes: self.writes_max.saturating_sub(uncommitted), growth }
+    }
+
+    pub fn tell_room(&mut self) {
+        self.to_pager.push_back(ToPager::Room(self.room()));
     }
 
     /// Takes one message of the pager, if there is one.
@@ -92,6 +122,8 @@ impl Store {
                 told.dirty += 1;
                 assert!(!self.reading.iter().any(|known| known.2 == frame));
                 self.reading.push((epoch, page, frame, kernel.frames[frame as usize].bytes));
+                self.handled += 1;
+                assert!(self.uncommitted() <= self.writes_max, "the store cannot take so many pages");
             }
             ToStore::Dropped { epoch, content } => {
                 let told = self.told.get_mut(&epoch.bits()).expect("it was cut");
@@ -121,6 +153,11 @@ impl Store {
                 self.page_ins += 1;
             }
             ToStore::Short => self.short += 1,
+            ToStore::Waits { writers } => {
+                assert_ne!(writers, self.waits, "it says what is new");
+                self.waits = writers;
+                self.waited += u64::from(writers);
+            }
             ToStore::BatchTaken { slot } => drop(self.restore.remove(&slot)),
         }
         true
@@ -184,6 +221,8 @@ impl Store {
         self.image.records.extend(told.records);
         self.committed = Some(epoch);
         self.assert_no_leaks();
+        assert!(self.image.pages.len() as u64 <= self.growth_max, "the store cannot hold so many pages");
+        self.tell_room();
     }
 
     /// Every content of the image is that of an object in it.

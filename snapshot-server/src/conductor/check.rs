@@ -1,5 +1,5 @@
-//! CHECK: before an epoch commits, every changed record of the kernel and all it refers to are judged by the functions
-//! that the kernel itself uses when it takes a world back; after each fold all records are, a few at a time, between
+//! CHECK: before an epoch commits, every changed record of the kernel and of the pager and all it refers to are judged
+//! by the functions that these themselves use when they take a world back; after each fold all records are, a few at a time, between
 //! two epochs. What fails is refused: the epoch is never sealed, the last one stays.
 //!
 //! Invariant: records are looked at only while the store holds whole epochs: when all of one has arrived, or none
@@ -9,6 +9,7 @@ use abi::record::{RECORD_BYTES_MAX, Table};
 use format::Block;
 use kernel_core::graph::{Graph, is_sound};
 use kernel_core::{Budget, Capability, Endpoint, Notification, Process, RecordError, Thread, World};
+use pager_records::{Misfit, ObjectRecord, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::FromBytes;
 
 use super::environment::Refused;
@@ -18,6 +19,8 @@ use crate::{Host, RecordStep, Store};
 const CHANGED_MAX: usize = 1024;
 /// Records looked at in one step.
 const STEP_RECORDS: usize = 16;
+/// The pager's counters.
+const COUNTERS: (u16, u32) = (Table::Pager as u16, 0);
 /// The world's own record.
 const WORLD: (u16, u32) = (Table::World as u16, 0);
 
@@ -165,17 +168,12 @@ impl<'s, 'm, H: Host> Records<'s, 'm, H> {
         if table == Table::Endpoint as u16 {
             self.endpoint(index)?;
         }
-        let sound = is_sound(self, table, index)?;
+        let sound = is_sound(self, table, index)? && pager_records::is_sound(self, table, index)?;
         if sound { Ok(()) } else { Err(Stop::Unsound((table, index))) }
     }
 
     /// A record; `None` when there is none.
-    fn get<R>(
-        &mut self,
-        table: u16,
-        index: u32,
-        read: impl Fn(&[u8]) -> Result<R, RecordError>,
-    ) -> Result<Option<R>, Stop> {
+    fn get<R, E>(&mut self, table: u16, index: u32, read: impl Fn(&[u8]) -> Result<R, E>) -> Result<Option<R>, Stop> {
         let mut out = [0; RECORD_BYTES_MAX];
         match self.store.record(table, index, &mut out) {
             RecordStep::Record(.., length) => read(&out[..length]).map(Some).map_err(|_| Stop::Unsound((table, index))),
@@ -183,6 +181,25 @@ impl<'s, 'm, H: Host> Records<'s, 'm, H> {
             RecordStep::Pending => Err(Stop::Waiting),
             RecordStep::Failed(block) => Err(Stop::Unreadable(block)),
         }
+    }
+}
+
+impl<H: Host> Records<'_, '_, H> {
+    /// A record of the pager, `empty` when it was never written; `None`: its table has no such slot.
+    fn pagers<R: FromBytes + Copy>(
+        &mut self,
+        table: Table,
+        slot: u32,
+        capacity: fn(&PagerRecord) -> u32,
+        empty: R,
+        is_valid: fn(&R) -> bool,
+    ) -> Result<Option<R>, Stop> {
+        let counters = pager_records::Graph::counters(self)?;
+        if slot >= capacity(&counters) {
+            return Ok(None);
+        }
+        let read = |bytes: &[u8]| -> Result<R, Misfit> { pager_records::read(bytes, is_valid) };
+        Ok(Some(self.get(table as u16, slot, read)?.unwrap_or(empty)))
     }
 }
 
@@ -215,5 +232,32 @@ impl<H: Host> Graph for Records<'_, '_, H> {
 
     fn capability(&mut self, slot: u32) -> Result<Capability, Stop> {
         Ok(self.get(Table::Capability as u16, slot, Capability::read)?.unwrap_or(Capability::EMPTY))
+    }
+}
+
+impl<H: Host> pager_records::Graph for Records<'_, '_, H> {
+    type Error = Stop;
+
+    fn counters(&mut self) -> Result<PagerRecord, Stop> {
+        let (table, index) = COUNTERS;
+        self.get(table, index, |bytes| pager_records::read(bytes, |_| true))?.ok_or(Stop::Unsound(COUNTERS))
+    }
+
+    fn object(&mut self, slot: u32) -> Result<Option<ObjectRecord>, Stop> {
+        self.pagers(
+            Table::MemoryObject,
+            slot,
+            |counters| counters.objects_max,
+            ObjectRecord::EMPTY,
+            ObjectRecord::is_valid,
+        )
+    }
+
+    fn region(&mut self, slot: u32) -> Result<Option<RegionRecord>, Stop> {
+        self.pagers(Table::Region, slot, |counters| counters.regions_max, RegionRecord::EMPTY, RegionRecord::is_valid)
+    }
+
+    fn space(&mut self, slot: u32) -> Result<Option<SpaceRecord>, Stop> {
+        self.pagers(Table::Space, slot, |counters| counters.spaces_max, SpaceRecord::EMPTY, SpaceRecord::is_valid)
     }
 }

@@ -62,7 +62,7 @@ pub enum Note {
     Began(Epoch),
     /// This record does not belong into a world.
     BadRecord(Refused),
-    /// This record, or what it refers to, is not what a kernel writes: the epoch that changed it is refused, or, if it
+    /// This record, or what it refers to, is not what a kernel or pager writes: the epoch that changed it is refused, or, if it
     /// was found between epochs, everything from now on.
     Unsound(Refused),
     /// The first epoch of this boot is durable.

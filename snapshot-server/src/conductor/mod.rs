@@ -13,14 +13,16 @@
 //! Invariants:
 //! 1. An epoch is sealed only when the pager has said `Gathered`, what it counted there has arrived, and the kernel has
 //!    exported everything; so what commits is whole.
-//!    And sound: every record of the kernel that has changed was judged with all it refers to (`check`).
+//!    And sound: every record that has changed was judged with all it refers to (`check`).
 //! 2. A frame is released when its contents are on the disk, once for each `Dirty`.
 //! 3. `committed` only ever names epochs that are durable, or equal to one that is (a quiet epoch).
-//! 4. Whoever asked for `sync` in epoch e is answered when e is committed, not before.
+//! 4. The pager never believes in more room than there is, but for what commits and folds take meanwhile and give back.
+//! 5. Whoever asked for `sync` in epoch e is answered when e is committed, not before.
 
 mod arrival;
 mod block_disk;
 mod check;
+mod credit;
 mod environment;
 mod gathering;
 mod page_ins;

@@ -16,7 +16,7 @@ const SHORT_PART: u32 = 16;
 impl<'m, H: Host> Conductor<'m, H> {
     pub(super) fn run(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
         match self.gathering.stage {
-            Stage::Idle => self.ask_for_cut(store, env) || self.check_whole(store, env),
+            Stage::Idle => self.between(store, env),
             Stage::Asked => false,
             Stage::Cut => match store.begin(self.gathering.epoch, env.now_ns()) {
                 Ok(()) => {
@@ -33,6 +33,12 @@ impl<'m, H: Host> Conductor<'m, H> {
             Stage::Filling => self.export(store, env),
             Stage::Full => self.check_and_seal(store, env),
         }
+    }
+
+    /// No epoch gathers.
+    fn between(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) -> bool {
+        let wins = self.credit.waits && store.win_back();
+        wins || self.tell_room(store, env) || self.ask_for_cut(store, env) || self.check_whole(store, env)
     }
 
     /// Some records of the whole, if a fold has asked for them.
@@ -81,9 +87,9 @@ impl<'m, H: Host> Conductor<'m, H> {
     /// Says when space gets short; then epochs are kept small. Better it is only when there is twice as much.
     fn look_at_room(&mut self, store: &mut Store<'m, H>, env: &mut impl Environment) {
         let status = store.status();
-        let (room, short) = (status.room_pages, status.data_blocks / SHORT_PART);
-        // Entries bound the room as well, and come back with each fold.
-        if !self.pace.is_short() && room < short && status.free_blocks < 4 * short {
+        let (room, short) = (store.room().growth, status.data_blocks / SHORT_PART);
+        // Between folds what was written again counts twice.
+        if !self.pace.is_short() && (room == 0 || room + status.entries_used < short) {
             self.pace.set_short(true);
             env.note(Note::Short(room, status.data_blocks));
         } else if room > 2 * short {

@@ -1,6 +1,6 @@
 //! The conductor itself.
 
-use abi::protocol::paging::{BATCHES, PagedAs, ToPager, ToStore};
+use abi::protocol::paging::{BATCHES, ToPager, ToStore};
 use abi::protocol::snapshot::{Epochs, Error};
 use abi::protocol::wiring::{EpochsPage, Failure as Why, Phase as Shown};
 use abi::record::{BatchWriter, RECORD_BYTES_MAX, Table};
@@ -9,12 +9,13 @@ use format::HeaderError;
 
 use super::arrival::{Arrival, Put, put_result};
 use super::check::Check;
+use super::credit::Credit;
 use super::environment::{Environment, Note, epochs, why_no_world};
 use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
 use super::policy::{Pace, Policy};
 use super::waiters::Waiters;
-use crate::{Answer, Config, Event, FormatOptions, Host, Memory, PageRef, PageSource, RecordStep, Refusal, Store};
+use crate::{Config, Event, Failure, FormatOptions, Host, Memory, PageRef, RecordStep, Refusal, Store};
 
 /// Messages to the pager for which room is kept: answers that cannot wait elsewhere.
 pub(super) const ROOM_KEPT: usize = 4;
@@ -62,6 +63,7 @@ pub struct Conductor<'m, H> {
     pub(super) batches_free: u32,
     pub(super) recalled: u64,
     pub(super) check: Check,
+    pub(super) credit: Credit,
 }
 
 impl<'m, H: Host> Conductor<'m, H> {
@@ -94,6 +96,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             batches_free: (1 << BATCHES) - 1,
             recalled: 0,
             check: Check::NONE,
+            credit: Credit::NONE,
         }
     }
 
@@ -145,7 +148,8 @@ impl<'m, H: Host> Conductor<'m, H> {
         let root = self.store.as_ref().map(Store::root);
         let kept = root.map_or(0, |root| root.checkpoints().len() as u64);
         let oldest = root.and_then(|root| root.checkpoints().first().map(|kept| kept.epoch)).unwrap_or_default();
-        let room = self.store.as_ref().map(Store::status).map_or((0, 0), |now| (now.room_pages, now.data_blocks));
+        let room = |store: &Store<'m, H>| (store.room().growth, store.status().data_blocks);
+        let room = self.store.as_ref().map_or((0, 0), room);
         epochs(env.running(), &self.page, oldest, kept, room)
     }
 
@@ -207,7 +211,7 @@ impl<'m, H: Host> Conductor<'m, H> {
                 }
             }
             Event::Refused(refusal) => self.refused(env, refusal),
-            Event::IncarnationDurable(incarnation) => self.incarnated(env, incarnation),
+            Event::IncarnationDurable(incarnation) => self.incarnated(store, env, incarnation),
             Event::PageWritten(page) => {
                 let epoch = self.under_way[usize::from(page.0 & PARITY != 0)];
                 env.send(ToPager::Released { epoch, frame: page.0 as u32 });
@@ -221,7 +225,10 @@ impl<'m, H: Host> Conductor<'m, H> {
             }
             Event::CheckpointDurable(_) => self.check.want_whole(),
             Event::Retired => {}
-            Event::Failed(failure) => self.fail(env, Why::DiskDead, Note::StoreFailed(failure)),
+            Event::Failed(failure) => {
+                let why = if matches!(failure, Failure::Map(_)) { Why::Damaged } else { Why::DiskDead };
+                self.fail(env, why, Note::StoreFailed(failure));
+            }
         }
         true
     }
@@ -240,12 +247,13 @@ impl<'m, H: Host> Conductor<'m, H> {
         self.fail(env, why, Note::Refused(refusal));
     }
 
-    fn incarnated(&mut self, env: &mut impl Environment, incarnation: u32) {
+    fn incarnated(&mut self, store: &Store<'m, H>, env: &mut impl Environment, incarnation: u32) {
         let Some(first) = Epoch::first_of(incarnation) else {
             self.fail(env, Why::Damaged, Note::PagerBroken);
             return;
         };
         self.page.first = first;
+        self.tell_room(store, env);
         if self.page.restored == Epoch::NONE {
             env.send(ToPager::Begin { epoch: first });
             self.phase = Phase::Beginning;
@@ -289,6 +297,9 @@ impl<'m, H: Host> Conductor<'m, H> {
                 if !self.gathering.count(&message) {
                     self.fail(env, Why::BadRecords, Note::PagerBroken);
                 }
+                if matches!(message, ToStore::Dirty { .. }) {
+                    self.credit.handled();
+                }
             }
             Put::Full => self.fail(env, Why::Full, Note::Full),
             Put::Broken => self.fail(env, Why::BadRecords, Note::PagerBroken),
@@ -318,6 +329,10 @@ impl<'m, H: Host> Conductor<'m, H> {
             }
             ToStore::Short => {
                 self.pace.hurry();
+                Put::Done
+            }
+            ToStore::Waits { writers } => {
+                self.writers_wait(writers);
                 Put::Done
             }
             ToStore::BatchTaken { slot } => {
@@ -352,7 +367,8 @@ impl<'m, H: Host> Conductor<'m, H> {
                     env.get_batch(slot, &mut page[..(bytes as usize).min(PAGE_SIZE)]);
                     self.pager.arrived();
                 }
-                let put = self.pager.put(store, |_, _| {});
+                let check = &mut self.check;
+                let put = self.pager.put(store, |table, index| check.changed(table, index));
                 if put == Put::Done {
                     env.send(ToPager::BatchTaken { slot });
                 }
@@ -375,49 +391,6 @@ impl<'m, H: Host> Conductor<'m, H> {
             _ => return Put::Broken,
         }
         Put::Done
-    }
-
-    fn page_in(
-        &mut self,
-        store: &mut Store<'m, H>,
-        env: &mut impl Environment,
-        page: abi::protocol::paging::PageName,
-        frame: u32,
-    ) -> Put {
-        let Some(token) = self.page_ins.free() else { return Put::Later };
-        if env.room() == 0 {
-            return Put::Later;
-        }
-        match store.read_page(token as u64, page.content, page.index, PageRef(u64::from(frame))) {
-            Ok(Answer::Later) => self.page_ins.begin(token, page, frame),
-            Ok(Answer::Now(source)) => self.paged(store, env, page, frame, Ok(source)),
-            Err(crate::ReadError::Busy) => return Put::Later,
-            Err(_) => self.paged(store, env, page, frame, Err(())),
-        }
-        Put::Done
-    }
-
-    fn paged(
-        &mut self,
-        store: &mut Store<'m, H>,
-        env: &mut impl Environment,
-        page: abi::protocol::paging::PageName,
-        frame: u32,
-        source: Result<PageSource, ()>,
-    ) {
-        let outcome = match source {
-            Ok(PageSource::Disk) => PagedAs::Filled,
-            Ok(PageSource::Zero) => {
-                store.host_mut().bytes_mut(PageRef(u64::from(frame))).fill(0);
-                PagedAs::Filled
-            }
-            Ok(PageSource::Absent) => PagedAs::Absent,
-            Err(()) => {
-                env.note(Note::Damaged(page.content, page.index));
-                PagedAs::Damaged
-            }
-        };
-        env.send(ToPager::Paged { page, frame, outcome });
     }
 
     // ---- beginning and coming back -------------------------------------------------------------------------

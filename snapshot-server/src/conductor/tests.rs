@@ -9,11 +9,14 @@ use abi::record::{BatchReader, BatchWriter, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
 use format::{BlockBytes, World};
 use kernel_core::{Capability, Endpoint, Notification};
+use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::IntoBytes;
 
 use super::environment::{Batch, Environment, Note, Refused};
 use super::{Conductor, Policy, Probe, Probed};
 use crate::*;
+
+mod room;
 
 const OWN_PAGES: u64 = 200;
 const WORLD_PAGES: u64 = 8;
@@ -24,6 +27,8 @@ struct Calm {
     blocks: Vec<Box<BlockBytes>>,
     pages: Vec<Box<BlockBytes>>,
     done: VecDeque<Completion>,
+    /// Commands of this kind fail from some on.
+    worn: Option<(Op, u32)>,
 }
 
 impl Calm {
@@ -34,7 +39,7 @@ impl Calm {
     fn of(blocks: usize) -> Self {
         let zero = || Box::new([0; PAGE_SIZE]);
         let pages = (0..OWN_PAGES + WORLD_PAGES).map(|_| zero()).collect();
-        Self { blocks: (0..blocks).map(|_| zero()).collect(), pages, done: VecDeque::new() }
+        Self { blocks: (0..blocks).map(|_| zero()).collect(), pages, done: VecDeque::new(), worn: None }
     }
 
     /// Of a page that the conductor may have marked with an epoch's parity.
@@ -48,6 +53,15 @@ impl Disk for Calm {
         self.blocks.len() as u64
     }
     fn submit(&mut self, command: &Command<'_>) -> Result<(), Full> {
+        if let Some((op, left)) = &mut self.worn
+            && *op == command.op
+        {
+            if *left == 0 {
+                self.done.push_back(Completion { tag: command.tag, result: Err(DiskError::Medium) });
+                return Ok(());
+            }
+            *left -= 1;
+        }
         for (at, page) in command.pages.iter().enumerate() {
             let (block, page) = (command.block as usize + at, Self::index(*page));
             match command.op {
@@ -116,6 +130,8 @@ struct Stage {
     answers: Vec<(Handle, Result<Epoch, Error>)>,
     notes: Vec<Note>,
     resumed: Option<Epoch>,
+    /// Pages said to be dirty, and dealt with.
+    dirty: u64,
 }
 
 fn unpack(batch: &[u8], into: &mut BTreeMap<(u16, u32), Vec<u8>>) {
@@ -155,7 +171,9 @@ impl Environment for Stage {
         self.announced = epoch;
     }
     fn receive(&mut self) -> Option<ToStore> {
-        self.said.pop_front()
+        let said = self.said.pop_front();
+        self.dirty += u64::from(matches!(said, Some(ToStore::Dirty { .. })));
+        said
     }
     fn room(&mut self) -> usize {
         100
@@ -237,6 +255,17 @@ fn notification(bits: u64) -> (u16, u32, Vec<u8>) {
     (Table::Notification as u16, 1, record.as_bytes().to_vec())
 }
 
+/// The pager's counters, with room for eight of everything.
+fn counters() -> (u16, u32, Vec<u8>) {
+    let counters =
+        PagerRecord { content_next: 100, objects_max: 8, regions_max: 8, spaces_max: 8, version: PAGER_VERSION };
+    (Table::Pager as u16, 0, counters.as_bytes().to_vec())
+}
+
+fn space(index: u32, pages_max: u64) -> (u16, u32, Vec<u8>) {
+    (Table::Space as u16, index, SpaceRecord { pages_max, life: 1, ..SpaceRecord::EMPTY }.as_bytes().to_vec())
+}
+
 /// Plays the pager's and kernel's part of a cut in which a page and two records changed.
 fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool) -> Epoch {
     stage.now += 10_000;
@@ -249,7 +278,9 @@ fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool)
     if !quiet {
         let mut batch = vec![0; PAGE_SIZE];
         let mut writer = BatchWriter::new(&mut batch);
-        assert!(writer.push(Table::Region as u16, 2, 8, |to| to.copy_from_slice(&ended.bits().to_le_bytes())));
+        for (table, index, bytes) in [counters(), space(2, ended.bits())] {
+            assert!(writer.push(table, index, bytes.len(), |to| to.copy_from_slice(&bytes)));
+        }
         let bytes = writer.finish() as u32;
         stage.batches[4] = batch;
         stage.to_export.extend([world_record(), notification(ended.bits())]);
@@ -284,10 +315,10 @@ fn an_epoch_commits_and_the_world_comes_back() {
     assert_eq!(stage.page.phase, Phase::Running, "{:?}", stage.notes);
     assert_eq!(stage.resumed, Epoch::first_of(2));
     assert_eq!(stage.page.restored, ended);
-    let value = ended.bits().to_le_bytes().to_vec();
     let kernel = [world_record(), notification(ended.bits())].map(|(table, index, bytes)| ((table, index), bytes));
     assert_eq!(stage.kernel, BTreeMap::from(kernel));
-    assert_eq!(stage.pager, BTreeMap::from([((Table::Region as u16, 2), value)]));
+    let pager = [counters(), space(2, ended.bits())].map(|(table, index, bytes)| ((table, index), bytes));
+    assert_eq!(stage.pager, BTreeMap::from(pager));
     let frame = OWN_PAGES as u32 + 1;
     stage.said.push_back(ToStore::PageIn { page: PAGE, frame });
     stage.said.push_back(ToStore::PageIn { page: PageName { content: 6, ..PAGE }, frame: frame + 1 });
@@ -356,6 +387,115 @@ fn cut_records(
     stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 0 });
     settle(conductor, stage);
     ended
+}
+
+/// A cut in which these records of the pager have changed.
+fn cut_pager(
+    conductor: &mut Conductor<'static, Calm>,
+    stage: &mut Stage,
+    records: impl IntoIterator<Item = (u16, u32, Vec<u8>)>,
+) -> Epoch {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.to_export.push(world_record());
+    let mut batch = vec![0; PAGE_SIZE];
+    let mut writer = BatchWriter::new(&mut batch);
+    for (table, index, bytes) in records {
+        assert!(writer.push(table, index, bytes.len(), |to| to.copy_from_slice(&bytes)));
+    }
+    let bytes = writer.finish() as u32;
+    stage.batches[4] = batch;
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    stage.said.push_back(ToStore::Records { epoch: ended, slot: 0, bytes });
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 1, drops: 0 });
+    settle(conductor, stage);
+    ended
+}
+
+fn object(index: u32, record: ObjectRecord) -> (u16, u32, Vec<u8>) {
+    (Table::MemoryObject as u16, index, record.as_bytes().to_vec())
+}
+
+fn region(index: u32, record: RegionRecord) -> (u16, u32, Vec<u8>) {
+    (Table::Region as u16, index, record.as_bytes().to_vec())
+}
+
+#[test]
+fn an_epoch_with_an_unsound_record_of_the_pager_is_refused_too() {
+    let own = ObjectRecord { content: 7, pages: 4, space: 2, life: 1, ..ObjectRecord::EMPTY };
+    let part = RegionRecord { page: 0x1000, pages: 4, object: 1, space: 2, ..RegionRecord::EMPTY };
+    let unsound = [
+        object(1, ObjectRecord { content: 100, ..own }),
+        object(1, ObjectRecord { space: 3, ..own }),
+        object(1, ObjectRecord { parent: 4, ..own }),
+        object(1, ObjectRecord { life: 9, ..own }),
+        object(8, own),
+        region(1, RegionRecord { space: 3, ..part }),
+        region(1, RegionRecord { object_page: 1, ..part }),
+        (Table::Space as u16, 2, vec![0xff; 16]),
+        (Table::Pager as u16, 0, vec![0; 24]),
+        (Table::Region as u16, 1, vec![0; 8]),
+    ];
+    for (case, record) in unsound.into_iter().enumerate() {
+        let (mut conductor, mut stage) = begun();
+        let sound = [counters(), space(2, 9), object(1, own), region(1, part)];
+        let last = cut_pager(&mut conductor, &mut stage, sound);
+        assert_eq!(stage.page.committed, last, "case {case}: {:?}", stage.notes);
+        let (table, index) = (record.0, record.1);
+        let ended = cut_pager(&mut conductor, &mut stage, [record]);
+        assert!(last < ended && stage.page.committed == last, "case {case}");
+        assert_eq!(stage.page.failure, Some(Failure::BadRecords), "case {case}: {:?}", stage.notes);
+        assert!(stage.notes.contains(&Note::Unsound((table, index))), "case {case}: {:?}", stage.notes);
+    }
+    // That an object's space is gone only the whole shows: it is not the object that has changed.
+    let (mut conductor, mut stage) = begun();
+    cut_pager(&mut conductor, &mut stage, [counters(), space(2, 9), object(1, own)]);
+    let free = SpaceRecord { generation: 1, ..SpaceRecord::EMPTY };
+    let ended = cut_pager(&mut conductor, &mut stage, [(Table::Space as u16, 2, free.as_bytes().to_vec())]);
+    assert_eq!((stage.page.committed, stage.page.failure), (ended, None));
+    conductor.store_mut().expect("a store").want_checkpoint();
+    cut_pager(&mut conductor, &mut stage, [space(3, 1)]);
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.failure, Some(Failure::BadRecords));
+    assert!(stage.notes.contains(&Note::Unsound((Table::MemoryObject as u16, 1))), "{:?}", stage.notes);
+}
+
+/// From the command at which the medium gives up on: the state has a name, nobody waits, the last epoch stays.
+#[test]
+fn a_disk_that_fails_in_the_midst_of_an_epoch_ends_committing_and_costs_no_epoch() {
+    for op in [Op::Write, Op::Flush] {
+        let mut failed = 0;
+        for left in 0..20 {
+            let (mut conductor, mut stage) = begun();
+            host(&mut conductor).pages[OWN_PAGES as usize].fill(0x5a);
+            let last = cut(&mut conductor, &mut stage, false);
+            assert_eq!(stage.page.committed, last);
+            host(&mut conductor).worn = Some((op, left));
+            assert_eq!(conductor.sync(&mut stage, Handle(4)), Ok(()));
+            let ended = cut(&mut conductor, &mut stage, false);
+            if stage.page.committed == ended {
+                break;
+            }
+            failed += 1;
+            assert_eq!((stage.page.phase, stage.page.failure), (Phase::Failed, Some(Failure::DiskDead)));
+            assert_eq!((stage.page.committed, stage.announced), (last, last));
+            let said =
+                |note: &Note| matches!(note, Note::StoreFailed(crate::Failure::Disk { op: at, .. }) if *at == op);
+            assert!(stage.notes.iter().any(said), "{op:?} {left}: {:?}", stage.notes);
+            assert_eq!(stage.answers, [(Handle(4), Err(Error::Undurable))]);
+            assert_eq!(conductor.sync(&mut stage, Handle(5)), Err(Error::Undurable));
+            let mut after = Calm::new();
+            after.blocks = host(&mut conductor).blocks.clone();
+            let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+            let mut stage = Stage::default();
+            settle(&mut conductor, &mut stage);
+            // The epoch may have reached the disk though nobody could be sure.
+            assert!([last, ended].contains(&stage.page.restored), "{op:?} {left}: {:?}", stage.notes);
+        }
+        assert!(failed > 0, "{op:?} never failed");
+    }
 }
 
 fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
@@ -432,60 +572,4 @@ fn an_epoch_of_more_records_than_are_remembered_is_checked_as_a_whole() {
         assert_eq!(stage.page.committed == ended, broken.is_none(), "{:?}", stage.notes);
         assert_eq!(stage.page.failure, broken.map(|_| Failure::BadRecords));
     }
-}
-
-/// A cut in which `count` pages of `content` have changed.
-fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, content: u64, count: u64) -> Epoch {
-    stage.now += 10_000;
-    settle(conductor, stage);
-    let ended = stage.running;
-    stage.running = ended.next().expect("another epoch");
-    stage.to_export.push(world_record());
-    host(conductor).pages[OWN_PAGES as usize].fill(content as u8 | 1);
-    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
-    for index in 0..count {
-        let page = PageName { content, index };
-        stage.said.push_back(ToStore::Dirty { epoch: ended, page, frame: OWN_PAGES as u32 });
-    }
-    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: count, batches: 0, drops: 0 });
-    settle(conductor, stage);
-    ended
-}
-
-#[test]
-fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
-    let (mut conductor, mut stage) = begun_on(Calm::of(700));
-    let mut last = Epoch::NONE;
-    for content in 1.. {
-        let ended = cut_pages(&mut conductor, &mut stage, content, 25);
-        if stage.page.phase == Phase::Failed {
-            break;
-        }
-        assert_eq!(stage.page.committed, ended);
-        last = ended;
-    }
-    let noted = |note: fn(&Note) -> bool| stage.notes.iter().position(note).expect("noted");
-    assert!(noted(|note| matches!(note, Note::Short(..))) < noted(|note| *note == Note::Full), "{:?}", stage.notes);
-    assert_eq!((stage.page.committed, stage.page.failure), (last, Some(Failure::Full)));
-    assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
-    // The next boot goes on at the last epoch, and dropping something makes room.
-    let mut after = Calm::of(700);
-    after.blocks = host(&mut conductor).blocks.clone();
-    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
-    let mut stage = Stage::default();
-    settle(&mut conductor, &mut stage);
-    assert_eq!((stage.page.phase, stage.page.restored), (Phase::Running, last), "{:?}", stage.notes);
-    let ended = stage.running;
-    stage.now += 10_000;
-    settle(&mut conductor, &mut stage);
-    stage.running = ended.next().expect("another epoch");
-    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
-    for content in 1..10 {
-        stage.said.push_back(ToStore::Dropped { epoch: ended, content });
-    }
-    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 9 });
-    settle(&mut conductor, &mut stage);
-    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
-    let ended = cut_pages(&mut conductor, &mut stage, 90, 25);
-    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
 }

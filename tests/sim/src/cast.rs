@@ -6,12 +6,13 @@
 //!   [`AHEAD`] bytes at most, which a repeatable call of the console port waits for; now and then it asks for a `sync`.
 //! - *Scribblers* write all over their memory, keep sums of their pages, and now and then wait for something typed, by a call
 //!   of the console port that is not repeatable. The second one sees the first one's memory, and has transient memory as well.
-//! - The *maker* makes memory objects, lends them, maps them, copies them, writes, reads, and destroys them again.
+//! - The *maker* makes memory objects, lends them, maps them, copies them, writes, reads, and destroys them again; when
+//!   the store is full it makes none until it is not.
 
 use crate::chronicle::Chronicle;
-use crate::text::{CAPS, Label, Op, R11, RAX, RBP, RBX, RCX, RSP, TAG, Text, W};
+use crate::text::{CAPS, Label, Op, R11, RAX, RBP, RBX, RCX, RSP, Reg, TAG, Text, W};
 use abi::protocol::console::{Error as ConsoleError, RING_BYTES};
-use abi::protocol::memory::{ObjectFlags, Request as MemoryRequest};
+use abi::protocol::memory::{Error as MemoryError, ObjectFlags, Request as MemoryRequest};
 use abi::protocol::service::Service;
 use abi::protocol::snapshot::Request as SnapshotRequest;
 use abi::{Call, Control, FLAG_REPEATABLE, Handle, MapFlags, Status, Timeout};
@@ -376,6 +377,8 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.number(W[1], ObjectFlags::empty().bits() as i32);
     text.number(CAPS, 0);
     text.call(repeatable(space, 0));
+    let full = MemoryError::StoreFull as i32;
+    if_tag(&mut text, full, step);
     checked(&mut text);
     text.copy(RBX, CAPS);
     map(&mut text, space, MADE, MADE_PAGES);
@@ -392,6 +395,8 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     text.number(TAG, MemoryRequest::CopyObject as i32);
     text.number(CAPS, i32::from(space.0));
     text.call_through(repeatable(Handle::NULL, 1), RBX);
+    let alone = text.label();
+    if_tag(&mut text, full, alone);
     checked(&mut text);
     text.copy(RBP, CAPS);
     map(&mut text, space, COPIED, MADE_PAGES);
@@ -404,27 +409,25 @@ pub(crate) fn maker(space: Handle, sleep_ns: u64) -> Vec<u64> {
     read_over(&mut text, COPIED);
     read_over(&mut text, MADE);
     for address in [MADE, COPIED] {
-        text.number(TAG, MemoryRequest::UnmapRegion as i32);
-        text.number(W[0], address as i32);
-        text.number(W[1], MADE_PAGES);
-        text.number(CAPS, 0);
-        text.call(repeatable(space, 0));
+        unmap(&mut text, space, address);
         checked(&mut text);
     }
     text.number(W[0], COPIED as i32);
     text.number(W[1], MADE as i32);
     text.op(Op::Tell, W[0], W[1], RAX, GONE);
     for handle in [RBX, RBP] {
-        text.number(TAG, MemoryRequest::DestroyObject as i32);
-        text.number(CAPS, 0);
-        text.call_through(repeatable(Handle::NULL, 0), handle);
-        checked(&mut text);
-        text.call_through(Control::new(Call::Drop, Handle::NULL), handle);
-        text.number(TAG, 0);
-        checked(&mut text);
+        destroy(&mut text, handle, &checked);
     }
     text.number(RBP, DATA as i32);
     sleep(&mut text, sleep_ns);
+    text.jump(step);
+    // There is no copy: the object goes alone.
+    text.place(alone);
+    unmap(&mut text, space, MADE);
+    checked(&mut text);
+    text.number(W[0], MADE as i32);
+    text.op(Op::Tell, W[0], W[0], RAX, GONE);
+    destroy(&mut text, RBX, &checked);
     text.jump(step);
     text.place(bad);
     alarm(&mut text);
@@ -436,6 +439,31 @@ fn lend(text: &mut Text, space: Handle) {
     text.number(TAG, MemoryRequest::Lend as i32);
     text.number(W[0], Service::Console as i32);
     text.call(repeatable(space, 1));
+}
+
+/// Goes on at `there` when the answer has this tag.
+fn if_tag(text: &mut Text, tag: i32, there: Label) {
+    text.number(RCX, tag);
+    text.if_equal(TAG, RCX, there);
+}
+
+fn unmap(text: &mut Text, space: Handle, address: u64) {
+    text.number(TAG, MemoryRequest::UnmapRegion as i32);
+    text.number(W[0], address as i32);
+    text.number(W[1], MADE_PAGES);
+    text.number(CAPS, 0);
+    text.call(repeatable(space, 0));
+}
+
+/// Destroys the object whose handle is in a register, and drops that.
+fn destroy(text: &mut Text, handle: Reg, checked: &impl Fn(&mut Text)) {
+    text.number(TAG, MemoryRequest::DestroyObject as i32);
+    text.number(CAPS, 0);
+    text.call_through(repeatable(Handle::NULL, 0), handle);
+    checked(text);
+    text.call_through(Control::new(Call::Drop, Handle::NULL), handle);
+    text.number(TAG, 0);
+    checked(text);
 }
 
 /// Asks for so many pages of the object in CAPS to be mapped, writable.

@@ -50,6 +50,12 @@ pub struct Figures {
     pub console_deaths: u64,
     /// Times a program slept.
     pub sleeps: u64,
+    /// Times writers began to wait for room on the disk.
+    pub writers_waited: u64,
+    /// Times they went on.
+    pub writers_went_on: u64,
+    /// Times the disk was full for what is new.
+    pub disks_full: u64,
 }
 
 impl Figures {
@@ -61,9 +67,12 @@ impl Figures {
         }
     }
 
-    fn each_mut(&mut self, other: &Self) -> [(&'static str, &mut u64, u64); 20] {
+    fn each_mut(&mut self, other: &Self) -> [(&'static str, &mut u64, u64); 23] {
         [
             ("steps", &mut self.steps, other.steps),
+            ("writers waited for room", &mut self.writers_waited, other.writers_waited),
+            ("writers went on", &mut self.writers_went_on, other.writers_went_on),
+            ("disks full", &mut self.disks_full, other.disks_full),
             ("instructions", &mut self.instructions, other.instructions),
             ("power cuts", &mut self.power_cuts, other.power_cuts),
             ("restores", &mut self.restores, other.restores),

@@ -237,9 +237,12 @@ impl Kernel for PagerEnvironment<'_, '_, '_> {
         Ok(CutPoint { running, log_position: frame.words[0], quiet: frame.words[1] == 1 })
     }
 
-    fn read_log(&mut self, position: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize {
+    fn read_log(&mut self, position: u64, limit: u64, to: &mut [FirstWrite; FRAMES_BATCH_MAX]) -> usize {
         let epoch = self.actor.given().epoch;
-        let frame = self.actor.must(Call::ReadLog, epoch, |r| r.rdi = position);
+        let frame = self.actor.must(Call::ReadLog, epoch, |r| {
+            r.rdi = position;
+            r.words[0] = limit;
+        });
         let read = frame.rdi as usize;
         for (entry, word) in to.iter_mut().zip(&frame.words[..read]) {
             let copy = (*word >> 32) as u32;
@@ -343,6 +346,8 @@ impl StoreLink for PagerEnvironment<'_, '_, '_> {
                 self.board().shared.handed.push(frame);
                 self.board().chronicle.figures.handed += 1;
             }
+            ToStore::Waits { writers: true } => self.board().chronicle.figures.writers_waited += 1,
+            ToStore::Waits { writers: false } => self.board().chronicle.figures.writers_went_on += 1,
             ToStore::CutDone { ended, quiet: true, .. } => self.board().chronicle.quiet(ended),
             _ => {}
         }
@@ -382,6 +387,9 @@ impl BorrowerLink for PagerEnvironment<'_, '_, '_> {
 
 impl Notes for PagerEnvironment<'_, '_, '_> {
     fn note(&mut self, note: Note) {
-        panic!("the pager says {note:?}");
+        match note {
+            Note::StoreFull => self.board().chronicle.figures.disks_full += 1,
+            _ => panic!("the pager says {note:?}"),
+        }
     }
 }

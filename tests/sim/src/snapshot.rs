@@ -341,7 +341,7 @@ impl Environment for SnapshotEnvironment<'_, '_, '_> {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Opened(_) | Note::Restored(..) | Note::Began(_) | Note::FirstCommit(_) => {
+            Note::Opened(_) | Note::Restored(..) | Note::Began(_) | Note::FirstCommit(_) | Note::Short(..) => {
                 if self.board().shared.verbose {
                     println!("{note:?}");
                 }

@@ -12,7 +12,7 @@ use crate::script::Change;
 
 impl<'a> Life<'a> {
     /// Repeats `put` while the store is busy.
-    fn put(&mut self, mut put: impl FnMut(&mut Store<'a, SimDisk>) -> Result<(), PutError>) -> Lived<()> {
+    pub(crate) fn put(&mut self, mut put: impl FnMut(&mut Store<'a, SimDisk>) -> Result<(), PutError>) -> Lived<()> {
         for _ in 0..POLLS_MAX {
             match put(&mut self.store) {
                 Err(PutError::NotGathering) if self.faults_expected => self.until("stop", |_| false)?,
@@ -184,7 +184,7 @@ impl<'a> Life<'a> {
         self.seal(epoch)
     }
 
-    fn begin(&mut self, epoch: Epoch) -> Lived<()> {
+    pub(crate) fn begin(&mut self, epoch: Epoch) -> Lived<()> {
         for _ in 0..POLLS_MAX {
             // A store that has stopped says why before it says that the order is wrong.
             while let Some(event) = self.store.poll() {
@@ -207,7 +207,7 @@ impl<'a> Life<'a> {
         Err(Err(LifeError::Hung("begin")))
     }
 
-    fn seal(&mut self, epoch: Epoch) -> Lived<()> {
+    pub(crate) fn seal(&mut self, epoch: Epoch) -> Lived<()> {
         // What the seal makes durable counts from the moment that it is asked for; an empty epoch is never written.
         if core::mem::take(&mut self.puts) > 0 {
             if self.keep_only_newest {

@@ -143,6 +143,8 @@ pub struct SimDisk {
     pub count: FaultCount,
     /// Commands submitted.
     pub commands: u64,
+    /// Writes and flushes until none succeeds any more; `None`: they do.
+    pub writes_left: Option<u64>,
     /// Commands in the order in which they came complete in: no reordering, one at a time.
     pub in_order: bool,
     /// Memory.
@@ -168,6 +170,7 @@ impl SimDisk {
             tick: 0,
             next_write: 0,
             commands_left: None,
+            writes_left: None,
             dead: false,
             fault: Fault::default(),
             broken: Broken::No,
@@ -233,7 +236,7 @@ impl SimDisk {
         self.waiting.clear();
         self.done.clear();
         self.dead = false;
-        self.commands_left = None;
+        (self.commands_left, self.writes_left) = (None, None);
         let zero = Rc::new([0xee; 4096]);
         self.pages.iter_mut().for_each(|page| *page = Rc::clone(&zero));
     }
@@ -316,7 +319,25 @@ impl SimDisk {
         self.writes.retain(|(_, write)| !covered(write) || ours && write.data.iter().any(|data| !is_a(data, b"PERN")));
     }
 
+    /// Whether the medium takes nothing more.
+    fn is_worn_out(&mut self, op: Op) -> bool {
+        match &mut self.writes_left {
+            _ if op == Op::Read => false,
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
     fn run(&mut self, waiting: Waiting) -> Result<(), DiskError> {
+        if self.is_worn_out(waiting.op) {
+            self.count.write_errors += 1;
+            self.writes.retain(|(number, _)| *number != waiting.write);
+            return Err(DiskError::Medium);
+        }
         if self.happens(self.fault.command_lost) {
             self.count.commands_lost += 1;
             if waiting.op == Op::Write && self.random.chance(50) {

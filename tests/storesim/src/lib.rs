@@ -24,12 +24,16 @@ mod progress;
 mod protocol;
 mod provenance;
 mod random;
+#[cfg(test)]
+mod room;
 mod run;
 mod script;
 mod shrink;
 mod soak;
 mod tally;
 mod twins;
+#[cfg(test)]
+mod worn;
 
 pub use arena::{Arena, Sizes};
 pub use disk::{Broken, CutMode, Fault, SimDisk};

@@ -124,7 +124,7 @@ fn first_writes(workshop: &mut Workshop, records: u64) -> Result<(), Stopped> {
     let (half, most) = (taken[PAGES as usize / 2], taken[PAGES as usize - 1]);
     println!("BENCH first_write_insns {half} insns p90={} runs={PAGES}", taken[PAGES as usize * 9 / 10]);
     println!("BENCH first_write_insns_max {most} insns runs={PAGES}");
-    let logged = EPOCH.read_log(PAGES).step("reading the log")?;
+    let logged = EPOCH.read_log(PAGES, u64::MAX).step("reading the log")?;
     if logged.entries().iter().any(|entry| entry.copy == 0) || logged.entries().is_empty() {
         return Err(Stopped("writing", "a page that was not copied"));
     }

@@ -1,33 +1,34 @@
 //! The pager's records: objects, regions, spaces and counters, as they lie in the store. Each is judged by itself here;
-//! what they refer to is judged as a graph at the end of a restore ([`crate::restore`]).
+//! what they refer to is judged in [`crate::is_sound`].
 
-use crate::frame::NONE;
 use abi::{MapFlags, PAGE_SIZE, USER_END, USER_START};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// No slot.
+pub const NONE: u32 = u32::MAX;
 /// Pages of one object, at most: 1 TiB.
 pub const OBJECT_PAGES_MAX: u64 = 1 << 28;
 /// Bits of an id that are its slot; the rest counts the slot's reuse.
 const SLOT_BITS: u32 = 16;
 /// A slot is used this often, then never again: no id names two things in the life of a world.
-pub(crate) const GENERATION_MAX: u32 = (1 << (32 - SLOT_BITS)) - 1;
+pub const GENERATION_MAX: u32 = (1 << (32 - SLOT_BITS)) - 1;
 
 /// The id that badges carry.
-pub(crate) fn id_of(slot: u32, generation: u32) -> u32 {
+pub fn id_of(slot: u32, generation: u32) -> u32 {
     slot | generation << SLOT_BITS
 }
 
 /// Slot and generation of an id.
-pub(crate) fn parts_of(id: u32) -> (u32, u32) {
+pub fn parts_of(id: u32) -> (u32, u32) {
     (id & ((1 << SLOT_BITS) - 1), id >> SLOT_BITS)
 }
 
 /// What a slot of the table of objects is.
-pub(crate) const FREE: u16 = 0;
+pub const FREE: u16 = 0;
 /// A memory object that capabilities name.
-pub(crate) const OBJECT: u16 = 1;
+pub const OBJECT: u16 = 1;
 /// What several objects were copied from: never written again, named by nobody.
-pub(crate) const HIDDEN: u16 = 2;
+pub const HIDDEN: u16 = 2;
 
 /// A memory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -106,10 +107,11 @@ const _: () = assert!(size_of::<ObjectRecord>() == 32 && size_of::<RegionRecord>
 const _: () = assert!(size_of::<SpaceRecord>() == 24 && size_of::<PagerRecord>() == 24);
 
 impl ObjectRecord {
-    pub(crate) const EMPTY: Self =
-        Self { content: 0, pages: 0, parent: NONE, space: NONE, generation: 0, life: 0, flags: 0 };
+    /// Of a slot that is free and was never used.
+    pub const EMPTY: Self = Self { content: 0, pages: 0, parent: NONE, space: NONE, generation: 0, life: 0, flags: 0 };
 
-    pub(crate) fn is_valid(&self) -> bool {
+    /// Whether a pager could have written it, looked at alone.
+    pub fn is_valid(&self) -> bool {
         let life = self.life;
         let used = life == OBJECT || life == HIDDEN;
         self.flags <= 1
@@ -124,23 +126,28 @@ impl ObjectRecord {
             }
     }
 
-    pub(crate) fn is_transient(&self) -> bool {
+    /// Whether it is zero again after a restore.
+    pub fn is_transient(&self) -> bool {
         self.flags & 1 == 1
     }
 }
 
 impl RegionRecord {
-    pub(crate) const EMPTY: Self = Self { page: 0, pages: 0, object_page: 0, object: 0, space: 0, flags: 0 };
+    /// Of a slot that is free and was never used.
+    pub const EMPTY: Self = Self { page: 0, pages: 0, object_page: 0, object: 0, space: 0, flags: 0 };
 
-    pub(crate) fn end(&self) -> u64 {
+    /// The first page of addresses behind it.
+    pub fn end(&self) -> u64 {
         self.page + self.pages
     }
 
-    pub(crate) fn map_flags(&self) -> MapFlags {
+    /// Its flags.
+    pub fn map_flags(&self) -> MapFlags {
         MapFlags::from_bits_truncate(self.flags)
     }
 
-    pub(crate) fn is_valid(&self) -> bool {
+    /// Whether a pager could have written it, looked at alone.
+    pub fn is_valid(&self) -> bool {
         if self.pages == 0 {
             return *self == Self::EMPTY;
         }
@@ -151,9 +158,11 @@ impl RegionRecord {
 }
 
 impl SpaceRecord {
-    pub(crate) const EMPTY: Self = Self { pages_max: 0, generation: 0, life: 0, lent: NONE, reserved: 0 };
+    /// Of a slot that is free and was never used.
+    pub const EMPTY: Self = Self { pages_max: 0, generation: 0, life: 0, lent: NONE, reserved: 0 };
 
-    pub(crate) fn is_valid(&self) -> bool {
+    /// Whether a pager could have written it, looked at alone.
+    pub fn is_valid(&self) -> bool {
         match self.life {
             0 => *self == Self { generation: self.generation, ..Self::EMPTY } && self.generation <= GENERATION_MAX + 1,
             1 => self.generation <= GENERATION_MAX && self.reserved == 0,
@@ -163,13 +172,13 @@ impl SpaceRecord {
 }
 
 /// Whether so many pages from `page` on are addresses that programs may have.
-pub(crate) fn is_user_range(page: u64, pages: u64) -> bool {
+pub fn is_user_range(page: u64, pages: u64) -> bool {
     let size = PAGE_SIZE as u64;
     pages > 0 && page >= USER_START / size && page.checked_add(pages).is_some_and(|end| end <= USER_END / size)
 }
 
 /// Whether these are flags that a region may have: never writable and executable at once.
-pub(crate) fn are_region_flags(flags: u64) -> bool {
+pub fn are_region_flags(flags: u64) -> bool {
     let both = MapFlags::WRITE.union(MapFlags::EXECUTE).bits();
     flags & !both == 0 && flags != both
 }

@@ -1,0 +1,123 @@
+//! A store that gets full: what does not fit, and a pager that keeps to the room it is told of.
+
+use abi::protocol::paging::Room;
+
+use super::*;
+
+/// A cut in which `count` pages of `content` have changed.
+fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, content: u64, count: u64) -> Epoch {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.to_export.push(world_record());
+    host(conductor).pages[OWN_PAGES as usize].fill(content as u8 | 1);
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for index in 0..count {
+        let page = PageName { content, index };
+        stage.said.push_back(ToStore::Dirty { epoch: ended, page, frame: OWN_PAGES as u32 });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: count, batches: 0, drops: 0 });
+    settle(conductor, stage);
+    ended
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
+    let (mut conductor, mut stage) = begun_on(Calm::of(700));
+    let mut last = Epoch::NONE;
+    for content in 1.. {
+        let ended = cut_pages(&mut conductor, &mut stage, content, 25);
+        if stage.page.phase == Phase::Failed {
+            break;
+        }
+        assert_eq!(stage.page.committed, ended);
+        last = ended;
+    }
+    let noted = |note: fn(&Note) -> bool| stage.notes.iter().position(note).expect("noted");
+    assert!(noted(|note| matches!(note, Note::Short(..))) < noted(|note| *note == Note::Full), "{:?}", stage.notes);
+    assert_eq!((stage.page.committed, stage.page.failure), (last, Some(Failure::Full)));
+    assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
+    // The next boot goes on at the last epoch, and dropping something makes room.
+    let mut after = Calm::of(700);
+    after.blocks = host(&mut conductor).blocks.clone();
+    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+    let mut stage = Stage::default();
+    settle(&mut conductor, &mut stage);
+    assert_eq!((stage.page.phase, stage.page.restored), (Phase::Running, last), "{:?}", stage.notes);
+    let ended = stage.running;
+    stage.now += 10_000;
+    settle(&mut conductor, &mut stage);
+    stage.running = ended.next().expect("another epoch");
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for content in 1..10 {
+        stage.said.push_back(ToStore::Dropped { epoch: ended, content });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 9 });
+    settle(&mut conductor, &mut stage);
+    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
+    let ended = cut_pages(&mut conductor, &mut stage, 90, 25);
+    assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
+}
+
+/// What the pager would still dirty: all that it said has been dealt with.
+fn left(stage: &Stage) -> Room {
+    let heard = stage.heard.iter().rev().find_map(|heard| match heard {
+        ToPager::Room(room) => Some(*room),
+        _ => None,
+    });
+    let room = heard.expect("it was told");
+    let since = stage.dirty - room.handled;
+    Room { writes: room.writes.saturating_sub(since), growth: room.growth.saturating_sub(since), ..room }
+}
+
+#[test]
+fn a_pager_that_keeps_to_the_room_fills_the_store_and_goes_on() {
+    let (mut conductor, mut stage) = begun_on(Calm::of(1400));
+    let first = stage.heard.iter().position(|heard| matches!(heard, ToPager::Room(_)));
+    let begin = stage.heard.iter().position(|heard| matches!(heard, ToPager::Begin { .. }));
+    assert!(first < begin && first.is_some(), "it knows before it begins");
+    let mut content = 0;
+    loop {
+        if left(&stage).growth < 25 {
+            // What a fold wins back is asked for first.
+            stage.said.push_back(ToStore::Waits { writers: true });
+            settle(&mut conductor, &mut stage);
+        }
+        if left(&stage).growth < 25 {
+            break;
+        }
+        assert!(left(&stage).writes >= 25, "{:?}", left(&stage));
+        content += 1;
+        let ended = cut_pages(&mut conductor, &mut stage, content, 25);
+        assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
+    }
+    assert!(content > 10, "{content}: {:?}", left(&stage));
+    // What there is is written again and again.
+    for round in 0..200 {
+        stage.said.push_back(ToStore::Waits { writers: round % 3 > 0 });
+        settle(&mut conductor, &mut stage);
+        let writes = left(&stage).writes.min(25);
+        assert!(writes > 5, "{round}: {:?}", left(&stage));
+        let ended = cut_pages(&mut conductor, &mut stage, 1 + round % content, writes);
+        assert_eq!(stage.page.committed, ended, "{round}: {:?}", stage.notes);
+    }
+    assert!(stage.notes.iter().any(|note| matches!(note, Note::Short(..))), "{:?}", stage.notes);
+    // Somebody waits, something is dropped: there is room.
+    stage.said.push_back(ToStore::Waits { writers: true });
+    settle(&mut conductor, &mut stage);
+    let before = left(&stage).growth;
+    stage.now += 10_000;
+    settle(&mut conductor, &mut stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.to_export.push(world_record());
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for content in 1..5 {
+        stage.said.push_back(ToStore::Dropped { epoch: ended, content });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 4 });
+    settle(&mut conductor, &mut stage);
+    assert!(left(&stage).growth > before + 50, "{before}: {:?}, {:?}", left(&stage), stage.notes);
+    assert!(!stage.notes.contains(&Note::Full));
+}
