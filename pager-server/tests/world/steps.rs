@@ -155,7 +155,8 @@ impl World {
             let orphans: Vec<u64> = self.outside.kernel.threads.iter().map(|thread| thread.process).collect();
             let alive = orphans.iter().any(|process| self.outside.kernel.processes.contains_key(process));
             let store = &self.outside.store;
-            if !alive && store.from_pager.is_empty() && store.to_pager.is_empty() && store.told.is_empty() {
+            let still = store.from_pager.is_empty() && store.to_pager.is_empty() && store.told.is_empty();
+            if !alive && still && self.is_lent_shown() {
                 self.check_lent();
                 return;
             }
