@@ -61,13 +61,6 @@ impl Lends {
         self.0[at] = Lent { space, object, ..FREE };
     }
 
-    /// The store has no first page of a content.
-    pub(crate) fn add_absent(&mut self, content: u32) {
-        for lent in self.0.iter_mut().filter(|lent| lent.space != NONE && lent.frame == NONE) {
-            add_absent(&mut lent.absent, content);
-        }
-    }
-
     /// What was said about a content is not true any more.
     pub(crate) fn forget_absent(&mut self, content: u32) {
         for known in self.0.iter_mut().flat_map(|lent| &mut lent.absent).filter(|known| **known == content) {
@@ -138,6 +131,28 @@ impl Pager {
                 Err(content) => self.fetch(env, content, 0),
             }
         }
+    }
+
+    /// The store has no first page of a content: those know whose object it shows through in. Others have no use for it,
+    /// and room for so many only.
+    pub(crate) fn add_absent_lent(&mut self, content: u32) {
+        for at in 0..PLACES {
+            let lent = self.lends.0[at];
+            if lent.space != NONE && lent.frame == NONE && self.shows_through(lent.object, content) {
+                add_absent(&mut self.lends.0[at].absent, content);
+            }
+        }
+    }
+
+    fn shows_through(&self, object: u32, content: u32) -> bool {
+        let mut at = Some(object);
+        while let Some(slot) = at {
+            if self.objects.state(slot).content == content {
+                return true;
+            }
+            at = self.objects.parent(slot);
+        }
+        false
     }
 
     fn lent_name(&self, object: u32) -> LentName {

@@ -320,7 +320,7 @@ impl Pager {
             }
         }
         if let (Some(content), 0) = (absent, page.index) {
-            self.lends.add_absent(content);
+            self.add_absent_lent(content);
         }
         self.retry_page(env, place, absent);
         Ok(())
