@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
 use crate::failure::refusal;
-use crate::{bench, mutants, packages, run, sim, suite, tidy};
+use crate::{bench, explore, mutants, packages, run, sim, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -36,6 +36,8 @@ enum Command {
     Bench(bench::Options),
     /// Test the tests: put faults into the code, and count which of them a test notices
     Mutants(mutants::Options),
+    /// Take the kernel core through every interleaving of small universes, beside its specification
+    Explore(explore::Options),
     /// Check the rules of the house alone
     Tidy,
 }
@@ -98,6 +100,7 @@ pub(crate) fn execute() -> Result<()> {
         Command::Sim(options) => sim::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Mutants(options) => mutants::run(&options),
+        Command::Explore(options) => explore::run(&options),
         Command::Tidy => {
             let findings = tidy::check()?;
             for finding in &findings {

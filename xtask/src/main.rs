@@ -2,8 +2,9 @@
 //!
 //! `build` makes kernel, programs and boot bundle; `run` boots them in QEMU; `test` runs every ring of tests and ends in
 //! one line; `sim` simulates as long as one likes; `bench` measures beside the figures of other systems; `mutants` tests
-//! the tests; `setup` installs what a fresh machine lacks. All of them begin by looking for what they need, and say in
-//! one sentence what is missing and what to type.
+//! the tests; `explore` takes the kernel core through every state of small universes; `setup` installs what a fresh
+//! machine lacks. All of them begin by looking for what they need, and say in one sentence what is missing and what to
+//! type.
 //!
 //! It refuses to do quietly what a person did not ask for: no toolchain is downloaded, nothing is installed without
 //! root, no disk image is overwritten without `--fresh`, no process is ended that it did not start.
@@ -21,6 +22,7 @@ mod bundle;
 mod child;
 mod cli;
 mod elf;
+mod explore;
 mod failure;
 mod image;
 mod manifest;
