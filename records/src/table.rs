@@ -218,6 +218,13 @@ impl<T: Copy + 'static> Table<T> {
         index < self.world && self.slots[index as usize].next[self.running] != NONE
     }
 
+    /// Takes everything off the list of the ended epoch.
+    pub fn drain(&mut self) {
+        while self.peek().is_some() {
+            self.pop();
+        }
+    }
+
     /// Wipes everything but the live values, and, if `changed`, which of them changed in the running epoch: in what
     /// order they did is history. The table can still be compared and hashed; it cannot be used.
     pub fn wipe_history(&mut self, changed: bool) {

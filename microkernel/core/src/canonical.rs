@@ -4,11 +4,13 @@
 //! What is wiped, and why it may be: generations and call sequences are only ever compared for equality with the
 //! present one, so "matches" and "does not" is all that counts; tickets only order those who wait together, and that
 //! order is in the queues, but for callers that may be asked again; times count from now; registers of a thread that
-//! will set them all before its next call say nothing.
+//! will set them all before its next call say nothing; page-table pages are interchangeable, and what lies in them is
+//! what [`Kernel::shape`] says, with stamps that are the running epoch's or not.
 
 use crate::object::NONE;
-use crate::{Capability, Kernel, Process, State, Thread};
-use abi::{FLAG_REPEATABLE, Kind, Registers};
+use crate::{Capability, Kernel, Process, State, Thread, VectorState};
+use abi::{FLAG_REPEATABLE, FrameState, Kind, Registers};
+use records::{HostArena, Table};
 
 /// What else the explorer's programs make irrelevant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct Canonical {
     pub again_rip: u64,
     /// Whether it counts which records changed in the running epoch: only where there are cuts.
     pub changed: bool,
+    /// Whether vector registers count: not where the machine has none.
+    pub vectors: bool,
 }
 
 impl Kernel {
@@ -34,12 +38,30 @@ impl Kernel {
         copy.deadlines.canonical(&mut copy.links, with.now_ns);
         copy.capabilities.wipe_history(with.changed);
         copy.threads.wipe_history(with.changed);
-        copy.vectors.wipe_history(with.changed);
+        if with.vectors {
+            copy.vectors.wipe_history(with.changed);
+        } else {
+            copy.vectors = Table::new(&mut HostArena, 0, 0, VectorState::INITIAL);
+        }
         copy.processes.wipe_history(with.changed);
         copy.endpoints.wipe_history(with.changed);
         copy.notifications.wipe_history(with.changed);
         copy.budgets.wipe_history(with.changed);
         copy
+    }
+
+    /// Threads that have no CPU and are about to make the same call again may make any other instead. What the kernel
+    /// has done of such a call is in its objects, none of it in the thread; so whatever they would have done they still
+    /// may do, and the explorer need not tell apart which of its calls a thread that was stopped or preempted had begun.
+    pub fn free_choice(&mut self, again_rip: u64, chooses_rip: u64) {
+        for index in 0..self.threads.len() {
+            let record = self.threads.get(index);
+            let idles = self.links[index as usize].cpu == NONE && matches!(record.state, State::Ready | State::Stopped);
+            if idles && record.registers.rip == again_rip {
+                let registers = &mut self.threads.change(index).registers;
+                *registers = Registers { rip: chooses_rip, ..Registers::default() };
+            }
+        }
     }
 
     fn wipe_tickets(&mut self, of: &Kernel) {
@@ -200,10 +222,16 @@ impl Kernel {
         self.world.epoch = 0;
         self.ended_world = of.ended_world.map(|_| self.world);
         self.committed = abi::Epoch::NONE;
-        self.pool.canonical(of.stamp);
+        self.pool.canonical();
         self.spaces.iter_mut().for_each(|space| space.looked_at = 0);
+        for space in self.spaces.iter_mut().filter(|space| space.root != NONE) {
+            space.root = 0;
+        }
+        for link in self.links.iter_mut().filter(|link| link.root != NONE) {
+            link.root = 0;
+        }
         for word in self.frames.iter_mut() {
-            let now = (*word >> 2) as u32 == of.stamp;
+            let now = *word & 3 == FrameState::Dirty as u64 && (*word >> 2) as u32 == of.stamp;
             *word = *word & 3 | u64::from(now) << 2;
         }
         self.log.canonical();

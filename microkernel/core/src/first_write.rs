@@ -89,19 +89,31 @@ impl WriteLog {
 
 #[cfg(any(test, feature = "host"))]
 impl WriteLog {
+    /// The position behind the last entry, and the entries that are there.
+    pub(crate) fn parts(&self) -> (u64, Vec<u64>) {
+        (self.head, (self.tail..self.head).filter_map(|at| self.read(at)).collect())
+    }
+
+    /// What is in the ring, the next first.
+    pub(crate) fn donations(&self) -> Vec<u32> {
+        let place = |at: u64| self.donated[(at % self.donated.len() as u64) as usize];
+        (self.donated_tail..self.donated_head).map(place).collect()
+    }
+
+    /// Room of log and ring.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.entries.len(), self.donated.len())
+    }
+
     /// Wipes all but what is in the log and the ring, in order.
     pub(crate) fn canonical(&mut self) {
-        let entries: Vec<u64> = (self.tail..self.head).filter_map(|at| self.read(at)).collect();
+        let ((_, entries), donated) = (self.parts(), self.donations());
         self.entries.fill(0);
         self.entries[..entries.len()].copy_from_slice(&entries);
         if self.limit < u64::MAX {
             self.limit = self.limit.saturating_sub(self.tail);
         }
         (self.tail, self.head) = (0, entries.len() as u64);
-        let mut donated = Vec::new();
-        while let Some(frame) = self.take_donated() {
-            donated.push(frame);
-        }
         self.donated.fill(0);
         self.donated[..donated.len()].copy_from_slice(&donated);
         (self.donated_tail, self.donated_head) = (0, donated.len() as u64);

@@ -51,6 +51,16 @@ impl HostMachine {
         None
     }
 
+    /// Entries of a table that are not 0, by index.
+    pub fn entries(&self, table: TableId) -> impl Iterator<Item = (u16, u64)> {
+        self.tables.range((table, 0)..=(table, u16::MAX)).map(|(&(_, index), &entry)| (index, entry))
+    }
+
+    /// The first byte of each frame in which that is not 0.
+    pub fn first_bytes(&self) -> impl Iterator<Item = (u32, u8)> {
+        self.frames.iter().map(|(&frame, bytes)| (frame, bytes.0[0])).filter(|&(_, byte)| byte != 0)
+    }
+
     /// Bytes of a frame, to be written.
     pub fn bytes(&mut self, frame: u32) -> &mut [u8; PAGE_SIZE] {
         &mut self.frames.entry(frame).or_insert_with(|| Box::new(Frame([0; PAGE_SIZE]))).0

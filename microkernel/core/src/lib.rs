@@ -58,4 +58,4 @@ pub use object::{
     Budget, Capability, Counts, Endpoint, Notification, Process, RecordError, State, Thread, VectorState,
 };
 #[cfg(any(test, feature = "host"))]
-pub use view::Held;
+pub use view::{Held, Mapped};

@@ -15,15 +15,15 @@ use abi::{MapFlags, PAGE_SIZE, Status, USER_END, USER_START};
 use records::{Arena, IndexSet, Slab};
 
 /// Entry bits of x86-64 page tables (Intel SDM vol. 3, 4.5).
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
+pub(crate) const PRESENT: u64 = 1;
+pub(crate) const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
-const UNCACHED: u64 = 1 << 4;
+pub(crate) const UNCACHED: u64 = 1 << 4;
 /// Ours: the page may be written, once the first write of the epoch has been settled.
-const MAY_WRITE: u64 = 1 << 9;
-const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub(crate) const MAY_WRITE: u64 = 1 << 9;
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
+pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Entries of a leaf table.
 const LEAVES: usize = 512;
@@ -109,11 +109,15 @@ impl TablePool {
 
 #[cfg(any(test, feature = "host"))]
 impl TablePool {
-    /// Wipes all of the stamps but whether they are the running epoch's.
-    pub(crate) fn canonical(&mut self, stamp: u32) {
-        for table in self.tables.iter_mut() {
-            table.stamp = u32::from(table.stamp == stamp);
-        }
+    /// Wipes all but how many tables are free: which are is history, and what the others are for, the spaces say.
+    pub(crate) fn canonical(&mut self) {
+        let count = self.tables.len() as u32;
+        let left = self.free.count_up_to(count);
+        self.tables.fill(TableInfo { stamp: 0, used: 0, root: false });
+        (0..count).for_each(|table| {
+            self.free.remove(table);
+        });
+        self.free.insert_range(0, left);
     }
 }
 

@@ -3,8 +3,11 @@
 
 use crate::object::NONE;
 use crate::queue::Queue;
-use crate::{Budget, Capability, Endpoint, Kernel, Notification, Process, State, Thread};
-use abi::{Epoch, Registers};
+use crate::space::{ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
+use crate::{
+    Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
+};
+use abi::{Epoch, FrameState, Registers};
 
 /// A capability, and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +20,23 @@ pub struct Held<'a> {
     pub slot: u32,
     /// The capability.
     pub capability: &'a Capability,
+}
+
+/// A page that is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mapped {
+    /// Its address.
+    pub address: u64,
+    /// The frame.
+    pub frame: u32,
+    /// Whether it may be written, now or after a first write has been settled.
+    pub may_write: bool,
+    /// Whether its contents may be executed.
+    pub executable: bool,
+    /// Whether it is uncached.
+    pub device: bool,
+    /// Whether a CPU that loads the space can write now.
+    pub open: bool,
 }
 
 impl Kernel {
@@ -163,5 +183,114 @@ impl Kernel {
     /// Whether everything of the epoch before has been exported.
     pub fn has_exported(&self) -> bool {
         self.is_exported()
+    }
+
+    /// Frames that are in some epoch: what the kernel knows about them, and whether that was written in the running one.
+    pub fn tracked_frames(&self) -> impl Iterator<Item = (u32, FrameState, bool)> {
+        (0..self.frames.len() as u32).filter_map(|frame| {
+            let (state, stamp) = self.frame_state(frame);
+            let now = state == FrameState::Dirty && stamp == self.stamp;
+            (state != FrameState::Untracked).then_some((frame, state, now))
+        })
+    }
+
+    /// Frames of memory of which the kernel knows something.
+    pub fn frames_known(&self) -> u32 {
+        self.frames.len() as u32
+    }
+
+    /// Log of first writes: the position behind its last entry, and the entries that are still there.
+    pub fn first_writes(&self) -> (u64, Vec<u64>) {
+        self.log.parts()
+    }
+
+    /// Frames donated for copies, the next first.
+    pub fn donated_frames(&self) -> Vec<u32> {
+        self.log.donations()
+    }
+
+    /// Entries that the log has room for, and the ring of donated frames.
+    pub fn log_sizes(&self) -> (usize, usize) {
+        self.log.sizes()
+    }
+
+    /// What a process has mapped, by address.
+    pub fn mappings(&self, m: &HostMachine, process: u32) -> Vec<Mapped> {
+        let mut found = Vec::new();
+        if let Some(root) = self.root_of(process) {
+            self.visit(m, root, 3, (0, self.is_fresh_table(root)), &mut |address, entry, open| {
+                found.push(Mapped {
+                    address,
+                    frame: ((entry & ADDRESS) >> 12) as u32,
+                    may_write: entry & MAY_WRITE != 0,
+                    executable: entry & NO_EXECUTE == 0,
+                    device: entry & UNCACHED != 0,
+                    open,
+                });
+            });
+        }
+        found
+    }
+
+    fn visit(
+        &self,
+        m: &HostMachine,
+        table: TableId,
+        level: u32,
+        (above, open): (u64, bool),
+        see: &mut impl FnMut(u64, u64, bool),
+    ) {
+        for (index, entry) in m.entries(table).filter(|&(_, entry)| entry & PRESENT != 0) {
+            let address = above | u64::from(index) << (12 + 9 * level);
+            let open = open && entry & WRITABLE != 0;
+            if level == 0 {
+                see(address, entry, open);
+            } else {
+                let child = m.table_at(entry & ADDRESS);
+                self.visit(m, child, level - 1, (address, open && self.is_fresh_table(child)), see);
+            }
+        }
+    }
+
+    /// Everything about a space that can make a difference, the names of its tables left out: present entries with
+    /// their bits, and whether the table below has the running epoch's stamp.
+    pub fn shape(&self, m: &HostMachine, process: u32) -> Vec<u64> {
+        let mut shape = Vec::new();
+        if let Some(root) = self.root_of(process) {
+            shape.push(u64::from(self.is_fresh_table(root)));
+            self.shape_below(m, root, 3, &mut shape);
+        }
+        shape
+    }
+
+    fn shape_below(&self, m: &HostMachine, table: TableId, level: u32, shape: &mut Vec<u64>) {
+        for (index, entry) in m.entries(table).filter(|&(_, entry)| entry & PRESENT != 0) {
+            shape.push(u64::from(level) << 16 | u64::from(index));
+            if level == 0 {
+                shape.push(entry);
+            } else {
+                let child = m.table_at(entry & ADDRESS);
+                shape.push(entry & !ADDRESS | u64::from(self.is_fresh_table(child)) << 12);
+                self.shape_below(m, child, level - 1, shape);
+            }
+        }
+    }
+
+    /// Root table of a process.
+    fn root_of(&self, process: u32) -> Option<TableId> {
+        let root = self.spaces[process as usize].root;
+        (root != NONE).then_some(root)
+    }
+
+    /// As if everything of the ended epoch had been exported.
+    pub fn forget_ended(&mut self) {
+        self.threads.drain();
+        self.vectors.drain();
+        self.processes.drain();
+        self.endpoints.drain();
+        self.notifications.drain();
+        self.budgets.drain();
+        self.capabilities.drain();
+        self.ended_world = None;
     }
 }

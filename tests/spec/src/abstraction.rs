@@ -1,10 +1,12 @@
 //! From the real core to the abstract kernel.
 
 use crate::event::Frame;
-use crate::model::{Budget, Cap, Cpu, Doing, Endpoint, Model, Notification, Object, Process, Serves, Thread};
+use crate::model::{
+    Budget, Cap, Cpu, Doing, Endpoint, Mapping, Model, Notification, Object, Pages, Process, Serves, Thread,
+};
 use crate::sim::Sim;
 use abi::Kind;
-use kernel_core::{Kernel, State};
+use kernel_core::{Kernel, Mapped, State};
 use std::collections::BTreeMap;
 
 /// Tickets count up from here for those who queue behind, down for those who are put in front.
@@ -61,9 +63,33 @@ pub fn abstraction(sim: &Sim) -> Model {
                 Cpu { runs, slice: kernel.slice_end(cpu).filter(|_| runs.is_some()) }
             })
             .collect(),
+        pages: pages(sim),
         interrupts: kernel.interrupt_bindings().collect(),
         world: [processes, threads, endpoints, notifications, budgets],
         sizes: [sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]],
+    }
+}
+
+fn pages(sim: &Sim) -> Pages {
+    let kernel = &sim.kernel;
+    let mut maps = BTreeMap::new();
+    for (process, _) in kernel.each_process() {
+        for Mapped { address, frame, may_write, executable, device, open } in kernel.mappings(&sim.m, process) {
+            maps.insert((process, address), Mapping { frame, may_write, executable, device, open });
+        }
+    }
+    let (log_head, log) = kernel.first_writes();
+    Pages {
+        epoch: kernel.epoch().bits(),
+        exported: kernel.has_exported(),
+        maps,
+        frames: kernel.tracked_frames().map(|(frame, state, now)| (frame, (state, now))).collect(),
+        memory: kernel.frames_known(),
+        log: log.into_iter().map(|entry| (entry as u32, (entry >> 32) as u32)).collect(),
+        log_head,
+        room: kernel.log_sizes(),
+        donated: kernel.donated_frames().into(),
+        contents: sim.m.first_bytes().collect(),
     }
 }
 

@@ -38,6 +38,14 @@ impl Frame {
     }
 }
 
+/// In an alphabet, in place of an epoch or a position: the running epoch, the one before, the end of the log of first
+/// writes. What it is in a state, [`Op::at`] says.
+pub const EPOCH_NOW: u64 = u64::MAX - 1;
+/// See [`EPOCH_NOW`].
+pub const EPOCH_BEFORE: u64 = u64::MAX - 2;
+/// See [`EPOCH_NOW`].
+pub const LOG_END: u64 = u64::MAX - 3;
+
 /// One call with its arguments, of a program's alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Op {
@@ -93,6 +101,19 @@ impl Op {
         self
     }
 
+    /// The call with what it names in this state.
+    pub fn at(mut self, kernel: &kernel_core::Kernel) -> Self {
+        for word in core::iter::once(&mut self.frame.rdi).chain(&mut self.frame.words) {
+            *word = match *word {
+                EPOCH_NOW => kernel.epoch().bits(),
+                EPOCH_BEFORE => kernel.epoch().bits().wrapping_sub(1),
+                LOG_END => kernel.first_writes().0,
+                other => other,
+            };
+        }
+        self
+    }
+
     /// `Copy` of `handle` with these rights and this badge.
     pub fn copy(handle: u16, rights: Rights, badge: u64) -> Self {
         Self::new(Call::Copy, handle).with(u64::from(rights.bits()), &[badge])
@@ -113,6 +134,8 @@ pub enum Event {
     Again(usize),
     /// The running thread of a CPU touches a page that is not there.
     Fault(usize),
+    /// The running thread of a CPU writes to the page that all programs write to.
+    Write(usize),
     /// The timer of a CPU fires; time moves on to when it was set for.
     Timer(usize),
     /// A CPU that was kicked looks again.

@@ -6,6 +6,7 @@
 
 use crate::abstraction::abstraction;
 use crate::event::Event;
+use crate::parts::Parts;
 use crate::property::Islands;
 use crate::sim::Sim;
 use crate::sometimes::Sometimes;
@@ -30,11 +31,13 @@ pub struct Explorer {
     pub workers: usize,
     /// Memory for waiting states, above which exploration goes depth first.
     pub bytes_max: usize,
+    /// Whether to count the values that the parts of states take: slow.
+    pub parts: bool,
 }
 
 impl Default for Explorer {
     fn default() -> Self {
-        Self { states_max: u64::MAX, workers: 2, bytes_max: 3 << 30 }
+        Self { states_max: u64::MAX, workers: 2, bytes_max: 3 << 30, parts: false }
     }
 }
 
@@ -64,6 +67,8 @@ pub struct Report {
     pub by_call: Vec<(String, u64)>,
     /// How often something rare happened.
     pub sometimes: Sometimes,
+    /// What the states differ in, if that was asked for.
+    pub parts: Parts,
 }
 
 /// The first disagreement, and the events that lead to it from the universe's start.
@@ -99,6 +104,7 @@ struct Store {
     transitions: u64,
     by_kind: Vec<u64>,
     sometimes: Sometimes,
+    parts: Parts,
 }
 
 /// Digests are as good as hashes.
@@ -118,7 +124,7 @@ impl std::hash::Hasher for Identity {
 }
 
 /// Kinds of transitions that are no calls.
-const OTHERS: [&str; 5] = ["(page fault)", "(timer)", "(reschedule)", "(interrupt)", "(crash)"];
+const OTHERS: [&str; 6] = ["(page fault)", "(timer)", "(reschedule)", "(interrupt)", "(crash)", "(write)"];
 
 fn kind_of(event: Event, sim: &Sim) -> usize {
     let others = usize::from(CALLS);
@@ -130,6 +136,7 @@ fn kind_of(event: Event, sim: &Sim) -> usize {
         Event::Reschedule(_) => others + 2,
         Event::Interrupt(..) => others + 3,
         Event::Crash => others + 4,
+        Event::Write(_) => others + 5,
     }
 }
 
@@ -194,6 +201,7 @@ impl Explorer {
             closed: store.queue.is_empty(),
             by_call: names.zip(store.by_kind.iter().copied()).filter(|&(_, count)| count > 0).collect(),
             sometimes: store.sometimes,
+            parts: store.parts,
         })
     }
 
@@ -271,6 +279,9 @@ impl Explorer {
             let event = store.number_of(event);
             let number = store.ways.len() as u32;
             store.ways.push((from, event));
+            if self.parts {
+                store.parts.add(&sim);
+            }
             store.queue.push_back((number, sim));
         }
         if store.ways.len() as u64 >= self.states_max {

@@ -18,6 +18,8 @@ pub(crate) const INTERRUPTS: u16 = abi::boot_info::handle::INTERRUPTS.0;
 /// Init's handle for its memory.
 pub(crate) const MEMORY: u16 = 16;
 
+/// Handles of a process, the null handle included.
+pub(crate) const HANDLES: u16 = 16;
 const ENTRY: u64 = 0x40_0000;
 const STACK: u64 = 0x50_0000;
 
@@ -55,8 +57,8 @@ impl Genesis {
             cpus,
             tables: 16,
             frames: 64,
-            log: 4,
-            donated: 4,
+            log: 2,
+            donated: 2,
             interrupts: 4,
         };
         let mut kernel = Kernel::new(&mut HostArena, &capacities);
@@ -64,7 +66,8 @@ impl Genesis {
         let boot = kernel.boot_process(&mut m, 32, ENTRY, STACK, 0).expect("boots");
         kernel.boot_memory_at(boot.process, Handle(MEMORY), 32, 32).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
-        Self { sim: Sim { kernel, m, store: Default::default() } }
+        let (store, frozen) = Default::default();
+        Self { sim: Sim { kernel, m, store, exports_at_once: false, frozen } }
     }
 
     /// A call by init that must succeed; its registers after it.
@@ -81,9 +84,9 @@ impl Genesis {
         Made { handle, index }
     }
 
-    /// A process with 16 handles.
+    /// A process with [`HANDLES`] handles.
     pub fn process(&mut self, budget: u16) -> Made {
-        self.create(budget, Kind::Process, &[16], 0)
+        self.create(budget, Kind::Process, &[u64::from(HANDLES)], 0)
     }
 
     /// A started thread.
@@ -111,6 +114,15 @@ impl Genesis {
     /// Copies a capability into a process; the handle there.
     pub fn grant(&mut self, to: Made, cap: u16, rights: Rights, badge: u64) -> u16 {
         self.call(Op::grant(to.handle, cap, rights, badge)).rdi as u16
+    }
+
+    /// Leaves a process only its last `free` handles: those before are filled with copies of `cap` that can do nothing.
+    /// Handles that nobody names could only multiply states by what happens to lie there.
+    pub fn leave_free(&mut self, process: Made, cap: u16, free: u16) {
+        let used = self.sim.kernel.each_capability().filter(|held| held.process == process.index).count() as u16;
+        for _ in used + 1..HANDLES - free {
+            self.grant(process, cap, Rights::empty(), 0);
+        }
     }
 
     /// Starts the world.

@@ -12,8 +12,12 @@ mod crossing;
 mod entry;
 mod message;
 mod object;
+mod pages;
 
 use crate::event::Frame;
+pub(crate) use pages::written;
+pub use pages::{Mapping, Pages};
+
 use abi::{Kind, Rights, Status};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -206,6 +210,8 @@ pub struct Model {
     pub ready: BTreeMap<u8, VecDeque<u32>>,
     /// CPUs.
     pub cpus: Vec<Cpu>,
+    /// Address spaces and frames.
+    pub pages: Pages,
     /// Where interrupts are delivered: notification and badge.
     pub interrupts: BTreeMap<u32, (u32, u64)>,
     /// Numbers below these are of the world: processes, threads, endpoints, notifications, budgets.

@@ -2,6 +2,8 @@
 //! The specification already implies them; they are checked on what the real core did, so that a mistake that core and
 //! specification share is still found.
 
+mod pages;
+
 use crate::event::Event;
 use crate::model::{Doing, Model, Object, Thread};
 use crate::sim::Sim;
@@ -307,7 +309,9 @@ pub fn integrity(before: &Model, islands: &Islands, event: Event, after: &Model)
 /// Every property of a state.
 pub fn state(model: &Model, sim: &Sim) -> Verdict {
     no_lost_wake_up(model, sim)?;
-    world_closed(model)
+    world_closed(model)?;
+    pages::written_in_its_epoch(model, sim)?;
+    pages::frozen_is_kept(model, sim)
 }
 
 /// Every property of a step.

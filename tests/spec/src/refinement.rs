@@ -5,6 +5,7 @@ use crate::event::{Event, Frame};
 use crate::model::{Doing, Model};
 use crate::property;
 use crate::sim::Sim;
+use kernel_core::State;
 
 /// Whether the step from `before` (whose abstraction is `model`) by `event` to `after` is one that the specification
 /// allows. The abstraction of `after`, or where the two differ.
@@ -46,7 +47,7 @@ pub fn agree(expected: &Model, seen: &Model) -> Result<(), String> {
             }
         )*};
     }
-    value!(now, started, tickets, cpus, world, sizes);
+    value!(now, started, tickets, cpus, pages, world, sizes);
     Err(lines.join("\n"))
 }
 
@@ -68,10 +69,23 @@ fn rank_tickets(model: &mut Model) {
     model.tickets = 0;
 }
 
+/// Whether all threads have the same in their registers, but for those whose registers nobody will look at again.
+fn same_registers(one: &Sim, other: &Sim) -> bool {
+    one.kernel.each_thread().all(|(number, record)| {
+        matches!(record.state, State::AwaitReply | State::Receiving)
+            || Frame::of(one.kernel.registers_of(number)) == Frame::of(other.kernel.registers_of(number))
+    })
+}
+
 /// Whether the fast path, where it takes a call or fault at all, comes to the same as the slow path did.
 pub fn fast_agrees(before: &Sim, event: Event, after: &Sim, seen: &Model) -> Result<(), String> {
     let mut fast = before.clone();
     if !fast.fast(event) {
+        return Ok(());
+    }
+    fast.kernel.check(&fast.m).map_err(|violation| format!("fast path: {violation:?}"))?;
+    // The usual case, quickly: the same future, and the same in all registers that somebody will look at.
+    if fast.kernel.cpus.len() == 1 && fast.digest() == after.digest() && same_registers(&fast, after) {
         return Ok(());
     }
     let (mut quick, mut slow) = (abstraction(&fast), seen.clone());
@@ -85,7 +99,6 @@ pub fn fast_agrees(before: &Sim, event: Event, after: &Sim, seen: &Model) -> Res
         rank_tickets(model);
     }
     agree(&slow, &quick).map_err(|difference| format!("fast path beside slow path: {difference}"))?;
-    fast.kernel.check(&fast.m).map_err(|violation| format!("fast path: {violation:?}"))?;
     property::state(&quick, &fast)?;
     // With several CPUs the slow path sets a timer here too that another CPU has set already, and kicks once more.
     let same = fast.kernel.cpus.len() > 1 || fast.digest() == after.digest();

@@ -2,6 +2,8 @@
 
 use crate::digest;
 use crate::event::{Event, Frame};
+use crate::model::written;
+use abi::FrameState;
 use abi::fault::Access;
 use kernel_core::{Canonical, HostMachine, Kernel};
 use std::collections::BTreeMap;
@@ -16,6 +18,9 @@ pub(crate) const FAULT_ADDRESS: u64 = 0x60_0000;
 /// Error code of that fault: a read by a user program.
 pub(crate) const FAULT_CODE: u64 = 4;
 
+/// Address that programs write to.
+pub(crate) const WRITE_ADDRESS: u64 = 0x70_0000;
+
 /// Exported records by table and index.
 pub type Records = BTreeMap<(u16, u32), Vec<u8>>;
 
@@ -29,6 +34,11 @@ pub struct Sim {
     /// What the store holds, where a universe has one. It is no part of what tells states apart: what in it matters
     /// is equal to the kernel's own records, which is what a restore checks.
     pub store: Arc<Records>,
+    /// Whether whoever cuts has exported everything at once, so that the next cut never finds it `Busy`.
+    pub exports_at_once: bool,
+    /// What is to be kept of the epoch that ended: contents of the frames that were not durable at the cut, until the
+    /// pager says that they are; and how long the log of first writes was then.
+    pub frozen: (BTreeMap<u32, u8>, u64),
 }
 
 impl Sim {
@@ -40,6 +50,7 @@ impl Sim {
             Event::Fault(cpu) => {
                 self.kernel.page_fault(&mut self.m, cpu, FAULT_ADDRESS, Access::empty(), FAULT_CODE);
             }
+            Event::Write(cpu) => self.write(cpu),
             Event::Timer(cpu) => {
                 if let Some(at) = self.m.timers.remove(&cpu) {
                     self.m.now_ns = self.m.now_ns.max(at);
@@ -62,7 +73,31 @@ impl Sim {
         let registers = &mut self.kernel.cpus[cpu].frame;
         frame.into_registers(registers);
         registers.rip = AGAIN_RIP + SYSCALL_BYTES;
+        let epoch = self.kernel.epoch();
         self.kernel.syscall(&mut self.m, cpu);
+        let frozen: Vec<u32> =
+            self.kernel.tracked_frames().filter(|frame| frame.1 != FrameState::Clean).map(|frame| frame.0).collect();
+        if epoch != self.kernel.epoch() {
+            let holds = |frame| self.m.first_bytes().find(|&(other, _)| other == frame).map_or(0, |(_, byte)| byte);
+            let kept = frozen.iter().map(|&frame| (frame, holds(frame))).collect();
+            self.frozen = (kept, self.kernel.first_writes().0);
+            if self.exports_at_once {
+                self.kernel.forget_ended();
+            }
+        }
+        self.frozen.0.retain(|frame, _| frozen.contains(frame));
+    }
+
+    /// A write by whoever runs on `cpu`: through what the hardware would find, or else a fault.
+    fn write(&mut self, cpu: usize) {
+        let root = self.m.loaded.get(&cpu).copied().flatten();
+        match root.and_then(|root| self.m.translate(root, WRITE_ADDRESS)) {
+            Some((frame, true)) => {
+                let byte = &mut self.m.bytes(frame)[0];
+                *byte = written(*byte);
+            }
+            _ => self.kernel.page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE),
+        }
     }
 
     /// The same by the fast path; false if it does not take it, and then nothing has happened.
@@ -80,16 +115,34 @@ impl Sim {
         self.kernel.fast(&mut self.m, cpu)
     }
 
+    /// Threads that are about to make a call again and have no CPU choose anew: [`Kernel::free_choice`].
+    pub fn choose_anew(&mut self) {
+        self.kernel.free_choice(AGAIN_RIP, AGAIN_RIP + SYSCALL_BYTES);
+    }
+
     /// Whether the thread that runs on `cpu` is about to make the same call again.
     pub fn is_again(&self, cpu: usize) -> bool {
         self.kernel.cpus[cpu].frame.rip == AGAIN_RIP
     }
 
+    /// The kernel without what cannot make a difference any more.
+    pub fn canonical(&self) -> Kernel {
+        self.kernel.canonical(Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: false, vectors: false })
+    }
+
+    /// Timers that are armed: CPU, and ns from now.
+    pub(crate) fn timers(&self) -> Vec<(usize, u64)> {
+        self.m.timers.iter().map(|(&cpu, &at)| (cpu, at.saturating_sub(self.m.now_ns))).collect()
+    }
+
     /// What tells this state from others.
     pub fn digest(&self) -> u128 {
-        let with = Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: false };
-        let timers: Vec<(usize, u64)> =
-            self.m.timers.iter().map(|(&cpu, &at)| (cpu, at.saturating_sub(self.m.now_ns))).collect();
-        digest(&(self.kernel.canonical(with), timers, &self.m.kicked, &self.m.masked))
+        let spaces: Vec<Vec<u64>> =
+            self.kernel.each_process().map(|(process, _)| self.kernel.shape(&self.m, process)).collect();
+        let contents: Vec<(u32, u8)> = self.m.first_bytes().collect();
+        let since_cut = self.kernel.first_writes().0 - self.frozen.1;
+        let since_cut = since_cut.min(self.kernel.first_writes().1.len() as u64);
+        let pages = (spaces, contents, &self.frozen.0, since_cut);
+        digest(&(self.canonical(), self.timers(), &self.m.kicked, &self.m.masked, pages))
     }
 }

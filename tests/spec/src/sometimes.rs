@@ -38,10 +38,24 @@ impl Sometimes {
             );
         }
         self.when(void, "a void Reply held");
+        self.pages(sim);
         self.when(kernel.each_endpoint().any(|(_, endpoint)| endpoint.life == 2), "endpoint destroyed in steps");
         self.when(kernel.each_process().any(|(_, process)| process.dying != 0), "process destroyed in steps");
         self.when((0..kernel.cpus.len()).all(|cpu| kernel.is_idle(cpu)), "all idle");
         self.when(kernel.cpus.len() > 1 && !(0..kernel.cpus.len()).any(|cpu| kernel.is_idle(cpu)), "all CPUs busy");
+    }
+
+    fn pages(&mut self, sim: &Sim) {
+        let (kernel, (_, log)) = (&sim.kernel, sim.kernel.first_writes());
+        self.when(log.iter().any(|entry| entry >> 32 != 0), "a copy in the log");
+        self.when(log.len() == kernel.log_sizes().0, "a log that is full");
+        let mut open: Vec<u32> = kernel
+            .each_process()
+            .flat_map(|(process, _)| kernel.mappings(&sim.m, process))
+            .filter_map(|page| page.open.then_some(page.frame))
+            .collect();
+        open.sort_unstable();
+        self.when(open.windows(2).any(|pair| pair[0] == pair[1]), "a page shared and open");
     }
 
     /// Counts how the calls ended that ended in a step.

@@ -36,6 +36,7 @@ impl fmt::Display for Event {
             Self::Call(cpu, op) => write!(f, "cpu {cpu}: {op}"),
             Self::Again(cpu) => write!(f, "cpu {cpu}: the same call again"),
             Self::Fault(cpu) => write!(f, "cpu {cpu}: page fault"),
+            Self::Write(cpu) => write!(f, "cpu {cpu}: write"),
             Self::Timer(cpu) => write!(f, "cpu {cpu}: timer"),
             Self::Reschedule(cpu) => write!(f, "cpu {cpu}: reschedule"),
             Self::Interrupt(cpu, line) => write!(f, "cpu {cpu}: interrupt {line}"),

@@ -5,6 +5,7 @@ mod capabilities;
 mod death;
 mod ipc;
 mod notifications;
+mod pages;
 mod restore;
 mod two_cpus;
 mod wild;
@@ -30,6 +31,10 @@ pub struct Universe {
     pub alphabets: Vec<Vec<Op>>,
     /// Threads that may fault.
     pub faults: Vec<u32>,
+    /// Threads that may write to their page.
+    pub writers: Vec<u32>,
+    /// Whether a thread may make a call in this state: what a program that can be trusted would not do.
+    pub sensible: fn(&Sim, &Op) -> bool,
     /// Interrupts that may arrive.
     pub interrupts: Vec<u32>,
     /// What a power failure makes of a state, where there may be one; it checks that nothing else has changed.
@@ -37,7 +42,8 @@ pub struct Universe {
 }
 
 /// Names of the universes that are explored to closure. `wild` is there for random calls only.
-pub const NAMES: &[&str] = &["ipc", "capabilities", "notifications", "death", "two-cpus", "restore", "boundary"];
+pub const NAMES: &[&str] =
+    &["ipc", "capabilities", "notifications", "death", "two-cpus", "restore", "boundary", "pages"];
 
 /// A universe by name.
 pub fn named(name: &str) -> Option<Universe> {
@@ -49,6 +55,7 @@ pub fn named(name: &str) -> Option<Universe> {
         "two-cpus" => two_cpus::universe(),
         "restore" => restore::universe(),
         "boundary" => boundary::universe(),
+        "pages" => pages::universe(),
         "wild" => wild::universe(),
         _ => return None,
     })
@@ -59,7 +66,17 @@ impl Universe {
     pub fn new(name: &'static str, about: &'static str, start: Sim) -> Self {
         let threads = start.kernel.table_sizes()[1] as usize;
         let alphabets = vec![Vec::new(); threads];
-        Self { name, about, start, alphabets, faults: Vec::new(), interrupts: Vec::new(), crash: None }
+        Self {
+            name,
+            about,
+            start,
+            alphabets,
+            faults: Vec::new(),
+            writers: Vec::new(),
+            sensible: |_, _| true,
+            interrupts: Vec::new(),
+            crash: None,
+        }
     }
 
     /// Lets a thread make these calls.
@@ -76,7 +93,11 @@ impl Universe {
                 if sim.is_again(cpu) {
                     events.push(Event::Again(cpu));
                 } else {
-                    events.extend(self.alphabets[thread as usize].iter().map(|&op| Event::Call(cpu, op)));
+                    let ops = self.alphabets[thread as usize].iter().filter(|op| (self.sensible)(sim, op));
+                    events.extend(ops.map(|op| Event::Call(cpu, op.at(&sim.kernel))));
+                    if self.writers.contains(&thread) {
+                        events.push(Event::Write(cpu));
+                    }
                     if self.faults.contains(&thread) {
                         events.push(Event::Fault(cpu));
                     }
@@ -111,6 +132,7 @@ impl Universe {
         let seen = refines(model, event, &after)?;
         property::step(model, islands, event, &seen)?;
         fast_agrees(before, event, &after, &seen)?;
+        after.choose_anew();
         Ok(after)
     }
 }

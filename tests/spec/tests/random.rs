@@ -86,6 +86,58 @@ fn happens(sim: &Sim, (what, cpu, op): (u8, usize, Op)) -> Option<Event> {
     }
 }
 
+fn pages() -> &'static Universe {
+    static PAGES: OnceLock<Universe> = OnceLock::new();
+    PAGES.get_or_init(|| universe::named("pages").expect("it is named"))
+}
+
+/// Calls about pages and frames, with arguments that mean something more often than not.
+fn page_op() -> impl Strategy<Value = Op> {
+    use Call as C;
+    let call = prop::sample::select(vec![
+        C::Map,
+        C::Map,
+        C::Map,
+        C::Unmap,
+        C::Protect,
+        C::Cut,
+        C::ReadLog,
+        C::Donate,
+        C::SetFrames,
+        C::Receive,
+        C::Reply,
+    ]);
+    let handle = prop_oneof![12 => 1_u16..6, 1 => any::<u16>()];
+    // Around the page that programs write to, around the end of its leaf table, and anywhere.
+    let address = prop_oneof![
+        8 => (0_u64..4).prop_map(|page| 0x70_0000 - 0x1000 + page * 0x1000),
+        2 => (0_u64..4).prop_map(|page| 0x80_0000 - 0x2000 + page * 0x1000),
+        1 => any::<u64>()
+    ];
+    let count = prop_oneof![8 => 1_u64..4, 1 => 0_u64..1024, 1 => any::<u64>()];
+    let page = prop_oneof![12 => 0_u64..8, 1 => 28_u64..40, 1 => any::<u64>()];
+    let flags = prop_oneof![8 => prop::sample::select(vec![0_u64, 1, 1, 9, 2, 4]), 1 => 0_u64..32];
+    let epoch = prop_oneof![6 => Just(spec::EPOCH_NOW), 1 => Just(spec::EPOCH_BEFORE), 1 => any::<u64>()];
+    let state = 0_u64..5;
+    let frames = prop::array::uniform4(0_u64..8);
+    (call, handle, address, count, page, (flags, epoch, state, frames)).prop_map(
+        |(call, handle, address, count, page, (flags, epoch, state, frames))| {
+            let op =
+                Op::new(call, if matches!(call, C::Cut | C::ReadLog | C::Donate | C::SetFrames) { 5 } else { handle });
+            let few = count.min(4);
+            match call {
+                C::Map => op.with(address, &[page, count, flags, epoch]).objects(&[4]),
+                C::Unmap | C::Protect => op.with(address, &[count, flags]),
+                C::ReadLog => op.with(if page < 4 { page } else { spec::LOG_END }, &[]),
+                C::Donate => op.with(few, &frames).objects(&[4]),
+                C::SetFrames => op.with(few | state << 8, &frames).objects(&[4]),
+                C::Receive => Op::new(call, 1).within(Timeout::from_ms(10)),
+                _ => Op::new(call, 0),
+            }
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -120,6 +172,23 @@ proptest! {
             property::integrity(&model, &islands, event, &seen).map_err(TestCaseError::fail)?;
             universe.check(&after, &seen).map_err(TestCaseError::fail)?;
             sim = after;
+        }
+    }
+
+    #[test]
+    fn calls_about_pages_refine(events in prop::collection::vec((0_u8..12, page_op()), 1..200)) {
+        let universe = pages();
+        let mut sim = universe.start.clone();
+        for (what, op) in events {
+            let op = op.at(&sim.kernel);
+            let event = match what {
+                0 if sim.m.timers.contains_key(&0) => Event::Timer(0),
+                _ if sim.kernel.current(0).is_none() => continue,
+                1..=4 => Event::Write(0),
+                _ if (universe.sensible)(&sim, &op) => Event::Call(0, op),
+                _ => continue,
+            };
+            sim = checked(universe, &sim, event).map_err(|what| TestCaseError::fail(format!("{event}: {what}")))?;
         }
     }
 }

@@ -22,6 +22,9 @@ struct Arguments {
     /// Memory for states that wait, in MiB.
     #[arg(long, default_value_t = 3072)]
     memory: usize,
+    /// Count the values that each part of the states takes, to find what makes a universe large (slow)
+    #[arg(long)]
+    parts: bool,
     /// Name the universes and what they are about.
     #[arg(long)]
     list: bool,
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             states_max: arguments.states.unwrap_or(u64::MAX),
             workers: arguments.workers,
             bytes_max: arguments.memory << 20,
+            parts: arguments.parts,
         };
         let bar = bar(arguments.states, name);
         let start = Instant::now();
@@ -111,5 +115,11 @@ fn print(name: &str, report: &Report, took: Duration) {
     println!("  sometimes:");
     for (what, count) in report.sometimes.iter() {
         println!("    {what:<32} {count:>12}");
+    }
+    if report.parts.iter().next().is_some() {
+        println!("  parts that differ, and how many values they take:");
+    }
+    for (part, count) in report.parts.iter() {
+        println!("    {part:<32} {count:>12}");
     }
 }

@@ -61,6 +61,7 @@ impl Model {
         }
         self.now = 0;
         self.interrupts.clear();
+        self.pages = super::Pages::default();
         for cpu in &mut self.cpus {
             cpu.runs = None;
             cpu.slice = None;

@@ -2,7 +2,8 @@
 
 use super::{Called, Doing, End, Model, Unspecified};
 use crate::event::{Event, Frame};
-use crate::sim::{AGAIN_RIP, FAULT_ADDRESS, FAULT_CODE};
+use crate::sim::{AGAIN_RIP, FAULT_ADDRESS, FAULT_CODE, WRITE_ADDRESS};
+use abi::fault::Access;
 use abi::{Call, Event as Arrival, Outcome, Status};
 
 impl Model {
@@ -26,9 +27,21 @@ impl Model {
             }
             Event::Fault(cpu) => {
                 if !self.settle(cpu) && self.cpus[cpu].runs.is_some() {
-                    self.fault(cpu);
+                    self.fault(cpu, [FAULT_ADDRESS, 0, FAULT_CODE]);
                 }
                 self.dispatch(cpu);
+            }
+            Event::Write(cpu) => {
+                if self.write(cpu, WRITE_ADDRESS)
+                    && let Some(thread) = self.cpus[cpu].runs
+                {
+                    if !self.settle(cpu) {
+                        let frozen = self.is_frozen(self.thread(thread).process, WRITE_ADDRESS);
+                        let more = if frozen { Access::FROZEN | Access::PRESENT } else { Access::empty() };
+                        self.fault(cpu, [WRITE_ADDRESS, (Access::WRITE | more).bits(), FAULT_CODE]);
+                    }
+                    self.dispatch(cpu);
+                }
             }
             Event::Timer(cpu) => {
                 self.settle(cpu);
@@ -90,8 +103,8 @@ impl Model {
             Call::Null => Ok(End::Done),
             Call::Call => self.send(cpu, thread, name, frame, true),
             Call::Send => self.send(cpu, thread, name, frame, false),
-            Call::Receive => self.receive(cpu, thread, name, frame),
-            Call::ReplyReceive => self.reply_receive(cpu, thread, name, frame),
+            Call::Receive => self.receive(cpu, thread, name, frame, seen),
+            Call::ReplyReceive => self.reply_receive(cpu, thread, name, frame, seen),
             Call::Reply => self.reply(thread, name, frame),
             Call::SaveReply => self.save_reply(thread),
             Call::Signal => self.signal(name),
@@ -113,6 +126,13 @@ impl Model {
             Call::Start => self.start(name),
             Call::Stop => self.stop(cpu, thread, name),
             Call::SetPriority => self.set_priority(thread, name, frame),
+            Call::Map => self.map(thread, name, frame, seen),
+            Call::Unmap => self.change_pages(thread, name, frame, false),
+            Call::Protect => self.change_pages(thread, name, frame, true),
+            Call::Cut => self.cut(thread, name, seen),
+            Call::ReadLog => self.read_log(thread, name, frame),
+            Call::Donate => self.donate(thread, name, frame),
+            Call::SetFrames => self.set_frames(thread, name, frame),
             _ => return Err(Unspecified),
         })
     }
@@ -134,7 +154,7 @@ impl Model {
     }
 
     /// A fault is a message to whoever serves the process's memory; nobody there to serve it, the thread stops.
-    fn fault(&mut self, cpu: usize) {
+    fn fault(&mut self, cpu: usize, fault: [u64; 3]) {
         let Some(thread) = self.cpus[cpu].runs else { return };
         let port = self.processes[&self.thread(thread).process].port;
         self.leave(cpu);
@@ -142,7 +162,7 @@ impl Model {
             self.thread_mut(thread).doing = Doing::Stopped;
             return;
         };
-        self.thread_mut(thread).fault = Some([FAULT_ADDRESS, 0, FAULT_CODE]);
+        self.thread_mut(thread).fault = Some(fault);
         match self.first_receiver(endpoint) {
             Some(receiver) => {
                 self.hand_over(receiver);

@@ -2,6 +2,7 @@
 
 use super::{Called, Doing, End, Model, Name, Object, Serves};
 use crate::event::Frame;
+use crate::sim::AGAIN_RIP;
 use abi::registers::{pack_caps, unpack_caps};
 use abi::{
     CAPS_MAX, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status, Timeout,
@@ -122,8 +123,8 @@ impl Model {
     }
 
     /// `Receive`: bits of the bound notification first, then the first sender whose message can be delivered; those
-    /// whose cannot are told. A sender whose capability is gone sends nothing.
-    pub(super) fn receive(&mut self, cpu: usize, thread: u32, name: Name, frame: Frame) -> Called {
+    /// whose cannot are told: in steps, if there are many. A sender whose capability is gone sends nothing.
+    pub(super) fn receive(&mut self, cpu: usize, thread: u32, name: Name, frame: Frame, seen: &Self) -> Called {
         self.allows(name, Rights::RECEIVE)?;
         let endpoint = self.object_of(name);
         if self.thread(thread).serves.is_some() {
@@ -151,6 +152,10 @@ impl Model {
             };
             if self.take_from(sender, thread, endpoint) {
                 return Ok(End::Kept);
+            }
+            let left = |model: &Self| model.endpoints.get(&endpoint).map(|record| record.queue.len());
+            if left(self) == left(seen) && seen.threads.get(&thread).is_some_and(|seen| seen.rip == AGAIN_RIP) {
+                return Ok(End::Again);
             }
         }
     }
@@ -223,7 +228,7 @@ impl Model {
     }
 
     /// `ReplyReceive`: the Reply is gone in any case; a caller whose answer cannot be delivered is told so.
-    pub(super) fn reply_receive(&mut self, cpu: usize, thread: u32, name: Name, frame: Frame) -> Called {
+    pub(super) fn reply_receive(&mut self, cpu: usize, thread: u32, name: Name, frame: Frame, seen: &Self) -> Called {
         self.allows(name, Rights::RECEIVE)?;
         if let Some(reply) = self.thread(thread).serves {
             let answered = self.answer(thread, reply, frame, true);
@@ -233,7 +238,7 @@ impl Model {
             }
             self.thread_mut(thread).serves = None;
         }
-        self.receive(cpu, thread, name, frame)
+        self.receive(cpu, thread, name, frame, seen)
     }
 
     /// A Reply is gone without an answer: the caller is told, or asks again if the server died and its call may be

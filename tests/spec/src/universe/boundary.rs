@@ -2,7 +2,7 @@
 
 use super::Universe;
 use crate::event::Op;
-use crate::genesis::{Genesis, VOLATILE, WORLD};
+use crate::genesis::{Genesis, HANDLES, VOLATILE, WORLD};
 use abi::{Call, FLAG_MOVE, FLAG_REPEATABLE, Kind, Rights, Timeout};
 
 /// Clients: the port, and something to hand over.
@@ -10,7 +10,7 @@ const PORT: u16 = 1;
 const GIFT: u16 = 2;
 /// The server: the port, where a Reply is saved or a gift lies, and a notification of the world.
 const SERVED: u16 = 1;
-const EXTRA: u16 = 2;
+const EXTRA: u16 = HANDLES - 2;
 /// Init's deputy: the server's process, its thread, a budget for another.
 const SERVER: u16 = 1;
 const SERVER_THREAD: u16 = 2;
@@ -26,16 +26,17 @@ pub(super) fn universe() -> Universe {
         genesis.grant(process, port.handle, Rights::SEND | Rights::COPY, badge);
         genesis.grant(process, port.handle, Rights::empty(), 0);
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[port.handle]));
+        genesis.leave_free(process, port.handle, 1);
         clients.push(genesis.thread(WORLD, process, 10).index);
     }
     genesis.grant(server, port.handle, Rights::RECEIVE | Rights::SEND, 0);
+    genesis.leave_free(server, port.handle, 2);
     let reaper = genesis.thread(VOLATILE, deputy, 10);
     let served = genesis.thread(VOLATILE, server, 10);
-    let budget = genesis.budget(VOLATILE, [0, 0, 0, 0, 0, 0]);
     genesis.grant(deputy, server.handle, Rights::PROCESS_THREADS | Rights::DESTROY, 0);
     genesis.grant(deputy, served.handle, Rights::DESTROY | Rights::THREAD_CONTROL, 0);
     genesis.grant(deputy, VOLATILE, Rights::BUDGET_SPEND, 0);
-    let _ = budget;
+    genesis.leave_free(deputy, port.handle, 1);
     genesis.resume();
     let about = "clients of the world and a volatile server that dies and comes back";
     let create = Op::new(Call::Create, BUDGET).with(Kind::Thread as u64, &[0x40_0000, 0x50_0000, 0, 10]);

@@ -1,24 +1,18 @@
-//! Two processes with six slots: minting, handing on by copy and by move, dropping, revoking in steps.
+//! Two processes with ten slots: minting, handing on by copy and by move, dropping, revoking in steps.
 
 use super::Universe;
 use crate::event::Op;
-use crate::genesis::{Genesis, Made, WORLD};
+use crate::genesis::{Genesis, HANDLES, WORLD};
 use abi::{Call, FLAG_MOVE, Rights};
 
 /// Both processes: the endpoint over which they hand each other capabilities.
 const CHANNEL: u16 = 1;
 /// The first process: the capability from which all others are made.
 const ROOT: u16 = 2;
-/// Free handles there are in each process, beside those two: the rest is filled with what can do nothing.
-const FREE: u16 = 2;
+/// Free handles in each process, its last: those between are filled with what can do nothing.
+const FREE: [u16; 2] = [4, 3];
 /// Descendants that one call removes.
 const STEPS_MAX: usize = 2;
-
-fn fill(genesis: &mut Genesis, process: Made, cap: u16, from: u16) {
-    for _ in from..16 {
-        genesis.grant(process, cap, Rights::empty(), 0);
-    }
-}
 
 pub(super) fn universe() -> Universe {
     let mut genesis = Genesis::new([2, 2, 2, 0, 1, 32], [0; 6], 1);
@@ -30,14 +24,14 @@ pub(super) fn universe() -> Universe {
         threads.push(genesis.thread(WORLD, process, 10).index);
     }
     genesis.grant(processes[0], object.handle, Rights::all(), 0);
-    fill(&mut genesis, processes[0], channel.handle, ROOT + FREE + 1);
-    fill(&mut genesis, processes[1], channel.handle, CHANNEL + FREE + 1);
+    genesis.leave_free(processes[0], channel.handle, FREE[0]);
+    genesis.leave_free(processes[1], channel.handle, FREE[1]);
     genesis.resume();
     let mut start = genesis.sleep();
     start.kernel.limit_steps(STEPS_MAX);
     let keep = Rights::SEND | Rights::COPY | Rights::REVOKE;
-    let about = "two processes with six slots: mint, hand on, move, drop, revoke in steps";
-    let (mine, theirs) = (ROOT + 1, CHANNEL + 1);
+    let about = "two processes with ten slots: mint, hand on, move, drop, revoke in steps";
+    let (mine, theirs) = (HANDLES - FREE[0], HANDLES - FREE[1]);
     Universe::new("capabilities", about, start)
         .may(
             threads[0],

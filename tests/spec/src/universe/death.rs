@@ -2,7 +2,7 @@
 
 use super::Universe;
 use crate::event::Op;
-use crate::genesis::{Genesis, WORLD};
+use crate::genesis::{Genesis, HANDLES, WORLD};
 use abi::{Call, Kind, Rights};
 
 /// The reaper's handles.
@@ -13,7 +13,7 @@ const ENDPOINT: u16 = 4;
 const BUDGET: u16 = 5;
 /// Client and server: the endpoint they meet on, where a Reply is saved, what is handed over.
 const MEET: u16 = 1;
-const EXTRA: u16 = 2;
+const EXTRA: u16 = HANDLES - 2;
 /// Things that one step of a destruction takes on.
 const STEPS_MAX: usize = 1;
 
@@ -33,6 +33,7 @@ pub(super) fn universe() -> Universe {
     for process in [server, client] {
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE | Rights::COPY, 0);
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(3, &[]).objects(&[meet.handle]));
+        genesis.leave_free(process, meet.handle, 2);
     }
     genesis.resume();
     let mut start = genesis.sleep();
@@ -66,6 +67,7 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Receive, MEET),
                 Op::new(Call::ReplyReceive, MEET).with(5, &[51]),
                 Op::new(Call::SaveReply, 0),
+                Op::new(Call::Reply, 0).with(5, &[53]),
                 Op::new(Call::Reply, EXTRA).with(5, &[52]),
                 Op::new(Call::Drop, EXTRA),
             ],

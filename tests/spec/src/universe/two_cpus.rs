@@ -17,7 +17,7 @@ pub(super) fn universe() -> Universe {
     let mut threads = Vec::new();
     for (number, &process) in processes.iter().enumerate() {
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE, 1 << number);
-        genesis.grant(process, bell.handle, Rights::SIGNAL | Rights::WAIT, 1 << number);
+        genesis.grant(process, bell.handle, Rights::SIGNAL | Rights::WAIT, 1);
         threads.push(genesis.thread(WORLD, process, if number == 2 { 11 } else { 10 }));
     }
     for number in 0..2 {
@@ -26,22 +26,34 @@ pub(super) fn universe() -> Universe {
     }
     genesis.resume();
     let about = "two CPUs, three threads: kicks, slices, stop, start and destroy of who runs elsewhere";
-    let mut universe = Universe::new("two-cpus", about, genesis.sleep());
-    for (number, thread) in threads.iter().enumerate() {
-        universe = universe.may(
-            thread.index,
+    Universe::new("two-cpus", about, genesis.sleep())
+        .may(
+            threads[0].index,
             [
-                Op::new(Call::Call, MEET).with(1, &[number as u64]),
-                Op::new(Call::ReplyReceive, MEET).with(2, &[number as u64]),
+                Op::new(Call::Call, MEET).with(1, &[1]),
+                Op::new(Call::ReplyReceive, MEET).with(1, &[4]),
                 Op::new(Call::Signal, BELL),
+                Op::new(Call::Stop, OTHER),
+                Op::new(Call::Start, OTHER),
+                Op::new(Call::Destroy, OTHER),
             ],
-        );
-        if number < 2 {
-            universe = universe.may(thread.index, [Op::new(Call::Stop, OTHER), Op::new(Call::Start, OTHER)]);
-        }
-    }
-    universe
-        .may(threads[0].index, [Op::new(Call::Destroy, OTHER)])
-        .may(threads[1].index, [Op::new(Call::SetPriority, OTHER).with(9, &[])])
-        .may(threads[2].index, [Op::new(Call::Wait, BELL), Op::new(Call::Wait, BELL).within(Timeout::from_ms(10))])
+        )
+        .may(
+            threads[1].index,
+            [
+                Op::new(Call::ReplyReceive, MEET).with(2, &[2]),
+                Op::new(Call::Stop, OTHER),
+                Op::new(Call::Start, OTHER),
+                Op::new(Call::SetPriority, OTHER).with(9, &[]),
+            ],
+        )
+        // The one that comes before the others whenever it is woken.
+        .may(
+            threads[2].index,
+            [
+                Op::new(Call::Wait, BELL),
+                Op::new(Call::Wait, BELL).within(Timeout::from_ms(10)),
+                Op::new(Call::Call, MEET).with(3, &[3]),
+            ],
+        )
 }
