@@ -29,6 +29,7 @@ mod list;
 mod obituary;
 mod plan;
 mod pool;
+pub mod replay;
 #[cfg(test)]
 mod test_bundle;
 mod watch;

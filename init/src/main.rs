@@ -16,6 +16,9 @@ fn main(info: BootInfo<'static>) -> ! {
     if let Some(name) = info.option("bench") {
         program::bench(&info, name);
     }
+    if let Some(seed) = info.option("replay") {
+        program::replay(&info, seed);
+    }
     let mut system = match program::System::boot(info) {
         Ok(system) => system,
         Err(why) => {

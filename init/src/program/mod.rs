@@ -8,9 +8,11 @@ mod event;
 mod genesis;
 mod lent;
 mod memory;
+mod replay;
 mod server;
 mod spawn;
 mod world;
 
 pub(crate) use bench::run as bench;
 pub(crate) use boot::System;
+pub(crate) use replay::run as replay;

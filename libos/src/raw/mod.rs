@@ -18,7 +18,7 @@ pub(crate) use exit::touch;
 pub use lent::LentPages;
 pub use pages::Pages;
 pub(crate) use syscall::{Frame, syscall, syscall_short};
-pub use syscall::{null_call, ticks};
+pub use syscall::{NO_VIEWS, any_call, null_call, ticks};
 pub(crate) use window::read_page;
 pub use window::{ReadWords, ViewError, Window};
 pub use word::{load_word, store_word};

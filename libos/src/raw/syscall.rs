@@ -1,5 +1,6 @@
 //! The `syscall` instruction. What each register carries: `abi::registers`.
 
+use abi::protocol::startup::{WINDOWS_END, WINDOWS_START};
 use abi::{Call, Control, Handle, Outcome, WORDS};
 
 /// Everything that goes in and comes out.
@@ -21,7 +22,8 @@ pub(crate) fn syscall(control: Control, frame: Frame) -> (Outcome, Frame) {
     let outcome: u64;
     // SAFETY: (1) the kernel changes the registers named here and no others (`abi::registers`); rcx and r11 are lost to
     // the instruction; (2) it keeps rsp and never touches user memory, so the red zone stays; (3) what mapping calls
-    // change lies outside all Rust objects: only `Window` and `Pages` make views, of ranges kept free for that; other
+    // change lies outside all Rust objects: only `Window` and `Pages` make views, of ranges kept free for that, and
+    // `any_call` maps where there are none; other
     // processes may have changed shared memory meanwhile, which is why memory is not declared untouched.
     unsafe {
         core::arch::asm!(
@@ -70,6 +72,25 @@ pub(crate) fn syscall_short(control: Control, mut argument: u64) -> (Outcome, u6
         );
     }
     (Outcome(outcome), argument)
+}
+
+/// From here on to the end of windows nothing makes a view: startup pages list windows from `WINDOWS_START` up, and a
+/// program's own memory comes before them.
+pub const NO_VIEWS: u64 = WINDOWS_START + (5 << 40);
+
+/// Makes a call with any registers at all (rax, rdi, words 0 … 7, capabilities), and returns them as they are after it:
+/// for programs that try the kernel out.
+///
+/// # Panics
+///
+/// If it is a call on page tables at an address where Rust objects may lie: below [`NO_VIEWS`].
+pub fn any_call(registers: [u64; 11]) -> [u64; 11] {
+    let [rax, tag, w0, w1, w2, w3, w4, w5, w6, w7, caps] = registers;
+    let maps = matches!(Call::from_bits(Control(rax).call()), Some(Call::Map | Call::Unmap | Call::Protect));
+    assert!(!maps || (NO_VIEWS..WINDOWS_END).contains(&tag), "{tag:#x} may be in a view");
+    let (outcome, frame) = syscall(Control(rax), Frame { tag, words: [w0, w1, w2, w3, w4, w5, w6, w7], caps });
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = frame.words;
+    [outcome.0, frame.tag, w0, w1, w2, w3, w4, w5, w6, w7, frame.caps]
 }
 
 /// The time-stamp counter: the machine's, not world time. For measuring.

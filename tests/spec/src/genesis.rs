@@ -16,8 +16,10 @@ pub(crate) const EPOCH: u16 = abi::boot_info::handle::EPOCH.0;
 /// Init's handle for its interrupts.
 pub(crate) const INTERRUPTS: u16 = abi::boot_info::handle::INTERRUPTS.0;
 /// Init's handle for its memory.
-pub(crate) const MEMORY: u16 = 16;
+pub const MEMORY: u16 = 16;
 
+/// Frames of memory; the upper half is init's.
+const FRAMES: u32 = 64;
 /// Handles of a process, the null handle included.
 pub(crate) const HANDLES: u16 = 16;
 const ENTRY: u64 = 0x40_0000;
@@ -39,11 +41,11 @@ pub struct Made {
 }
 
 impl Genesis {
-    /// A machine on which only init runs.
+    /// A small machine on which only init runs.
     pub fn new(mut world: [u32; 6], volatile: [u32; 6], cpus: u32) -> Self {
         // Slots of a process lie at a multiple of their number: init's 32 come right after the world's.
         world[5] = world[5].next_multiple_of(32);
-        let capacities = Capacities {
+        Self::with(&Capacities {
             world: Counts(world),
             // Init itself takes a process, a thread and 32 slots; the root budget one budget.
             volatile: Counts([
@@ -56,15 +58,26 @@ impl Genesis {
             ]),
             cpus,
             tables: 16,
-            frames: 64,
+            frames: FRAMES,
             log: 2,
             donated: 2,
             interrupts: 4,
-        };
-        let mut kernel = Kernel::new(&mut HostArena, &capacities);
+        })
+    }
+
+    /// A machine with room for more than anybody asks for.
+    pub fn roomy() -> Self {
+        let many = Counts([32, 32, 64, 64, 32, 2048]);
+        let (world, volatile) = (many, many);
+        let (cpus, tables, frames, log, donated, interrupts) = (1, 64, FRAMES, 64, 64, 64);
+        Self::with(&Capacities { world, volatile, cpus, tables, frames, log, donated, interrupts })
+    }
+
+    fn with(capacities: &Capacities) -> Self {
+        let mut kernel = Kernel::new(&mut HostArena, capacities);
         let mut m = HostMachine::default();
         let boot = kernel.boot_process(&mut m, 32, ENTRY, STACK, 0).expect("boots");
-        kernel.boot_memory_at(boot.process, Handle(MEMORY), 32, 32).expect("a free handle");
+        kernel.boot_memory_at(boot.process, Handle(MEMORY), FRAMES / 2, FRAMES / 2).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
         let (store, frozen) = Default::default();
         Self { sim: Sim { kernel, m, store, exports_at_once: false, frozen } }

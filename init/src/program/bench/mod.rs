@@ -8,7 +8,7 @@ mod peer;
 
 use libos::abi::boot_info::{BootInfo, handle};
 use libos::{IoPorts, println, ticks};
-use peer::Workshop;
+pub(crate) use peer::Workshop;
 
 /// Rounds of each measurement.
 const ROUNDS: u64 = 10_000;
@@ -34,7 +34,12 @@ pub(crate) fn run(info: &BootInfo<'static>, name: &str) -> ! {
             false
         }
     };
-    let code = if known { EXIT_CLEAN } else { EXIT_UNKNOWN };
+    end(known)
+}
+
+/// Ends the machine, well or not.
+pub(crate) fn end(well: bool) -> ! {
+    let code = if well { EXIT_CLEAN } else { EXIT_UNKNOWN };
     // Where there is no such port the machine is left to its time-out.
     let _ = IoPorts(handle::PORTS).write(EXIT_PORT, 1, code);
     loop {
@@ -45,10 +50,10 @@ pub(crate) fn run(info: &BootInfo<'static>, name: &str) -> ! {
 /// Why a benchmark stopped: the step that failed, and what it said.
 #[derive(Debug)]
 #[allow(dead_code, reason = "read by people, through Debug")]
-struct Stopped(&'static str, &'static str);
+pub(crate) struct Stopped(pub(crate) &'static str, pub(crate) &'static str);
 
 /// Names the step that an error came from.
-trait Step<T> {
+pub(crate) trait Step<T> {
     fn step(self, step: &'static str) -> Result<T, Stopped>;
 }
 

@@ -18,9 +18,9 @@ const STACK_PAGES: u64 = 4;
 const POOL_PAGES: u64 = 8192;
 
 /// What peers are made from.
-pub(super) struct Workshop {
+pub(crate) struct Workshop {
     bundle: Bundle<'static>,
-    pub(super) memory: OwnMemory,
+    pub(crate) memory: OwnMemory,
 }
 
 /// A peer whose thread has yet to be started.
@@ -31,7 +31,7 @@ pub(super) struct Peer {
 }
 
 impl Workshop {
-    pub(super) fn open(info: &BootInfo<'static>) -> Result<Self, Stopped> {
+    pub(crate) fn open(info: &BootInfo<'static>) -> Result<Self, Stopped> {
         let bytes = map_bundle(info).step("mapping the bundle")?;
         let bundle = Bundle::open(bytes).step("opening the bundle")?;
         let memory = OwnMemory::divide(info, POOL_PAGES).step("dividing memory")?;
@@ -40,16 +40,22 @@ impl Workshop {
 
     /// A process made from `budget`, its program mapped as decided in `epoch`.
     pub(super) fn peer(&mut self, budget: Budget, epoch: Epoch) -> Result<Peer, Stopped> {
-        let program = self.bundle.program("init").ok_or(Stopped("finding init", "Bundle"))?;
-        let image = Image::of(&program, STACK_PAGES, 0).step("laying init out")?;
         let process = budget.process(HANDLES).step("making a process")?;
-        let own = self.memory.take(image.own_pages).step("taking pages")?;
-        map_image(process, &image, &self.bundle, &self.memory, own, epoch).step("mapping init")?;
+        let image = self.furnish(process, epoch)?;
         Ok(Peer { process, image, budget })
     }
 
+    /// Maps init's program, fresh data and a stack into a process, as decided in `epoch`.
+    pub(crate) fn furnish(&mut self, process: Process, epoch: Epoch) -> Result<Image, Stopped> {
+        let program = self.bundle.program("init").ok_or(Stopped("finding init", "Bundle"))?;
+        let image = Image::of(&program, STACK_PAGES, 0).step("laying init out")?;
+        let own = self.memory.take(image.own_pages).step("taking pages")?;
+        map_image(process, &image, &self.bundle, &self.memory, own, epoch).step("mapping init")?;
+        Ok(image)
+    }
+
     /// Fresh pages of the pool as words, and the number of the first.
-    pub(super) fn words(&mut self, pages: u64) -> Result<(&'static [AtomicU64], u64), Stopped> {
+    pub(crate) fn words(&mut self, pages: u64) -> Result<(&'static [AtomicU64], u64), Stopped> {
         let first = self.memory.take(pages).step("taking pages")?;
         Ok((self.memory.words(first, pages), first))
     }

@@ -13,7 +13,7 @@ const ENDPOINT: u16 = 4;
 const BUDGET: u16 = 5;
 /// Client and server: the endpoint they meet on, where a Reply is saved, what is handed over.
 const MEET: u16 = 1;
-const EXTRA: u16 = HANDLES - 2;
+const EXTRA: u16 = HANDLES - 4;
 /// Things that one step of a destruction takes on.
 const STEPS_MAX: usize = 1;
 
@@ -33,7 +33,7 @@ pub(super) fn universe() -> Universe {
     for process in [server, client] {
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE | Rights::COPY, 0);
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(3, &[]).objects(&[meet.handle]));
-        genesis.leave_free(process, meet.handle, 2);
+        genesis.leave_free(process, meet.handle, 4);
     }
     genesis.resume();
     let mut start = genesis.sleep();

@@ -19,7 +19,7 @@ const CUTS: u16 = 5;
 /// Pages of the pager's memory, and the frame of its first.
 const SHARED: u64 = 1;
 const OTHER: u64 = 2;
-const SPARE: [u64; 2] = [3, 4];
+const SPARE: u64 = 3;
 const BASE: u32 = 32;
 
 fn map(process: u16, page: u64, flags: MapFlags, epoch: u64) -> Op {
@@ -90,8 +90,7 @@ pub(super) fn universe() -> Universe {
             Op::new(Call::Protect, SECOND).with(WRITE_ADDRESS, &[1, 0]),
             Op::new(Call::Cut, CUTS),
             Op::new(Call::ReadLog, CUTS).with(LOG_END, &[]),
-            Op::new(Call::Donate, CUTS).with(1, &[SPARE[0]]).objects(&[FRAMES]),
-            Op::new(Call::Donate, CUTS).with(1, &[SPARE[1]]).objects(&[FRAMES]),
+            Op::new(Call::Donate, CUTS).with(1, &[SPARE]).objects(&[FRAMES]),
             set(SHARED, FrameState::Clean),
             set(SHARED, FrameState::Claimed),
         ],

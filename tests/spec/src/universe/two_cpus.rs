@@ -17,7 +17,7 @@ pub(super) fn universe() -> Universe {
     let mut threads = Vec::new();
     for (number, &process) in processes.iter().enumerate() {
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE, 1 << number);
-        genesis.grant(process, bell.handle, Rights::SIGNAL | Rights::WAIT, 1);
+        genesis.grant(process, bell.handle, Rights::SIGNAL | Rights::WAIT, 1 << number);
         threads.push(genesis.thread(WORLD, process, if number == 2 { 11 } else { 10 }));
     }
     for number in 0..2 {
@@ -42,6 +42,7 @@ pub(super) fn universe() -> Universe {
             threads[1].index,
             [
                 Op::new(Call::ReplyReceive, MEET).with(2, &[2]),
+                Op::new(Call::Signal, BELL),
                 Op::new(Call::Stop, OTHER),
                 Op::new(Call::Start, OTHER),
                 Op::new(Call::SetPriority, OTHER).with(9, &[]),
