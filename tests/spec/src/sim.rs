@@ -90,14 +90,19 @@ impl Sim {
 
     /// A write by whoever runs on `cpu`: through what the hardware would find, or else a fault.
     fn write(&mut self, cpu: usize) {
-        let root = self.m.loaded.get(&cpu).copied().flatten();
-        match root.and_then(|root| self.m.translate(root, WRITE_ADDRESS)) {
-            Some((frame, true)) => {
+        match self.written_frame(cpu) {
+            Some(frame) => {
                 let byte = &mut self.m.bytes(frame)[0];
                 *byte = written(*byte);
             }
-            _ => self.kernel.page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE),
+            None => self.kernel.page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE),
         }
+    }
+
+    /// The frame that a write by whoever runs on `cpu` goes to, if the hardware lets it pass.
+    fn written_frame(&self, cpu: usize) -> Option<u32> {
+        let root = self.m.loaded.get(&cpu).copied().flatten()?;
+        self.m.translate(root, WRITE_ADDRESS).and_then(|(frame, writable)| writable.then_some(frame))
     }
 
     /// The same by the fast path; false if it does not take it, and then nothing has happened.
@@ -106,6 +111,9 @@ impl Sim {
             Event::Call(cpu, op) => (cpu, op.frame),
             Event::Fault(cpu) => {
                 return self.kernel.fast_page_fault(&mut self.m, cpu, FAULT_ADDRESS, Access::empty(), FAULT_CODE);
+            }
+            Event::Write(cpu) if self.written_frame(cpu).is_none() => {
+                return self.kernel.fast_page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE);
             }
             _ => return false,
         };
