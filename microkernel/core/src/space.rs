@@ -113,7 +113,7 @@ impl TablePool {
     pub(crate) fn canonical(&mut self) {
         let count = self.tables.len() as u32;
         let left = self.free.count_up_to(count);
-        self.tables.fill(TableInfo { stamp: 0, used: 0, root: false });
+        self.tables.fill(TableInfo::EMPTY);
         (0..count).for_each(|table| {
             self.free.remove(table);
         });
