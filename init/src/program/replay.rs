@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use init::replay::{
     CONDUCTOR, CallRegisters, Cast, MEMORY_PAGES, PUPPETS, RESULT_WORDS, RESULTS_MAX, Script, Stage, normal,
 };
-use libos::abi::boot_info::{BootInfo, handle};
+use libos::abi::boot_info::BootInfo;
 use libos::abi::protocol::startup::WINDOWS_START;
 use libos::abi::{Epoch, MapFlags, PAGE_SIZE};
 use libos::{Mapping, Process, Space, any_call, load_word, println, store_word};

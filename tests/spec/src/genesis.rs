@@ -97,7 +97,7 @@ impl Genesis {
         Made { handle, index }
     }
 
-    /// A process with [`HANDLES`] handles.
+    /// A process with `HANDLES` handles.
     pub fn process(&mut self, budget: u16) -> Made {
         self.create(budget, Kind::Process, &[u64::from(HANDLES)], 0)
     }
