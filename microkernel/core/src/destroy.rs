@@ -26,6 +26,11 @@ macro_rules! take_index {
     }};
 }
 
+/// The generation after this one. 0 is nobody's: it says that there never was such an object.
+fn next(generation: u32) -> u32 {
+    generation.wrapping_add(1).max(1)
+}
+
 impl Kernel {
     /// System call `Create`.
     pub(crate) fn create(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
@@ -108,7 +113,7 @@ impl Kernel {
         self.free_chunks.remove_range(run, run + slot_count / unit);
         let slots = run * unit;
         self.own_slots(process, slots, slot_count);
-        let generation = self.processes.get(process).generation + 1;
+        let generation = next(self.processes.get(process).generation);
         *self.processes.change(process) = Process { generation, slots, slot_count, budget, ..Process::FREE };
         Ok((process, generation))
     }
@@ -144,9 +149,10 @@ impl Kernel {
         let thread = take_index!(self.free_threads, self.threads, world)?;
         self.charge(budget, counts)?;
         let Thread { generation, call_sequence, .. } = *self.threads.get(thread);
+        let generation = next(generation);
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
         *self.threads.change(thread) = Thread {
-            generation: generation + 1,
+            generation,
             call_sequence,
             process,
             budget,
@@ -157,7 +163,7 @@ impl Kernel {
         };
         *self.vectors.change(thread) = VectorState::INITIAL;
         self.link_process(thread);
-        Ok((thread, generation + 1))
+        Ok((thread, generation))
     }
 
     /// Derives what a message needs to know of a thread's process; none of it changes while the thread lives.
@@ -183,7 +189,7 @@ impl Kernel {
         if let Some(place) = place {
             self.ports[place] = endpoint;
         }
-        let generation = self.endpoints.get(endpoint).generation + 1;
+        let generation = next(self.endpoints.get(endpoint).generation);
         *self.endpoints.change(endpoint) = Endpoint { generation, service, budget, life: 1 };
         Ok((endpoint, generation))
     }
@@ -198,7 +204,7 @@ impl Kernel {
         self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
         let notification = take_index!(self.free_notifications, self.notifications, world)?;
         self.charge(budget, counts)?;
-        let generation = self.notifications.get(notification).generation + 1;
+        let generation = next(self.notifications.get(notification).generation);
         *self.notifications.change(notification) = Notification { generation, budget, life: 1, ..Notification::FREE };
         Ok((notification, generation))
     }
@@ -213,7 +219,7 @@ impl Kernel {
         self.budgets.get(parent).left.minus(counts).ok_or(Status::BudgetExhausted)?;
         let budget = take_index!(self.free_budgets, self.budgets, world)?;
         self.charge(parent, counts)?;
-        let generation = self.budgets.get(budget).generation + 1;
+        let generation = next(self.budgets.get(budget).generation);
         *self.budgets.change(budget) = Budget { left: given, generation, budget: parent, life: 1, ..Budget::FREE };
         Ok((budget, generation))
     }
@@ -382,8 +388,8 @@ impl Kernel {
         if record.used != Counts::default() || record.budget == NONE {
             return Err(Status::WrongState);
         }
-        let mut counts = record.left;
-        counts.0[4] += 1;
+        // Records from a hostile store say anything about counts.
+        let counts = record.left.plus(Counts::one(Kind::Budget, 0));
         *self.budgets.change(budget) = Budget { generation: record.generation, ..Budget::FREE };
         self.free_budgets.insert(budget);
         self.refund(record.budget, counts);

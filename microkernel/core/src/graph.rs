@@ -76,15 +76,22 @@ fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
         State::Waiting => record.object < notifications && graph.notification(record.object)?.life != 0,
         _ => true,
     };
-    let serving = record.serving == NONE || record.serving < threads;
-    let bound =
-        record.bound == NONE || record.bound < notifications && graph.notification(record.bound)?.bound == index;
+    let serving = record.serving == NONE || record.serving < threads && record.serving != index;
+    let bound = record.bound == NONE
+        || record.bound < notifications && {
+            let notification = graph.notification(record.bound)?;
+            notification.bound == index && notification.life != 0
+        };
     Ok(process && object && serving && bound && record.budget < budgets)
 }
 
 fn notification<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
     let bound = graph.notification(index)?.bound;
-    Ok(bound == NONE || bound < graph.capacities()[1] && graph.thread(bound)?.bound == index)
+    Ok(bound == NONE
+        || bound < graph.capacities()[1] && {
+            let thread = graph.thread(bound)?;
+            thread.bound == index && thread.state != State::Free
+        })
 }
 
 fn capability<G: Graph>(graph: &mut G, slot: u32) -> Result<bool, G::Error> {

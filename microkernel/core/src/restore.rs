@@ -1,10 +1,11 @@
 //! From records back to a world: each record is validated alone, then all of them as a graph; what is derived is
 //! rebuilt; law 4 is applied; then threads run.
 
+use crate::capability::SYSCALL_BYTES;
 use crate::decode::Answer;
 use crate::destroy::chunks_of;
 use crate::graph::{Graph, is_sound};
-use crate::kernel::{Caller, WORLD_VERSION};
+use crate::kernel::{Caller, TICKET_MIDDLE, WORLD_VERSION};
 use crate::object::{HANDLES_MIN, NONE};
 use crate::queue::Queue;
 use crate::{
@@ -135,7 +136,9 @@ impl Kernel {
 
     fn take_world(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         let world = World::read_from_bytes(bytes).map_err(|_| RecordError::Length)?;
+        // A counter near its end would overflow.
         let same = world.version == WORLD_VERSION
+            && world.ticket < TICKET_MIDDLE / 2
             && world.components == self.world.components
             && world.capacities == self.world.capacities;
         if !same {
@@ -251,14 +254,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Those who wait on an endpoint all send or all receive; nobody waits for bits that are there. Marks endpoints
-    /// in their queues, which the caller wipes.
+    /// Tickets have been drawn; those who wait on an endpoint all send or all receive; nobody waits for bits that are
+    /// there. Marks endpoints in their queues, which the caller wipes.
     fn check_waiting(&mut self) -> Result<(), Refused> {
         const SENDERS: u32 = 0;
         const RECEIVERS: u32 = 1;
         for thread in 0..self.threads.world() {
-            let Thread { state, object, bound, .. } = *self.threads.get(thread);
+            let Thread { state, object, bound, ticket, .. } = *self.threads.get(thread);
             let refused = (Kept::Thread as u16, thread);
+            if !matches!(state, State::Free | State::Stopped) && ticket.abs_diff(TICKET_MIDDLE) > self.world.ticket {
+                // Drawn by nobody: whoever comes later would not be behind it.
+                return Err(refused);
+            }
             let side = match state {
                 State::Calling | State::Sending | State::Faulting => SENDERS,
                 State::Receiving => RECEIVERS,
@@ -371,6 +378,9 @@ impl Kernel {
 
     /// Law 4: threads whose Reply no process of the world holds are told, or ask again.
     fn cross(&mut self, m: &mut impl Machine) {
+        if self.restored {
+            self.mark_receivers();
+        }
         for thread in 0..self.threads.world() {
             let serving = self.threads.get(thread).serving;
             if serving != NONE && self.reply_stands(serving, self.threads.get(thread).serving_sequence) {
@@ -393,12 +403,34 @@ impl Kernel {
                 _ => {}
             }
         }
+        if self.restored {
+            let world = self.endpoints.world() as usize;
+            self.endpoint_queues.iter_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
+        }
         let _ = m;
+    }
+
+    /// Marks, in the queues that are still empty, the endpoints on which somebody waits for a message.
+    fn mark_receivers(&mut self) {
+        for thread in 0..self.threads.world() {
+            let Thread { state, object, .. } = *self.threads.get(thread);
+            if state == State::Receiving {
+                self.endpoint_queues[object as usize].head = thread;
+            }
+        }
     }
 
     fn restart_caller(&mut self, thread: u32) {
         if let Some(endpoint) = self.asks_again(thread) {
-            self.set_state(thread, State::Calling, endpoint);
+            if self.endpoint_queues[endpoint as usize].first().is_none() {
+                self.set_state(thread, State::Calling, endpoint);
+                return;
+            }
+            // Somebody waits there, so it must not: it makes its call again, and meets them.
+            let record = self.threads.change(thread);
+            record.registers.rip = record.registers.rip.wrapping_sub(SYSCALL_BYTES);
+            record.deadline = u64::MAX;
+            self.set_state(thread, State::Ready, NONE);
             return;
         }
         self.finish(thread, Status::Restarted);

@@ -1,5 +1,8 @@
 //! The core's own story, told once from end to end; everything finer is in tests/spec.
 
+mod hostile;
+mod machine;
+
 use crate::{BootProcess, Capacities, Counts, HostMachine, Kernel};
 use abi::fault::Access;
 use abi::{
@@ -228,6 +231,41 @@ fn a_call_in_volatile_hands_is_restarted_or_repeated() {
             assert_eq!(rig.outcome().status(), Status::Restarted);
         }
     }
+}
+
+#[test]
+fn a_repeated_call_meets_who_waits_in_the_world() {
+    let (mut rig, boot) = Rig::new();
+    let port = rig.create(WORLD, Kind::Endpoint, [1, 0, 0, 0], Handle::NULL);
+    let (server, _) = world_process(&mut rig, 20);
+    let (client, _) = world_process(&mut rig, 10);
+    let server_end = rig.grant(server, port, Rights::RECEIVE, 0);
+    let client_end = rig.grant(client, port, Rights::SEND, 3);
+    rig.call(Call::Resume, EPOCH, |r| r.rdi = abi::Epoch::first_of(1).expect("fits").bits());
+    // Init receives first, the server of the world behind it: the call goes to init, and the server still waits.
+    rig.call(Call::Receive, port, |_| {});
+    let server_thread = rig.running();
+    rig.call(Call::Receive, server_end, |_| {});
+    let client_thread = rig.running();
+    rig.call(Call::Call, client_end, |r| {
+        r.rax = Control::new(Call::Call, client_end).with_flags(FLAG_REPEATABLE).0;
+        r.words[0] = 77;
+    });
+    assert_eq!(rig.running(), boot.thread);
+    rig.call(Call::Cut, EPOCH, |_| {});
+    let batches = export_all(&mut rig);
+    let mut rig = restore_all(&batches);
+    rig.call(Call::Wait, Handle::NULL, |r| {
+        r.rax = Control::new(Call::Wait, Handle::NULL).with_timeout(Timeout::from_ns(1_000)).0;
+    });
+    // The client is about to make the same call.
+    assert_eq!(rig.running(), client_thread);
+    assert_eq!(Control(rig.kernel.cpus[0].frame.rax).call(), Call::Call as u8);
+    rig.kernel.syscall(&mut rig.m, 0);
+    rig.sound();
+    assert_eq!(rig.running(), server_thread);
+    assert_eq!((rig.outcome().kind(), rig.outcome().badge()), (Event::Call, 3));
+    assert_eq!(rig.kernel.cpus[0].frame.words[0], 77);
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Records that no kernel would write: refused before anything is made of them.
+
+use super::*;
+use crate::{Notification, State, Thread, World};
+use abi::record::{BatchReader, BatchWriter, Table as Kept};
+use zerocopy::{FromBytes, IntoBytes};
+
+type Record = (u16, u32, Vec<u8>);
+
+/// A world with a client that waits for the reply of a server, and a notification bound to the server's thread.
+fn exported() -> Vec<Record> {
+    let (mut rig, _) = Rig::new();
+    let endpoint = rig.create(WORLD, Kind::Endpoint, [0; 4], Handle::NULL);
+    let bell = rig.create(WORLD, Kind::Notification, [0; 4], Handle::NULL);
+    let (server, _) = world_process(&mut rig, 20);
+    let (client, _) = world_process(&mut rig, 10);
+    let server_end = rig.grant(server, endpoint, Rights::RECEIVE, 0);
+    let server_bell = rig.grant(server, bell, Rights::WAIT, 0);
+    let client_end = rig.grant(client, endpoint, Rights::SEND, 42);
+    rig.call(Call::Resume, EPOCH, |r| r.rdi = abi::Epoch::first_of(1).expect("fits").bits());
+    rig.call(Call::Wait, Handle::NULL, |r| {
+        r.rax = Control::new(Call::Wait, Handle::NULL).with_timeout(Timeout::from_ns(1_000)).0;
+    });
+    assert_eq!(rig.call(Call::BindNotification, server_bell, |_| {}), Status::Ok);
+    rig.call(Call::Receive, server_end, |_| {});
+    rig.call(Call::Call, client_end, |_| {});
+    rig.m.now_ns = 2_000_000;
+    rig.kernel.timer(&mut rig.m, 0);
+    assert_eq!(rig.call(Call::Cut, EPOCH, |_| {}), Status::Ok);
+    let batches = export_all(&mut rig);
+    let entries = batches.iter().flat_map(|batch| BatchReader::new(batch).expect("a batch"));
+    let entries = entries.map(|entry| entry.expect("an entry"));
+    entries.filter(|(.., bytes)| !bytes.is_empty()).map(|(t, i, bytes)| (t, i, bytes.to_vec())).collect()
+}
+
+/// What a fresh kernel says to these records: at `Restore` or at `Resume`.
+fn verdict(records: &[Record]) -> Status {
+    let (mut rig, _) = Rig::new();
+    let mut left = records;
+    while !left.is_empty() {
+        let mut batch = BatchWriter::new(rig.m.bytes(105));
+        while let Some(((table, index, bytes), rest)) = left.split_first() {
+            if !batch.push(*table, *index, bytes.len(), |to| to.copy_from_slice(bytes)) {
+                break;
+            }
+            left = rest;
+        }
+        batch.finish();
+        let status = rig.call(Call::Restore, EPOCH, |r| (r.rdi, r.caps) = (5, u64::from(MEMORY.0)));
+        if status != Status::Ok {
+            return status;
+        }
+    }
+    rig.call(Call::Resume, EPOCH, |r| r.rdi = abi::Epoch::first_of(2).expect("fits").bits())
+}
+
+/// The verdict when the threads, of which `which` holds, are changed.
+fn with_threads(which: impl Fn(&Thread) -> bool, change: impl Fn(u32, &mut Thread)) -> Status {
+    let mut records = exported();
+    let mut changed = 0;
+    for (table, index, bytes) in &mut records {
+        if *table == Kept::Thread as u16 {
+            let mut thread = Thread::read(bytes).expect("a thread");
+            if which(&thread) {
+                change(*index, &mut thread);
+                *bytes = thread.as_bytes().to_vec();
+                changed += 1;
+            }
+        }
+    }
+    assert!(changed > 0);
+    verdict(&records)
+}
+
+fn awaits(thread: &Thread) -> bool {
+    thread.state == State::AwaitReply
+}
+
+fn serves(thread: &Thread) -> bool {
+    thread.bound != u32::MAX
+}
+
+#[test]
+fn what_was_written_is_taken() {
+    assert_eq!(verdict(&exported()), Status::Ok);
+    assert_eq!(with_threads(awaits, |_, _| {}), Status::Ok);
+    assert_eq!(with_threads(serves, |_, _| {}), Status::Ok);
+}
+
+#[test]
+fn nobody_answers_his_own_call() {
+    let itself = |index, thread: &mut Thread| (thread.serving, thread.serving_sequence) = (index, thread.call_sequence);
+    assert_eq!(with_threads(awaits, itself), Status::BadRecord);
+}
+
+#[test]
+fn tickets_have_been_drawn() {
+    for ticket in [0, u64::MAX, 1 << 62] {
+        assert_eq!(with_threads(serves, |_, thread| thread.ticket = ticket), Status::BadRecord, "{ticket:x}");
+    }
+    let mut records = exported();
+    let (.., world) = records.iter_mut().find(|(table, ..)| *table == Kept::World as u16).expect("the world");
+    let mut changed = World::read_from_bytes(world).expect("the world");
+    changed.ticket = u64::MAX - 3;
+    *world = changed.as_bytes().to_vec();
+    assert_eq!(verdict(&records), Status::BadRecord);
+}
+
+#[test]
+fn bindings_are_between_those_that_live() {
+    // The thread is gone, and its notification does not know.
+    let gone =
+        |_, thread: &mut Thread| (thread.state, thread.object, thread.serving) = (State::Free, u32::MAX, u32::MAX);
+    assert_eq!(with_threads(serves, gone), Status::BadRecord);
+    // The notification is gone, and its thread does not know.
+    let mut records = exported();
+    let bell = records.iter_mut().find(|(table, ..)| *table == Kept::Notification as u16).expect("a notification");
+    let mut notification = Notification::read(&bell.2).expect("a notification");
+    assert_ne!(notification.bound, u32::MAX);
+    notification.life = 0;
+    bell.2 = notification.as_bytes().to_vec();
+    assert_eq!(verdict(&records), Status::BadRecord);
+}
