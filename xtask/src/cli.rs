@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::artifacts::{self, Profile};
 use crate::bare_metal::Compiler;
 use crate::failure::refusal;
-use crate::{bench, explore, mutants, packages, run, sim, suite, tidy};
+use crate::{bench, explore, fuzz, mutants, packages, run, sim, suite, tidy};
 
 /// Builds, runs, tests and measures Perennial.
 #[derive(Parser, Debug)]
@@ -38,6 +38,8 @@ enum Command {
     Mutants(mutants::Options),
     /// Take the kernel core through every interleaving of small universes, beside its specification
     Explore(explore::Options),
+    /// Feed anything to whatever reads what it does not trust: calls, records, blocks, images
+    Fuzz(fuzz::Options),
     /// Check the rules of the house alone
     Tidy,
 }
@@ -101,6 +103,7 @@ pub(crate) fn execute() -> Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Explore(options) => explore::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Tidy => {
             let findings = tidy::check()?;
             for finding in &findings {

@@ -24,6 +24,7 @@ mod cli;
 mod elf;
 mod explore;
 mod failure;
+mod fuzz;
 mod image;
 mod manifest;
 mod mutants;

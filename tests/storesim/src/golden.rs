@@ -58,21 +58,38 @@ pub fn make() -> Option<(Vec<u8>, History)> {
     Some((image, history))
 }
 
-/// Puts an image on a disk, opens it, and compares it with what it should hold.
-pub fn check(image: &[u8], history: History) -> Lived<()> {
-    let (mut arena, sizes, config) = arena();
-    let mut disk = SimDisk::new(sizes.blocks, 2, arena.page_count());
+/// All blocks of an image, one after the other, as they lie on a disk.
+pub fn unpack(image: &[u8]) -> Vec<u8> {
+    let (_, sizes, _) = arena();
+    let mut whole = vec![0; sizes.blocks * 4096];
     let mut rest = image;
     while let Some((head, body)) = rest.split_at_checked(8) {
         let number = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
         let (contents, behind) = body.split_at(length);
-        let mut bytes = [0; 4096];
-        bytes[..length].copy_from_slice(contents);
-        disk.set_block(number, bytes);
+        whole[number * 4096..number * 4096 + length].copy_from_slice(contents);
         rest = behind;
     }
+    whole
+}
+
+/// Puts an image on a disk, opens it, and compares it with what it should hold.
+pub fn check(image: &[u8], history: History) -> Lived<()> {
+    open(&unpack(image), history, false)
+}
+
+/// The same for an unpacked image to which anything may have happened: what is damaged may be refused.
+pub fn survive(whole: &[u8], history: History) -> Lived<()> {
+    open(whole, history, true)
+}
+
+fn open(whole: &[u8], history: History, faults_expected: bool) -> Lived<()> {
+    let (mut arena, sizes, config) = arena();
+    let mut disk = SimDisk::new(sizes.blocks, 2, arena.page_count());
+    let (blocks, _) = whole.as_chunks::<4096>();
+    blocks.iter().enumerate().for_each(|(number, bytes)| disk.set_block(number, *bytes));
     let mut life = Life::open(&mut arena, disk, config, None, history);
+    life.faults_expected = faults_expected;
     life.opened()?;
     life.check_all()?;
     // And goes on from it.
