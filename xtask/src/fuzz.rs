@@ -22,8 +22,8 @@ pub(crate) struct Options {
 /// Runs a target on this terminal; its exit status is ours.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut command = project::cargo();
-    // With assertions and checks of overflow, as the tests are built: a release would hide what they would find.
-    command.args(["run", "--quiet", "--package", "fuzz", "--"]);
+    // With assertions and checks of overflow, which a release would hide, and with panics that can be told of.
+    command.args(["run", "--quiet", "--profile", "fuzz", "--package", "fuzz", "--"]);
     command.args(&options.target);
     for (name, value) in [("--seed", options.seed), ("--seconds", options.seconds)] {
         if let Some(value) = value {

@@ -16,10 +16,14 @@ fn made() -> Option<Vec<u8>> {
     let page = PAGE_BYTES as usize;
     let mut file = vec![0; 3 * page];
     let mut programs = [RawProgram::new_zeroed(), RawProgram::new_zeroed()];
+    programs.iter_mut().for_each(|program| program.symbols_checksum = checksum(&[]).into());
     programs[0].name = Name::new("kernel")?;
     programs[1].name = Name::new("init")?;
     programs[1].entry = 0x40_0000.into();
     programs[1].segment_count = 2.into();
+    // Of no symbols too a place is named, in the order of the file.
+    programs[0].symbols_offset = ((HEADER + TABLE) as u64).into();
+    programs[1].symbols_offset = (3 * PAGE_BYTES).into();
     let mut segments = [RawSegment::new_zeroed(), RawSegment::new_zeroed()];
     for (number, segment) in segments.iter_mut().enumerate() {
         let offset = page * (number + 1);

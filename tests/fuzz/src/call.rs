@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use abi::fault::Access;
 use abi::{Call, Epoch, Rights};
 use kernel_core::Violation;
-use spec::{Frame, Genesis, Op, Sim};
+use spec::{Event, Frame, Genesis, Op, Sim};
 
 use crate::Source;
 
@@ -68,14 +68,15 @@ impl Memory {
 
 fn frame(source: &mut Source<'_>, memory: &Memory, epoch: Epoch) -> Frame {
     let kind = source.byte();
-    if kind % 32 == 0 {
+    if kind.is_multiple_of(32) {
         // Anything at all.
         let word = |source: &mut Source<'_>| u64::from_le_bytes(source.array());
         return Frame { rax: word(source), rdi: word(source), words: [0; 8].map(|_| word(source)), caps: word(source) };
     }
     let call = Call::from_bits(source.byte() % (abi::CALLS + 1)).map_or(250, |call| call as u8);
     let handle = if kind % 8 == 1 { memory.0[usize::from(kind / 32)] as u16 } else { u16::from(source.byte() % 28) };
-    let mut op = Op::new(Call::Null, handle).flags(if kind % 4 == 0 { source.byte() } else { source.byte() & 3 });
+    let mut op =
+        Op::new(Call::Null, handle).flags(if kind.is_multiple_of(4) { source.byte() } else { source.byte() & 3 });
     op = op.within(match source.byte() % 4 {
         0 => abi::Timeout::POLL,
         1 => abi::Timeout::from_ms(u64::from(source.byte())),
@@ -87,7 +88,7 @@ fn frame(source: &mut Source<'_>, memory: &Memory, epoch: Epoch) -> Frame {
     for word in &mut frame.words {
         *word = if kind & 0x40 == 0 { memory.value(source) } else { u64::from(source.byte() % 4) };
     }
-    if source.byte() % 3 == 0 {
+    if source.byte().is_multiple_of(3) {
         frame.words[3] = epoch.bits();
     }
     let cap = |source: &mut Source<'_>| u64::from(source.byte() % 28);
@@ -120,7 +121,7 @@ fn event(sim: &mut Sim, source: &mut Source<'_>, memory: &mut Memory) -> Result<
             let frame = frame(source, memory, sim.kernel.epoch());
             // A fast path that takes the call leaves the kernel as sound as the slow one does.
             let mut beside = sim.clone();
-            if beside.fast(cpu, frame) {
+            if beside.fast(Event::Call(cpu, Op { call: Call::Null, frame })) {
                 beside.kernel.check(&beside.m)?;
             }
             sim.call(cpu, frame);
@@ -152,6 +153,6 @@ pub(crate) fn go_on(
 
 pub(crate) fn run(bytes: &[u8]) -> Result<(), String> {
     let mut source = Source::new(bytes);
-    let mut sim = starts()[usize::from(source.byte() % 4 != 0)].clone();
+    let mut sim = starts()[usize::from(!source.byte().is_multiple_of(4))].clone();
     go_on(&mut sim, &mut source, |sim| sim.kernel.check(&sim.m).map_err(|violation| format!("{violation:?}")))
 }
