@@ -94,6 +94,11 @@ impl WriteLog {
         (self.head, (self.tail..self.head).filter_map(|at| self.read(at)).collect())
     }
 
+    /// The position at which first writes stop.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// What is in the ring, the next first.
     pub(crate) fn donations(&self) -> Vec<u32> {
         let place = |at: u64| self.donated[(at % self.donated.len() as u64) as usize];

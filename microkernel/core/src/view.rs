@@ -204,6 +204,11 @@ impl Kernel {
         self.log.parts()
     }
 
+    /// The position at which first writes stop.
+    pub fn first_writes_stop(&self) -> u64 {
+        self.log.limit()
+    }
+
     /// Frames donated for copies, the next first.
     pub fn donated_frames(&self) -> Vec<u32> {
         self.log.donations()

@@ -87,6 +87,7 @@ fn pages(sim: &Sim) -> Pages {
         memory: kernel.frames_known(),
         log: log.into_iter().map(|entry| (entry as u32, (entry >> 32) as u32)).collect(),
         log_head,
+        log_limit: kernel.first_writes_stop(),
         room: kernel.log_sizes(),
         donated: kernel.donated_frames().into(),
         contents: sim.m.first_bytes().collect(),

@@ -46,6 +46,8 @@ pub struct Pages {
     pub log: VecDeque<(u32, u32)>,
     /// First writes there have been.
     pub log_head: u64,
+    /// How many there may be in all: the pager has asked for the room that they need on the disk.
+    pub log_limit: u64,
     /// Entries that the log, and frames that the ring of donations has room for.
     pub room: (usize, usize),
     /// Frames donated for copies, the next first.
@@ -81,7 +83,7 @@ impl Pages {
             return true;
         }
         let state = self.state(frame);
-        if state == FrameState::Claimed || self.log.len() >= self.room.0 {
+        if state == FrameState::Claimed || self.log.len() >= self.room.0 || self.log_head >= self.log_limit {
             return false;
         }
         let mut copy = 0;
@@ -258,13 +260,14 @@ impl Model {
         Ok(End::Done)
     }
 
-    /// `ReadLog`: releases what lies before a position, and reads from there.
+    /// `ReadLog`: releases what lies before a position, reads from there, and says where first writes stop.
     pub(super) fn read_log(&mut self, thread: u32, name: Name, frame: Frame) -> Called {
         self.allows(name, Rights::EPOCH_CUT)?;
         let pages = &mut self.pages;
         let tail = pages.log_head - pages.log.len() as u64;
         let released = frame.rdi.clamp(tail, pages.log_head) - tail;
         pages.log.drain(..released as usize);
+        pages.log_limit = frame.words[0];
         let at = frame.rdi == tail + released;
         let read: Vec<(u32, u32)> = pages.log.iter().copied().take(if at { 8 } else { 0 }).collect();
         let frame = &mut self.thread_mut(thread).frame;

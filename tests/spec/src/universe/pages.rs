@@ -89,7 +89,7 @@ pub(super) fn universe() -> Universe {
             Op::new(Call::Unmap, FIRST).with(WRITE_ADDRESS, &[1]),
             Op::new(Call::Protect, SECOND).with(WRITE_ADDRESS, &[1, 0]),
             Op::new(Call::Cut, CUTS),
-            Op::new(Call::ReadLog, CUTS).with(LOG_END, &[]),
+            Op::new(Call::ReadLog, CUTS).with(LOG_END, &[u64::MAX]),
             Op::new(Call::Donate, CUTS).with(1, &[SPARE]).objects(&[FRAMES]),
             set(SHARED, FrameState::Clean),
             set(SHARED, FrameState::Claimed),
