@@ -17,8 +17,8 @@ mod trial;
 mod weave;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -96,7 +96,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     summary.keep()
 }
 
-/// Weaves the sample, sees that the tests pass without a mutant, and tries what is open.
+/// Weaves the sample, sees that the tests pass without a mutant, and tries what is open. What is further from the crate
+/// is built and run only for those that the tests before it have not noticed.
 fn try_open(
     options: &Options,
     sample: &[Mutant],
@@ -111,19 +112,26 @@ fn try_open(
             ledger.set(mutant, Verdict::Unviable, None);
         }
     }
-    let mut stages = stage::stages(options.subject, options.ring);
-    scratch.find_programs(&mut stages)?;
-    let limits = baseline(&stages)?;
-    let (apart, together): (Vec<&Mutant>, Vec<&Mutant>) = open
+    let (apart, mut together): (Vec<&Mutant>, Vec<&Mutant>) = open
         .iter()
         .filter(|mutant| woven.get(&mutant.id) != Some(&Tried::DoesNotCompile))
         .partition(|mutant| woven.get(&mutant.id) == Some(&Tried::Apart));
-    let work = Work { options, stages: &stages, limits: &limits, deadline };
-    let all_tried = work.together(&together, ledger)?;
-    if all_tried && !apart.is_empty() {
-        work.apart(&scratch, &apart, ledger)?;
+    let mut limits = BTreeMap::new();
+    let work = Work { options, ledger: Mutex::new(ledger), deadline };
+    let mut groups = stage::groups(options.subject, options.ring);
+    let last = groups.len();
+    for (position, stages) in groups.iter_mut().enumerate() {
+        if together.is_empty() {
+            break;
+        }
+        scratch.find_programs(stages)?;
+        limits.extend(baseline(stages)?);
+        match work.together(stages, &limits, &together, position + 1 == last)? {
+            Some(unnoticed) => together = unnoticed,
+            None => return Ok(()),
+        }
     }
-    Ok(())
+    work.apart(&scratch, &apart, &limits)
 }
 
 /// What each stage takes when nothing is wrong; a stage that fails then is of no use.
@@ -143,27 +151,38 @@ fn baseline(stages: &[Stage]) -> Result<BTreeMap<String, Limits>> {
 
 struct Work<'a> {
     options: &'a Options,
-    stages: &'a [Stage],
-    limits: &'a BTreeMap<String, Limits>,
+    ledger: Mutex<&'a mut Ledger>,
     deadline: Instant,
 }
 
 impl Work<'_> {
-    /// Tries those that are in the woven build, several at a time. Whether time was enough for all.
-    fn together(&self, mutants: &[&Mutant], ledger: &mut Ledger) -> Result<bool> {
+    /// Tries those that are in the woven build, several at a time: who is noticed by none of these stages, or `None` when
+    /// time was not enough for all.
+    fn together<'m>(
+        &self,
+        stages: &[Stage],
+        limits: &BTreeMap<String, Limits>,
+        mutants: &[&'m Mutant],
+        is_last: bool,
+    ) -> Result<Option<Vec<&'m Mutant>>> {
         let step = Step::with_length("Mutants", mutants.len() as u64);
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let ledger = Mutex::new(ledger);
-        let failed = Mutex::new(None);
+        let (failed, unnoticed) = (Mutex::new(None), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             for _ in 0..self.options.jobs.max(1) {
                 scope.spawn(|| {
                     while Instant::now() < self.deadline
-                        && let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed))
+                        && let Some(&mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed))
                     {
-                        match trial::run(self.stages, Some(mutant.id), self.limits) {
-                            Ok(verdict) => note(&ledger, self.options, mutant, verdict),
-                            Err(error) => *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(error),
+                        match trial::run(stages, Some(mutant.id), limits) {
+                            Ok((Verdict::Missed, _)) => {
+                                locked(&unnoticed).push(mutant);
+                                if is_last {
+                                    self.note(mutant, (Verdict::Missed, None));
+                                }
+                            }
+                            Ok(verdict) => self.note(mutant, verdict),
+                            Err(error) => *locked(&failed) = Some(error),
                         }
                         step.set(done.fetch_add(1, Ordering::Relaxed) as u64 + 1);
                         step.detail(&mutant.name);
@@ -172,47 +191,68 @@ impl Work<'_> {
             }
         });
         let tried = done.into_inner();
-        step.done(&format!("{tried} of {} tried", mutants.len()));
-        failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)?;
-        Ok(tried == mutants.len())
+        let unnoticed = unnoticed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        step.done(&format!("{tried} of {} tried, {} not noticed", mutants.len(), unnoticed.len()));
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)?;
+        Ok((tried == mutants.len()).then_some(unnoticed))
     }
 
-    /// Tries those that need a build of their own, one after the other.
-    fn apart(&self, scratch: &Scratch, mutants: &[&Mutant], ledger: &mut Ledger) -> Result<()> {
+    /// Tries those that need builds of their own, one after the other.
+    fn apart(&self, scratch: &Scratch, mutants: &[&Mutant], limits: &BTreeMap<String, Limits>) -> Result<()> {
+        if mutants.is_empty() {
+            return Ok(());
+        }
         let step = Step::with_length("Mutants built by themselves", mutants.len() as u64);
-        let ledger = Mutex::new(ledger);
         let mut tried = 0;
         for mutant in mutants {
             if Instant::now() >= self.deadline {
                 break;
             }
             step.detail(&mutant.name);
-            let mut stages = stage::stages(self.options.subject, self.options.ring);
-            if scratch.build_alone(mutant, &mut stages)? {
-                note(&ledger, self.options, mutant, trial::run(&stages, None, self.limits)?);
-            } else {
-                note(&ledger, self.options, mutant, (Verdict::Unviable, None));
-            }
+            self.note(mutant, self.alone(scratch, mutant, limits)?);
             tried += 1;
             step.set(tried);
         }
         step.done(&format!("{tried} of {} tried", mutants.len()));
         Ok(())
     }
+
+    fn alone(
+        &self,
+        scratch: &Scratch,
+        mutant: &Mutant,
+        limits: &BTreeMap<String, Limits>,
+    ) -> Result<(Verdict, Option<Ring>)> {
+        for mut stages in stage::groups(self.options.subject, self.options.ring) {
+            if !scratch.build_alone(mutant, &mut stages)? {
+                return Ok((Verdict::Unviable, None));
+            }
+            let verdict = trial::run(&stages, None, limits)?;
+            if verdict.0 != Verdict::Missed {
+                return Ok(verdict);
+            }
+        }
+        Ok((Verdict::Missed, None))
+    }
+
+    /// Notes a verdict and keeps it at once: a run may be ended at any moment. That one ring alone noticed nothing is no
+    /// verdict, but for the explorer, which has one of its own.
+    fn note(&self, mutant: &Mutant, verdict: (Verdict, Option<Ring>)) {
+        let mut ledger = locked(&self.ledger);
+        match self.options.ring {
+            Some(Ring::Explore) => ledger.set_explored(mutant, verdict.0),
+            Some(_) if verdict.0 == Verdict::Missed => {}
+            _ => ledger.set(mutant, verdict.0, verdict.1),
+        }
+        if verdict.0 == Verdict::Missed {
+            println!("missed: {}", mutant.name);
+        }
+        if let Err(error) = ledger.save() {
+            eprintln!("the verdict is not kept: {error:#}");
+        }
+    }
 }
 
-/// Notes a verdict and keeps it at once: a run may be ended at any moment.
-fn note(ledger: &Mutex<&mut Ledger>, options: &Options, mutant: &Mutant, verdict: (Verdict, Option<Ring>)) {
-    let mut ledger = ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if options.ring == Some(Ring::Explore) {
-        ledger.set_explored(mutant, verdict.0);
-    } else {
-        ledger.set(mutant, verdict.0, verdict.1);
-    }
-    if verdict.0 == Verdict::Missed {
-        println!("missed: {}", mutant.name);
-    }
-    if let Err(error) = ledger.save() {
-        eprintln!("the verdict is not kept: {error:#}");
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -107,8 +107,16 @@ fn stage(ring: Ring, package: &'static str, program: Program, arguments: &[&'sta
     Stage { name, ring, package, program, arguments: arguments.to_vec(), path, folder }
 }
 
-/// The stages of a crate, or those of one ring.
-pub(super) fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
+/// The stages of a crate, or those of one ring, in groups of which each is built by itself: those of the crate's own
+/// package first.
+pub(super) fn groups(subject: Subject, only: Option<Ring>) -> Vec<Vec<Stage>> {
+    let (own, others): (Vec<Stage>, Vec<Stage>) =
+        stages(subject, only).into_iter().partition(|stage| stage.package == subject.package());
+    [own, others].into_iter().filter(|group| !group.is_empty()).collect()
+}
+
+/// All of them in their order.
+fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
     use Program::{Bin, Lib, Test};
     let explore = |states| stage(Ring::Explore, "spec", Bin("explore"), &["--workers", "1", "--states", states]);
     let random = || stage(Ring::Property, "spec", Test("random"), &[]);
@@ -140,6 +148,9 @@ pub(super) fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
             let mut stages = vec![
                 stage(Ring::Unit, "format", Lib, &[]),
                 stage(Ring::Unit, "format", Test("parsers"), &[]),
+                stage(Ring::Unit, "format", Test("refuse_head"), &[]),
+                stage(Ring::Unit, "format", Test("refuse_map"), &[]),
+                stage(Ring::Unit, "format", Test("refuse_root"), &[]),
                 stage(Ring::Unit, "format", Test("reference"), &[]),
                 stage(Ring::Property, "snapshot-server", Lib, &[]),
             ];

@@ -32,6 +32,8 @@ pub(super) struct Limits {
 impl Limits {
     /// For what is known to end.
     pub(super) const NONE: Self = Self { wall: Duration::from_secs(1200), cpu_s: 1200 };
+    /// For a stage that was not run without a mutant.
+    const UNKNOWN: Self = Self { wall: Duration::from_secs(600), cpu_s: 120 };
 
     /// For what took so long, and so much of a processor, without a mutant.
     pub(super) fn after(wall: Duration, cpu: Duration) -> Self {
@@ -53,7 +55,7 @@ pub(super) fn run(
     limits: &BTreeMap<String, Limits>,
 ) -> Result<(Verdict, Option<Ring>)> {
     for stage in stages {
-        if let Some(verdict) = run_stage(stage, mutant, limits.get(&stage.name).unwrap_or(&Limits::NONE))? {
+        if let Some(verdict) = run_stage(stage, mutant, limits.get(&stage.name).unwrap_or(&Limits::UNKNOWN))? {
             return Ok((verdict, Some(stage.ring)));
         }
     }
