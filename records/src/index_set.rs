@@ -274,6 +274,19 @@ mod tests {
         assert!(set.is_sound());
     }
 
+    /// Where a level ends with its word the next level begins: what lies there is no member.
+    #[test]
+    fn behind_the_last_word_of_a_level_there_is_nobody() {
+        for bound in [64, 4096, 4096 * 64] {
+            let mut set = IndexSet::new(&mut HostArena, bound);
+            set.insert(0);
+            assert!(!set.contains(bound) && !set.contains(bound + 64) && !set.contains(u32::MAX));
+            assert_eq!((set.first_from(1), set.first_from(bound - 1), set.first_from(bound)), (None, None, None));
+            set.insert(bound - 1);
+            assert_eq!((set.first_from(1), set.first_from(bound)), (Some(bound - 1), None));
+        }
+    }
+
     #[test]
     #[should_panic(expected = "beyond the set's bound")]
     fn nothing_at_the_bound_is_a_member() {

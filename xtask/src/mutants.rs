@@ -55,8 +55,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     ring: Option<Ring>,
     /// Begin nothing new after so many minutes
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    minutes: u64,
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    minutes: f64,
     /// Try those again that have this verdict
     #[arg(long, value_enum)]
     again: Option<Verdict>,
@@ -70,7 +70,7 @@ pub(crate) struct Options {
 
 /// Tries what the sample still lacks, sums up.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
+    let deadline = Instant::now() + Duration::try_from_secs_f64(options.minutes * 60.0)?;
     let all = list::all(options.subject)?;
     let sample = list::sample(&all, options.sample, options.seed);
     let mut ledger = Ledger::open(options.subject)?;
