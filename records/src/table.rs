@@ -213,6 +213,11 @@ impl<T: Copy + 'static> Table<T> {
         pending.then(|| if slot.next[self.running] == NONE { &slot.live } else { &slot.shadow })
     }
 
+    /// Whether nothing at all has changed between this table and another, copies of one: the same memory holds both.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.slots.is(&other.slots)
+    }
+
     /// Whether `index` changed in the running epoch.
     pub fn has_changed(&self, index: u32) -> bool {
         index < self.world && self.slots[index as usize].next[self.running] != NONE
@@ -223,18 +228,6 @@ impl<T: Copy + 'static> Table<T> {
         while self.peek().is_some() {
             self.pop();
         }
-    }
-
-    /// Wipes everything but the live values, and, if `changed`, which of them changed in the running epoch: in what
-    /// order they did is history. The table can still be compared and hashed; it cannot be used.
-    pub fn wipe_history(&mut self, changed: bool) {
-        for index in 0..self.slots.len() {
-            let mark = if changed && self.has_changed(index as u32) { END } else { NONE };
-            let slot = &mut self.slots[index];
-            slot.shadow = slot.live;
-            slot.next = if (index as u32) < self.world { [mark, NONE] } else { [VOLATILE; 2] };
-        }
-        (self.running, self.heads) = (0, [END; 2]);
     }
 }
 
@@ -339,28 +332,6 @@ mod tests {
         assert_eq!(ended(&table), [None; 6]);
         table.pop();
         assert!(table.is_drained() && table.is_sound());
-    }
-
-    #[test]
-    fn history_can_be_wiped() {
-        let changed = |order: [u32; 2], shadow: u64| {
-            let mut table = Table::new(&mut HostArena, 6, 5, 0_u64);
-            *table.change(order[0]) = shadow;
-            assert_eq!(table.cut(), Ok(()));
-            order.iter().for_each(|&index| *table.change(index) = 7);
-            table
-        };
-        let (mut one, mut other) = (changed([1, 3], 100), changed([3, 1], 200));
-        assert_ne!(one, other);
-        one.wipe_history(true);
-        other.wipe_history(true);
-        assert_eq!(one, other);
-        other.wipe_history(false);
-        assert_ne!(one, other, "that records changed is no history, if it is asked for");
-        one.wipe_history(false);
-        assert_eq!(one, other);
-        assert_eq!((*one.get(1), *one.get(3)), (7, 7));
-        assert!(one.is_sound() && one.is_quiet());
     }
 
     #[test]

@@ -1,16 +1,18 @@
-//! What two states must agree in to have the same future: a copy from which everything else has been wiped. The
-//! explorer tells states apart by it, and by nothing else, so that counters which only grow do not make it endless.
+//! What two states must agree in to have the same future, told part by part. The explorer tells states apart by it, and
+//! by nothing else, so that counters which only grow do not make it endless.
 //!
-//! What is wiped, and why it may be: generations and call sequences are only ever compared for equality with the
+//! What is left out, and why it may be: generations and call sequences are only ever compared for equality with the
 //! present one, so "matches" and "does not" is all that counts; tickets only order those who wait together, and that
 //! order is in the queues, but for callers that may be asked again; times count from now; registers of a thread that
 //! will set them all before its next call say nothing; page-table pages are interchangeable, and what lies in them is
-//! what [`Kernel::shape`] says, with stamps that are the running epoch's or not.
+//! what [`Kernel::shape`] says, with stamps that are the running epoch's or not. What is empty is not told of at all.
 
+use crate::capability::CapabilityLink;
 use crate::object::NONE;
-use crate::{Capability, Kernel, Process, State, Thread, VectorState};
+use crate::queue::Queue;
+use crate::{Capability, Kernel, State, Thread};
 use abi::{FLAG_REPEATABLE, FrameState, Kind, Registers};
-use records::{HostArena, Table};
+use std::hash::Hash;
 
 /// What else the explorer's programs make irrelevant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,135 +27,152 @@ pub struct Canonical {
     pub vectors: bool,
 }
 
+/// Parts of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// What there is one of.
+    World,
+    /// A thread.
+    Thread,
+    /// A thread's vector registers.
+    Vector,
+    /// A process.
+    Process,
+    /// An endpoint.
+    Endpoint,
+    /// A notification.
+    Notification,
+    /// A budget.
+    Budget,
+    /// A slot.
+    Capability,
+    /// A CPU.
+    Cpu,
+    /// Who waits: the queue of ready threads, by priority.
+    Ready,
+    /// Deadlines.
+    Deadlines,
+    /// An interrupt that is bound.
+    Interrupt,
+    /// What is free.
+    Free,
+    /// What the kernel knows about a frame.
+    Frame,
+    /// The log of first writes and the ring of donated frames.
+    Log,
+}
+
+/// Who is told the parts of a state.
+pub trait Listener {
+    /// A part, its number among its like, and what it holds.
+    fn part(&mut self, part: Part, index: u32, value: &impl Hash);
+}
+
 impl Kernel {
-    /// The copy. It can be compared and hashed; it cannot run.
-    pub fn canonical(&self, with: Canonical) -> Self {
-        let mut copy = self.clone();
-        copy.wipe_tickets(self);
-        copy.wipe_threads(self, with);
-        copy.wipe_capabilities(self);
-        copy.wipe_objects(self);
-        copy.wipe_cpus(with);
-        copy.wipe_epochs(self);
-        copy.deadlines.canonical(&mut copy.links, with.now_ns);
-        copy.capabilities.wipe_history(with.changed);
-        copy.threads.wipe_history(with.changed);
-        if with.vectors {
-            copy.vectors.wipe_history(with.changed);
-        } else {
-            copy.vectors = Table::new(&mut HostArena, 0, 0, VectorState::INITIAL);
+    /// Tells everything that can make a difference.
+    pub fn tell(&self, with: Canonical, to: &mut impl Listener) {
+        let ranks = self.ticket_ranks();
+        for index in 0..self.threads.len() {
+            self.tell_thread(index, ranks.get(index as usize).copied().unwrap_or_default(), with, to);
         }
-        copy.processes.wipe_history(with.changed);
-        copy.endpoints.wipe_history(with.changed);
-        copy.notifications.wipe_history(with.changed);
-        copy.budgets.wipe_history(with.changed);
-        copy
+        if with.vectors {
+            for index in 0..self.vectors.len() {
+                let changed = with.changed && self.vectors.has_changed(index);
+                to.part(Part::Vector, index, &(self.vectors.get(index), changed));
+            }
+        }
+        for slot in 0..self.capabilities.len() {
+            self.tell_capability(slot, with, to);
+        }
+        self.tell_objects(with, to);
+        self.tell_cpus(with, to);
+        self.tell_waits(with, to);
+        self.tell_memory(to);
     }
 
     /// Threads that have no CPU and are about to make the same call again may make any other instead. What the kernel
     /// has done of such a call is in its objects, none of it in the thread; so whatever they would have done they still
     /// may do, and the explorer need not tell apart which of its calls a thread that was stopped or preempted had begun.
-    pub fn free_choice(&mut self, again_rip: u64, chooses_rip: u64) {
+    /// Whether there was such a thread.
+    pub fn free_choice(&mut self, again_rip: u64, chooses_rip: u64) -> bool {
+        let mut any = false;
         for index in 0..self.threads.len() {
             let record = self.threads.get(index);
             let idles = self.links[index as usize].cpu == NONE && matches!(record.state, State::Ready | State::Stopped);
             if idles && record.registers.rip == again_rip {
                 let registers = &mut self.threads.change(index).registers;
                 *registers = Registers { rip: chooses_rip, ..Registers::default() };
+                any = true;
             }
         }
+        any
     }
 
-    fn wipe_tickets(&mut self, of: &Kernel) {
+    /// The order of those whose tickets still matter, by thread: only where a caller may be asked again.
+    fn ticket_ranks(&self) -> Vec<u64> {
         let asked_again =
             |thread: &Thread| matches!(thread.state, State::AwaitReply) && thread.flags & FLAG_REPEATABLE != 0;
         let waits = |thread: &Thread| matches!(thread.state, State::Calling | State::Sending | State::Receiving);
-        let any = of.each_thread().any(|(_, thread)| asked_again(thread));
-        let mut order: Vec<(u64, u32)> = of
-            .each_thread()
-            .filter(|(_, thread)| any && (asked_again(thread) || waits(thread)))
-            .map(|(index, thread)| (thread.ticket, index))
-            .collect();
+        if !self.each_thread().any(|(_, thread)| asked_again(thread)) {
+            return Vec::new();
+        }
+        let matters = self.each_thread().filter(|(_, thread)| asked_again(thread) || waits(thread));
+        let mut order: Vec<(u64, u32)> = matters.map(|(index, thread)| (thread.ticket, index)).collect();
         order.sort_unstable();
-        for index in 0..self.threads.len() {
-            self.threads.live_mut(index).ticket = 0;
+        let mut ranks = vec![0; self.threads.len() as usize];
+        for (rank, (_, index)) in (1..).zip(order) {
+            ranks[index as usize] = rank;
         }
-        for (rank, (_, index)) in order.into_iter().enumerate() {
-            self.threads.live_mut(index).ticket = rank as u64 + 1;
-        }
-        self.world.ticket = 0;
+        ranks
     }
 
-    fn wipe_threads(&mut self, of: &Kernel, with: Canonical) {
-        for index in 0..self.threads.len() {
-            let before = *of.threads.get(index);
-            let world = of.is_world_thread(index);
-            let thread = self.threads.live_mut(index);
-            let link = &self.links[index as usize];
-            if thread.state == State::Free {
-                *thread = Thread::FREE;
-                continue;
-            }
-            thread.generation = 1;
-            thread.call_sequence = 0;
-            thread.serving_sequence =
-                u32::from(before.serving != NONE && of.reply_stands(before.serving, before.serving_sequence));
-            if thread.serving != NONE && thread.serving_sequence == 0 {
-                // It holds a Reply that is void: whose it was no longer matters.
-                thread.serving = NONE - 1;
-            }
-            let sends = matches!(thread.state, State::Calling | State::Sending);
-            let asked_again = thread.state == State::AwaitReply && thread.flags & FLAG_REPEATABLE != 0;
-            if !sends && !asked_again {
-                (thread.badge, thread.flags) = (0, 0);
-            }
-            if thread.state != State::Faulting {
-                thread.fault = [0; 3];
-            }
-            if thread.deadline != u64::MAX {
-                let offset = if world { of.time_offset } else { 0 };
-                thread.deadline = thread.deadline.wrapping_sub(offset).saturating_sub(with.now_ns);
-            }
-            let registers = of.registers(index);
-            let kept = match before.state {
-                State::Calling | State::Sending => Self::message_of(registers),
-                State::AwaitReply if asked_again => Self::message_of(registers),
-                State::Ready | State::Stopped if registers.rip == with.again_rip => Self::message_of(registers),
-                _ => Registers::default(),
-            };
-            if link.cpu == NONE {
-                thread.registers = kept;
-            } else {
-                thread.registers = Registers::default();
-                self.cpus[link.cpu as usize].frame = kept;
-            }
+    fn tell_thread(&self, index: u32, rank: u64, with: Canonical, to: &mut impl Listener) {
+        let (thread, link) = (self.threads.get(index), &self.links[index as usize]);
+        if thread.state == State::Free {
+            to.part(Part::Thread, index, &(thread.state, link.canonical()));
+            return;
         }
+        let Thread { deadline, badge, fault, process, object, serving, bound, budget, priority, flags, .. } = *thread;
+        let stands = serving != NONE && self.reply_stands(serving, thread.serving_sequence);
+        // It holds a Reply that is void: whose it was no longer matters.
+        let serving = if serving != NONE && !stands { NONE - 1 } else { serving };
+        let sends = matches!(thread.state, State::Calling | State::Sending);
+        let asked_again = thread.state == State::AwaitReply && flags & FLAG_REPEATABLE != 0;
+        let sent = (sends || asked_again).then_some((badge, flags));
+        let fault = (thread.state == State::Faulting).then_some(fault);
+        let offset = if self.is_world_thread(index) { self.time_offset } else { 0 };
+        let left = (deadline != u64::MAX).then(|| deadline.wrapping_sub(offset).saturating_sub(with.now_ns));
+        let registers = self.registers(index);
+        let begun = matches!(thread.state, State::Ready | State::Stopped) && registers.rip == with.again_rip;
+        let Registers { rax, rdi, words, caps, rip, .. } = registers;
+        let message = (sends || asked_again || begun).then_some((rax, rdi, words, caps, rip));
+        let changed = with.changed && self.threads.has_changed(index);
+        let who = (process, object, serving, stands, bound, budget, priority, changed);
+        let place = (thread.state, link.canonical());
+        to.part(Part::Thread, index, &(place, rank, who, sent, fault, left, message));
     }
 
-    fn message_of(registers: &Registers) -> Registers {
-        let Registers { rax, rdi, words, caps, rip, .. } = *registers;
-        Registers { rax, rdi, words, caps, rip, ..Registers::default() }
-    }
-
-    fn wipe_capabilities(&mut self, of: &Kernel) {
-        for slot in 0..self.capabilities.len() {
-            let before = *of.capabilities.get(slot);
-            let Some(kind) = before.kind() else { continue };
-            let lives = match kind {
-                Kind::Reply => of.reply_stands(before.object, before.generation),
-                _ => of.object_lives(&before),
-            };
-            let depth = self.depth_in_tree(slot);
-            let capability = self.capabilities.live_mut(slot);
-            capability.depth = depth;
-            // The order of siblings only says which of them a revoke in steps removes first.
-            let link = &mut self.capability_links[slot as usize];
-            (link.child, link.next, link.prev) = (NONE, NONE, NONE);
-            capability.generation = u32::from(lives);
-            if !lives {
-                capability.object = NONE;
+    fn tell_capability(&self, slot: u32, with: Canonical, to: &mut impl Listener) {
+        let (held, links) = (self.capabilities.get(slot), &self.capability_links[slot as usize]);
+        let changed = with.changed && self.capabilities.has_changed(slot);
+        let Some(kind) = held.kind() else {
+            if changed || *held != Capability::EMPTY || *links != CapabilityLink::UNLINKED {
+                to.part(Part::Capability, slot, &(held, links, changed));
             }
-        }
+            return;
+        };
+        let lives = match kind {
+            Kind::Reply => self.reply_stands(held.object, held.generation),
+            _ => self.object_lives(held),
+        };
+        // The order of siblings only says which of them a revoke in steps removes first.
+        let Capability { badge, object, parent, rights, dying, .. } = *held;
+        let object = lives.then_some(object);
+        to.part(
+            Part::Capability,
+            slot,
+            &(kind as u8, object, badge, parent, rights, dying, self.depth_in_tree(slot), changed),
+        );
     }
 
     fn depth_in_tree(&self, slot: u32) -> u8 {
@@ -168,73 +187,75 @@ impl Kernel {
         depth
     }
 
-    fn wipe_objects(&mut self, of: &Kernel) {
-        for index in 0..self.processes.len() {
-            let before = *of.processes.get(index);
-            let process = self.processes.live_mut(index);
-            if !before.exists() {
-                *process = Process::FREE;
-                continue;
-            }
-            process.generation = 1;
-            let port = of.endpoints.try_get(before.port);
-            if port.is_some_and(|port| port.life != 0 && port.generation == before.port_generation) {
-                process.port_generation = 1;
-            } else {
-                (process.port, process.port_generation) = (NONE, 0);
-            }
+    fn tell_objects(&self, with: Canonical, to: &mut impl Listener) {
+        for (index, process) in self.each_process() {
+            let port = self.endpoints.try_get(process.port);
+            let serves = |port: &&crate::Endpoint| port.life != 0 && port.generation == process.port_generation;
+            let (port, changed) = (port.filter(serves).is_some(), with.changed && self.processes.has_changed(index));
+            let port = if port { process.port } else { NONE };
+            let has_space = self.spaces[index as usize].root != NONE;
+            let process = crate::Process { generation: 1, port, port_generation: u32::from(port != NONE), ..*process };
+            to.part(Part::Process, index, &(process, has_space, changed));
         }
         for index in 0..self.endpoints.len() {
-            self.endpoints.live_mut(index).generation = 0;
+            let endpoint = crate::Endpoint { generation: 0, ..*self.endpoints.get(index) };
+            let changed = with.changed && self.endpoints.has_changed(index);
+            to.part(Part::Endpoint, index, &(endpoint, self.endpoint_queues[index as usize], changed));
         }
         for index in 0..self.notifications.len() {
-            self.notifications.live_mut(index).generation = 0;
+            let notification = crate::Notification { generation: 0, ..*self.notifications.get(index) };
+            let changed = with.changed && self.notifications.has_changed(index);
+            to.part(Part::Notification, index, &(notification, self.notification_queues[index as usize], changed));
         }
         for index in 0..self.budgets.len() {
-            self.budgets.live_mut(index).generation = 0;
+            let budget = crate::Budget { generation: 0, ..*self.budgets.get(index) };
+            let changed = with.changed && self.budgets.has_changed(index);
+            to.part(Part::Budget, index, &(budget, changed));
         }
-        for binding in self.bindings.iter_mut() {
-            binding.wipe(|notification, generation| {
-                of.notifications.try_get(notification).is_some_and(|n| n.life != 0 && n.generation == generation)
-            });
+        for (line, (notification, badge)) in self.interrupt_bindings() {
+            to.part(Part::Interrupt, line, &(notification, badge));
         }
     }
 
-    fn wipe_cpus(&mut self, with: Canonical) {
-        for cpu in self.cpus.iter_mut() {
-            cpu.edge = [0; 8];
-            if cpu.armed != u64::MAX {
-                cpu.armed = cpu.armed.saturating_sub(with.now_ns);
-            }
-            if cpu.current == NONE {
-                cpu.frame = Registers::default();
-            }
-            if cpu.slice_end != 0 {
-                // 0 means that nobody waits for it, so a slice that has ended counts as 1.
-                cpu.slice_end = cpu.slice_end.saturating_sub(with.now_ns).max(1);
-            }
+    fn tell_cpus(&self, with: Canonical, to: &mut impl Listener) {
+        for (number, cpu) in (0..).zip(self.cpus.iter()) {
+            let armed = (cpu.armed != u64::MAX).then(|| cpu.armed.saturating_sub(with.now_ns));
+            // A slice that has ended is not the same as one for whose end nobody waits.
+            let slice = (cpu.slice_end != 0).then(|| cpu.slice_end.saturating_sub(with.now_ns).max(1));
+            to.part(Part::Cpu, number, &(cpu.current, cpu.loaded, armed, slice));
         }
-        self.time_offset = 0;
     }
 
-    fn wipe_epochs(&mut self, of: &Kernel) {
-        self.world.time_ns = 0;
-        self.world.epoch = 0;
-        self.ended_world = of.ended_world.map(|_| self.world);
-        self.committed = abi::Epoch::NONE;
-        self.pool.canonical();
-        self.spaces.iter_mut().for_each(|space| space.looked_at = 0);
-        for space in self.spaces.iter_mut().filter(|space| space.root != NONE) {
-            space.root = 0;
+    fn tell_waits(&self, with: Canonical, to: &mut impl Listener) {
+        for priority in 0..=u8::MAX {
+            let queue = self.run.queue(priority);
+            if *queue != Queue::EMPTY {
+                to.part(Part::Ready, priority.into(), queue);
+            }
         }
-        for link in self.links.iter_mut().filter(|link| link.root != NONE) {
-            link.root = 0;
+        // The shape of the heap is history.
+        let mut deadlines: Vec<(u64, u32)> =
+            self.deadlines.entries().iter().map(|&(at, thread)| (at.saturating_sub(with.now_ns), thread)).collect();
+        if !deadlines.is_empty() {
+            deadlines.sort_unstable();
+            to.part(Part::Deadlines, 0, &deadlines);
         }
-        for word in self.frames.iter_mut() {
-            let now = *word & 3 == FrameState::Dirty as u64 && (*word >> 2) as u32 == of.stamp;
-            *word = *word & 3 | u64::from(now) << 2;
+    }
+
+    fn tell_memory(&self, to: &mut impl Listener) {
+        let flags = (self.started, self.restored, self.ended_world.is_some());
+        to.part(Part::World, 0, &(flags, self.orphan, self.revoking, self.ports, self.run.marks()));
+        let objects = (&self.free_processes, &self.free_threads, &self.free_endpoints, &self.free_notifications);
+        let tables = self.pool.free.count_up_to(self.pool.free.bound());
+        to.part(
+            Part::Free,
+            0,
+            &(objects, &self.free_budgets, &self.free_chunks, &self.free_slots, &self.holders, tables),
+        );
+        for (frame, &word) in (0..).zip(self.frames.iter()).filter(|&(_, &word)| word & 3 != 0) {
+            let now = word & 3 == FrameState::Dirty as u64 && (word >> 2) as u32 == self.stamp;
+            to.part(Part::Frame, frame, &(word & 3, now));
         }
-        self.log.canonical();
-        self.stamp = 0;
+        to.part(Part::Log, 0, &self.log.canonical());
     }
 }

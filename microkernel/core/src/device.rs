@@ -28,16 +28,6 @@ impl Binding {
     pub(crate) fn parts(&self) -> (u32, u32, u64) {
         (self.notification, self.generation, self.badge)
     }
-
-    /// Wipes all but whether its notification is still there.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn wipe(&mut self, lives: impl Fn(u32, u32) -> bool) {
-        if lives(self.notification, self.generation) {
-            self.generation = 1;
-        } else {
-            *self = Self::NONE;
-        }
-    }
 }
 
 impl Kernel {

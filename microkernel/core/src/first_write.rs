@@ -110,18 +110,10 @@ impl WriteLog {
         (self.entries.len(), self.donated.len())
     }
 
-    /// Wipes all but what is in the log and the ring, in order.
-    pub(crate) fn canonical(&mut self) {
-        let ((_, entries), donated) = (self.parts(), self.donations());
-        self.entries.fill(0);
-        self.entries[..entries.len()].copy_from_slice(&entries);
-        if self.limit < u64::MAX {
-            self.limit = self.limit.saturating_sub(self.tail);
-        }
-        (self.tail, self.head) = (0, entries.len() as u64);
-        self.donated.fill(0);
-        self.donated[..donated.len()].copy_from_slice(&donated);
-        (self.donated_tail, self.donated_head) = (0, donated.len() as u64);
+    /// What is in the log and the ring, in order, and how far from its beginning first writes stop.
+    pub(crate) fn canonical(&self) -> (Vec<u64>, Vec<u32>, Option<u64>) {
+        let stop = (self.limit < u64::MAX).then(|| self.limit.saturating_sub(self.tail));
+        (self.parts().1, self.donations(), stop)
     }
 }
 

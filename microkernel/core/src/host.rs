@@ -3,6 +3,7 @@
 use crate::{Machine, TableId, VectorState};
 use abi::{PAGE_SIZE, Registers};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A machine without hardware. Page tables and frames are sparse maps; what is not in them is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +22,8 @@ pub struct HostMachine {
     pub ports: BTreeMap<u16, u32>,
     /// What was written to the debug port.
     pub debug: Vec<u8>,
-    tables: BTreeMap<(TableId, u16), u64>,
-    frames: BTreeMap<u32, Box<Frame>>,
+    tables: Arc<BTreeMap<(TableId, u16), u64>>,
+    frames: BTreeMap<u32, Arc<Frame>>,
     vectors: BTreeMap<usize, Vec<u64>>,
 }
 
@@ -63,7 +64,7 @@ impl HostMachine {
 
     /// Bytes of a frame, to be written.
     pub fn bytes(&mut self, frame: u32) -> &mut [u8; PAGE_SIZE] {
-        &mut self.frames.entry(frame).or_insert_with(|| Box::new(Frame([0; PAGE_SIZE]))).0
+        &mut Arc::make_mut(self.frames.entry(frame).or_insert_with(|| Arc::new(Frame([0; PAGE_SIZE])))).0
     }
 }
 
@@ -87,9 +88,12 @@ impl Machine for HostMachine {
     }
 
     fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64) {
+        if entry == self.table_entry(table, index) {
+            return;
+        }
         match entry {
-            0 => self.tables.remove(&(table, index as u16)),
-            entry => self.tables.insert((table, index as u16), entry),
+            0 => Arc::make_mut(&mut self.tables).remove(&(table, index as u16)),
+            entry => Arc::make_mut(&mut self.tables).insert((table, index as u16), entry),
         };
     }
 
@@ -102,7 +106,7 @@ impl Machine for HostMachine {
     }
 
     fn clear_table(&mut self, table: TableId, _root: bool) {
-        self.tables.retain(|&(of, _), _| of != table);
+        Arc::make_mut(&mut self.tables).retain(|&(of, _), _| of != table);
     }
 
     fn table_address(&self, table: TableId) -> u64 {

@@ -46,7 +46,7 @@ mod tests;
 
 pub use boot::{BootProcess, Capacities};
 #[cfg(any(test, feature = "host"))]
-pub use canonical::Canonical;
+pub use canonical::{Canonical, Listener, Part};
 pub use fast::{Short, Switch};
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]

@@ -42,6 +42,13 @@ impl Link {
         root: NONE,
     };
 
+    /// Its place in queues, whether it is in the heap, who runs it, the slots it uses, whether its process has a space.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 4]) {
+        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root } = *self;
+        ([next, prev, cpu, slots, slot_count], [queued, heap != NONE, reply_held, root != NONE])
+    }
+
     /// The next thread of its queue.
     pub(crate) fn next(&self) -> Option<u32> {
         (self.next != NONE).then_some(self.next)
@@ -207,6 +214,12 @@ impl RunQueues {
         self.queues[priority as usize].first()
     }
 
+    /// Which priorities are marked as those at which somebody waits.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn marks(&self) -> ([u64; 4], u16) {
+        (self.filled, self.above)
+    }
+
     /// Those that wait at a priority.
     pub(crate) fn queue(&self, priority: u8) -> &Queue {
         &self.queues[priority as usize]
@@ -313,15 +326,10 @@ impl Heap {
         self.entries[..self.used].iter().find(|entry| entry.1 == thread).map(|entry| entry.0)
     }
 
-    /// Wipes all but who waits how long from now: the shape of the heap is history.
+    /// Who waits, and until when.
     #[cfg(any(test, feature = "host"))]
-    pub(crate) fn canonical(&mut self, links: &mut [Link], now_ns: u64) {
-        let entries = &mut self.entries[..self.used];
-        for entry in entries.iter_mut() {
-            entry.0 = entry.0.saturating_sub(now_ns);
-            links[entry.1 as usize].heap = 0;
-        }
-        entries.sort_unstable();
+    pub(crate) fn entries(&self) -> &[(u64, u32)] {
+        &self.entries[..self.used]
     }
 
     /// Invariant 3's half that it can see: order, and places that agree with the links.

@@ -107,20 +107,6 @@ impl TablePool {
     }
 }
 
-#[cfg(any(test, feature = "host"))]
-impl TablePool {
-    /// Wipes all but how many tables are free: which are is history, and what the others are for, the spaces say.
-    pub(crate) fn canonical(&mut self) {
-        let count = self.tables.len() as u32;
-        let left = self.free.count_up_to(count);
-        self.tables.fill(TableInfo::EMPTY);
-        (0..count).for_each(|table| {
-            self.free.remove(table);
-        });
-        self.free.insert_range(0, left);
-    }
-}
-
 /// Consecutive frames to be mapped at consecutive addresses.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {

@@ -7,7 +7,7 @@ use crate::space::{ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
 use crate::{
     Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
 };
-use abi::{Epoch, FrameState, Registers};
+use abi::{Epoch, FrameState, Kind, Registers};
 
 /// A capability, and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,17 @@ impl Kernel {
         })
     }
 
+    /// Whether all capabilities of this kernel and another lie at the same places and mean the same.
+    pub fn has_capabilities_of(&self, other: &Self) -> bool {
+        let lives = |kernel: &Self, held: &Capability| match held.kind() {
+            Some(Kind::Reply) => kernel.reply_stands(held.object, held.generation),
+            _ => kernel.object_lives(held),
+        };
+        self.capabilities.is_same(&other.capabilities)
+            && self.processes.is_same(&other.processes)
+            && self.each_capability().all(|held| lives(self, held.capability) == lives(other, held.capability))
+    }
+
     /// Whether the object of a capability is still the one that it was made for.
     pub fn is_live(&self, capability: &Capability) -> bool {
         self.object_lives(capability)
@@ -100,6 +111,11 @@ impl Kernel {
     /// Who is ready to run at a priority and has no CPU, in order.
     pub fn ready(&self, priority: u8) -> Vec<u32> {
         self.members(self.run.queue(priority))
+    }
+
+    /// Priorities at which somebody is ready and has no CPU.
+    pub fn ready_priorities(&self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(|&priority| self.run.first(priority).is_some())
     }
 
     fn members(&self, queue: &Queue) -> Vec<u32> {

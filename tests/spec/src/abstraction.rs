@@ -2,8 +2,9 @@
 
 use crate::event::Frame;
 use crate::model::{
-    Budget, Cap, Cpu, Doing, Endpoint, Mapping, Model, Notification, Object, Pages, Process, Serves, Thread,
+    Budget, Cap, Cpu, Doing, Endpoint, Mapping, Model, Name, Notification, Object, Pages, Process, Serves, Thread,
 };
+use crate::shared::Shared;
 use crate::sim::Sim;
 use abi::Kind;
 use kernel_core::{Kernel, Mapped, State};
@@ -19,6 +20,16 @@ fn index(index: u32) -> Option<u32> {
 
 /// The abstract state of a real kernel.
 pub fn abstraction(sim: &Sim) -> Model {
+    abstraction_with(sim, caps(&sim.kernel).into())
+}
+
+/// The same, after a step from `before`, whose abstraction is known: most steps change no capability.
+pub(crate) fn abstraction_after(sim: &Sim, before: &Sim, known: &Model) -> Model {
+    let same = sim.kernel.has_capabilities_of(&before.kernel);
+    abstraction_with(sim, if same { known.caps.clone() } else { caps(&sim.kernel).into() })
+}
+
+fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
     let kernel = &sim.kernel;
     let [processes, threads, endpoints, notifications, budgets, _] = kernel.world_bounds();
     let sizes = kernel.table_sizes();
@@ -52,11 +63,8 @@ pub fn abstraction(sim: &Sim) -> Model {
                 (number, Budget { left: record.left.0, used: record.used.0, parent })
             })
             .collect(),
-        caps: caps(kernel),
-        ready: (0..=u8::MAX)
-            .map(|priority| (priority, kernel.ready(priority).into()))
-            .filter(|(_, queue): &(u8, std::collections::VecDeque<u32>)| !queue.is_empty())
-            .collect(),
+        caps,
+        ready: kernel.ready_priorities().map(|priority| (priority, kernel.ready(priority).into())).collect(),
         cpus: (0..cpus)
             .map(|cpu| {
                 let runs = kernel.current(cpu);
@@ -144,8 +152,10 @@ fn process(kernel: &Kernel, number: u32, record: &kernel_core::Process) -> Proce
 
 fn caps(kernel: &Kernel) -> BTreeMap<(u32, u16), Cap> {
     let bounds = kernel.world_bounds();
-    let names: BTreeMap<u32, (u32, u16)> =
-        kernel.each_capability().map(|held| (held.slot, (held.process, held.handle))).collect();
+    let mut names = vec![None; kernel.table_sizes()[5] as usize];
+    for held in kernel.each_capability() {
+        names[held.slot as usize] = Some((held.process, held.handle));
+    }
     let cap = |capability: &kernel_core::Capability| {
         let kind = capability.kind().unwrap_or(Kind::Reply);
         let (first, count) = capability.range();
@@ -165,11 +175,13 @@ fn caps(kernel: &Kernel) -> BTreeMap<(u32, u16), Cap> {
             of_world: at.is_some_and(|at| capability.object < bounds[at]),
             rights: capability.rights(),
             badge: if ranged { 0 } else { capability.badge },
-            parent: names.get(&capability.parent).copied(),
+            parent: names.get(capability.parent as usize).copied().flatten(),
             dying: capability.dying != 0,
         }
     };
-    kernel.each_capability().map(|held| ((held.process, held.handle), cap(held.capability))).collect()
+    let mut held = Vec::with_capacity(names.len());
+    held.extend(kernel.each_capability().map(|held| ((held.process, held.handle), cap(held.capability))));
+    held.into_iter().collect()
 }
 
 /// Which bound tells whether an object of a kind is of the world.

@@ -1,9 +1,10 @@
 //! 128-bit digests of states, by which the explorer knows where it has been.
 
+use kernel_core::{Listener, Part};
 use std::hash::{Hash, Hasher};
 
 /// Two lanes of multiply and fold: fast, and wide enough that among 10^8 states a collision is less likely than 10^-21.
-struct Lanes {
+pub(crate) struct Lanes {
     a: u64,
     b: u64,
 }
@@ -14,6 +15,15 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Lanes {
+    pub(crate) fn new() -> Self {
+        Self { a: 0x243f_6a88_85a3_08d3, b: 0x1319_8a2e_0370_7344 }
+    }
+
+    /// Of all that was told.
+    pub(crate) fn digest(&self) -> u128 {
+        u128::from(self.a) << 64 | u128::from(fold(self.b, self.a | 1))
+    }
+
     fn word(&mut self, word: u64) {
         self.a = fold(self.a ^ word, 0x9e37_79b9_7f4a_7c15);
         self.b = fold(self.b.rotate_left(23) ^ word, 0xd6e8_feb8_6659_fd93);
@@ -61,9 +71,16 @@ impl Hasher for Lanes {
 
 /// The digest of anything that can be hashed.
 pub fn digest(value: &impl Hash) -> u128 {
-    let mut lanes = Lanes { a: 0x243f_6a88_85a3_08d3, b: 0x1319_8a2e_0370_7344 };
+    let mut lanes = Lanes::new();
     value.hash(&mut lanes);
-    u128::from(lanes.a) << 64 | u128::from(fold(lanes.b, lanes.a | 1))
+    lanes.digest()
+}
+
+impl Listener for Lanes {
+    fn part(&mut self, part: Part, index: u32, value: &impl Hash) {
+        self.word(u64::from(index) << 8 | part as u64);
+        value.hash(self);
+    }
 }
 
 #[cfg(test)]

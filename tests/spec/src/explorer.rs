@@ -12,15 +12,17 @@ use crate::sim::Sim;
 use crate::sometimes::Sometimes;
 use crate::universe::Universe;
 use abi::CALLS;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// States that a worker takes from the queue at a time.
 const BATCH: usize = 32;
-/// Bytes that a waiting state takes, about.
-const STATE_BYTES: usize = 40 << 10;
+/// Bytes that a waiting state takes, about: most of it is shared with others.
+const STATE_BYTES: usize = 12 << 10;
+/// Parts of the set of states that were seen, each behind a lock of its own.
+const SHARDS: usize = 64;
 
 /// How to explore.
 #[derive(Clone, Copy, Debug)]
@@ -90,10 +92,24 @@ impl core::fmt::Display for Failure {
     }
 }
 
+/// Digests of all states that were found.
+struct Seen([Mutex<HashSet<u128, std::hash::BuildHasherDefault<Identity>>>; SHARDS]);
+
+impl Seen {
+    fn new() -> Self {
+        Self(core::array::from_fn(|_| Mutex::default()))
+    }
+
+    /// Adds a state; false if it was there.
+    fn add(&self, digest: u128) -> bool {
+        let shard = (digest >> 64) as usize % SHARDS;
+        self.0[shard].lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(digest)
+    }
+}
+
 /// Where exploration has been.
 #[derive(Default)]
 struct Store {
-    seen: HashMap<u128, (), std::hash::BuildHasherDefault<Identity>>,
     /// For each state by number: the state it was found from, by which event, at what distance.
     ways: Vec<(u32, u32)>,
     events: Vec<Event>,
@@ -164,7 +180,8 @@ impl Store {
 /// What a worker found on its own, before it is put together.
 #[derive(Default)]
 struct Found {
-    successors: Vec<(u32, Event, u128, Sim)>,
+    /// States that nobody had found before: from which, by what.
+    successors: Vec<(u32, Event, Sim)>,
     by_kind: Vec<u64>,
     sometimes: Sometimes,
     transitions: u64,
@@ -177,14 +194,14 @@ impl Explorer {
     pub fn run(&self, universe: &Universe, watch: &(dyn Fn(Progress) + Sync)) -> Result<Report, Box<Failure>> {
         let kinds = usize::from(CALLS) + OTHERS.len();
         let mut store = Store { by_kind: vec![0; kinds], ..Store::default() };
-        store.seen.insert(universe.start.digest(), ());
+        let seen = Seen::new();
+        seen.add(universe.start.digest());
         store.ways.push((0, 0));
         store.queue.push_back((0, universe.start.clone()));
-        let store = Mutex::new(store);
-        let (stop, states) = (AtomicBool::new(false), AtomicU64::new(1));
+        let (store, stop) = (Mutex::new(store), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for _ in 0..self.workers {
-                scope.spawn(|| self.work(universe, &store, &stop, &states, watch));
+                scope.spawn(|| self.work(universe, &seen, &store, &stop, watch));
             }
         });
         let mut store = store.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -217,9 +234,9 @@ impl Explorer {
     fn work(
         &self,
         universe: &Universe,
+        seen: &Seen,
         store: &Mutex<Store>,
         stop: &AtomicBool,
-        states: &AtomicU64,
         watch: &(dyn Fn(Progress) + Sync),
     ) {
         let lock = || store.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -244,11 +261,10 @@ impl Explorer {
                 std::thread::yield_now();
                 continue;
             }
-            let found = Self::expand(universe, batch);
+            let found = Self::expand(universe, seen, batch);
             let mut store = lock();
             store.active -= 1;
             self.put_together(&mut store, found, stop);
-            states.store(store.ways.len() as u64, Ordering::Relaxed);
             let progress = Progress {
                 states: store.ways.len() as u64,
                 transitions: store.transitions,
@@ -272,10 +288,7 @@ impl Explorer {
             store.failure = Some(Failure { what, trace });
             stop.store(true, Ordering::Relaxed);
         }
-        for (from, event, digest, sim) in found.successors {
-            if store.seen.insert(digest, ()).is_some() {
-                continue;
-            }
+        for (from, event, sim) in found.successors {
             let event = store.number_of(event);
             let number = store.ways.len() as u32;
             store.ways.push((from, event));
@@ -289,10 +302,8 @@ impl Explorer {
         }
     }
 
-    fn expand(universe: &Universe, batch: Vec<(u32, Sim)>) -> Found {
+    fn expand(universe: &Universe, seen: &Seen, batch: Vec<(u32, Sim)>) -> Found {
         let mut found = Found { by_kind: vec![0; usize::from(CALLS) + OTHERS.len()], ..Found::default() };
-        // Among the successors of a batch many are the same; the store sorts out the rest.
-        let mut fresh = std::collections::HashSet::new();
         for (number, before) in batch {
             found.sometimes.state(&before);
             let model = abstraction(&before);
@@ -305,11 +316,10 @@ impl Explorer {
                 found.transitions += 1;
                 found.by_kind[kind_of(event, &before)] += 1;
                 match guarded(|| universe.step(&before, &model, &islands, event)) {
-                    Ok(after) => {
+                    Ok((after, digest)) => {
                         found.sometimes.step(&before, &after);
-                        let digest = after.digest();
-                        if fresh.insert(digest) {
-                            found.successors.push((number, event, digest, after));
+                        if seen.add(digest) {
+                            found.successors.push((number, event, after));
                         }
                     }
                     Err(what) => {

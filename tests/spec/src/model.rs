@@ -15,6 +15,7 @@ mod object;
 mod pages;
 
 use crate::event::Frame;
+use crate::shared::Shared;
 pub(crate) use pages::written;
 pub use pages::{Mapping, Pages};
 
@@ -205,7 +206,7 @@ pub struct Model {
     /// Budgets by number.
     pub budgets: BTreeMap<u32, Budget>,
     /// Capabilities by place.
-    pub caps: BTreeMap<Name, Cap>,
+    pub caps: Shared<BTreeMap<Name, Cap>>,
     /// Who is ready, by priority, the next first.
     pub ready: BTreeMap<u8, VecDeque<u32>>,
     /// CPUs.
@@ -290,8 +291,13 @@ impl Model {
         for thread in self.threads.values_mut().filter(|thread| thread.serves == Some(Serves::Caller(caller))) {
             thread.serves = Some(Serves::Void(of_world));
         }
-        for cap in self.caps.values_mut().filter(|cap| cap.object == Object::Reply(caller)) {
-            cap.object = Object::Gone(Kind::Reply);
+        self.caps_become(Object::Reply(caller), Object::Gone(Kind::Reply));
+    }
+
+    /// What capabilities referred to is something else now.
+    fn caps_become(&mut self, old: Object, new: Object) {
+        if self.caps.values().any(|cap| cap.object == old) {
+            self.caps.values_mut().filter(|cap| cap.object == old).for_each(|cap| cap.object = new);
         }
     }
 

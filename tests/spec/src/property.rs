@@ -5,10 +5,11 @@
 mod pages;
 
 use crate::event::Event;
-use crate::model::{Doing, Model, Object, Thread};
+use crate::model::{Cap, Doing, Model, Name, Object, Thread};
 use crate::sim::Sim;
 use abi::{Call, Event as Arrival, Kind, Rights, Status};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// What a property says: nothing, or what broke.
 pub type Verdict = Result<(), String>;
@@ -17,16 +18,22 @@ fn require(holds: bool, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// Processes that can influence each other: islands.
-pub struct Islands(BTreeMap<u32, u32>);
+/// Processes that can influence each other: islands; and what each of them may do.
+pub struct Islands {
+    /// For each process one of its island, itself for the first.
+    joined: BTreeMap<u32, u32>,
+    /// By island and object.
+    authority: BTreeMap<(u32, Object), Rights>,
+}
 
 impl Islands {
     /// Islands of a state. Two processes are on one if a capability of one is to an object that the other has a
     /// capability to, to its process or to one of its threads; if a Reply joins them; if one serves the other's memory.
     pub fn of(model: &Model) -> Self {
-        let mut islands = Self(model.processes.keys().map(|&process| (process, process)).collect());
+        let joined = model.processes.keys().map(|&process| (process, process)).collect();
+        let mut islands = Self { joined, authority: BTreeMap::new() };
         let mut holders: BTreeMap<Object, u32> = BTreeMap::new();
-        for (&(process, _), cap) in &model.caps {
+        for (&(process, _), cap) in model.caps.iter() {
             if matches!(cap.object, Object::Gone(_) | Object::Epoch) || cap.rights.is_empty() {
                 continue;
             }
@@ -63,13 +70,17 @@ impl Islands {
                 islands.join(process, *holder);
             }
         }
+        for (&(process, _), cap) in model.caps.iter() {
+            let held = (islands.island(process), cap.object);
+            *islands.authority.entry(held).or_default() |= cap.rights;
+        }
         islands
     }
 
     /// The island of a process.
     pub fn island(&self, process: u32) -> u32 {
         let mut at = process;
-        while let Some(&next) = self.0.get(&at).filter(|&&next| next != at) {
+        while let Some(&next) = self.joined.get(&at).filter(|&&next| next != at) {
             at = next;
         }
         at
@@ -77,7 +88,29 @@ impl Islands {
 
     fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.island(a), self.island(b));
-        self.0.insert(a.max(b), a.min(b));
+        self.joined.insert(a.max(b), a.min(b));
+    }
+}
+
+/// Places whose capability changed in a step, and the one that is there now.
+fn changed_caps<'m>(before: &'m Model, after: &'m Model) -> Vec<(Name, Option<&'m Cap>)> {
+    if before.caps.is(&after.caps) {
+        return Vec::new();
+    }
+    let (mut old, mut new) = (before.caps.iter().peekable(), after.caps.iter().peekable());
+    let mut changed = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return changed,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.0.cmp(new.0),
+        };
+        let old = if order.is_le() { old.next() } else { None };
+        let new = if order.is_ge() { new.next() } else { None };
+        if old != new {
+            changed.extend(new.or(old).map(|(&name, _)| (name, new.map(|(_, cap)| cap))));
+        }
     }
 }
 
@@ -186,11 +219,9 @@ pub fn no_lost_wake_up(model: &Model, sim: &Sim) -> Verdict {
 /// A badge that was not there before was given by a holder of an unbadged capability; what a receiver is told as badge
 /// is that of a capability to its endpoint.
 pub fn badges_unforgeable(before: &Model, after: &Model) -> Verdict {
-    for (name, cap) in &after.caps {
-        if cap.badge == 0 || matches!(cap.object, Object::Gone(_)) || before.caps.get(name) == Some(cap) {
-            continue;
-        }
-        let source = |old: &crate::model::Cap| old.object == cap.object && (old.badge == cap.badge || old.badge == 0);
+    for (name, cap) in changed_caps(before, after) {
+        let Some(cap) = cap.filter(|cap| cap.badge != 0 && !matches!(cap.object, Object::Gone(_))) else { continue };
+        let source = |old: &Cap| old.object == cap.object && (old.badge == cap.badge || old.badge == 0);
         require(before.caps.values().any(source), || format!("badge: {name:?} has {:#x} from nowhere", cap.badge))?;
     }
     for (number, thread) in &after.threads {
@@ -199,7 +230,7 @@ pub fn badges_unforgeable(before: &Model, after: &Model) -> Verdict {
         if !came || thread.doing != Doing::Ready || outcome.kind() != Arrival::Call {
             continue;
         }
-        let badged = |cap: &crate::model::Cap| cap.rights.contains(Rights::SEND) && cap.badge == outcome.badge();
+        let badged = |cap: &Cap| cap.rights.contains(Rights::SEND) && cap.badge == outcome.badge();
         require(before.caps.values().any(badged), || {
             format!("badge: thread {number} was told {:#x}", outcome.badge())
         })?;
@@ -252,15 +283,9 @@ pub fn budgets_conserved(before: &Model, after: &Model) -> Verdict {
 
 /// What an island holds after a step it held before, or has made: authority comes from nowhere else (take and grant).
 pub fn authority_confined(before: &Model, islands: &Islands, after: &Model) -> Verdict {
-    let mut held: BTreeMap<(u32, Object), Rights> = BTreeMap::new();
-    for (&(process, _), cap) in &before.caps {
-        *held.entry((islands.island(process), cap.object)).or_default() |= cap.rights;
-    }
-    for (&(process, handle), cap) in &after.caps {
-        if before.caps.get(&(process, handle)) == Some(cap) || matches!(cap.object, Object::Gone(_) | Object::Reply(_))
-        {
-            continue;
-        }
+    for ((process, handle), cap) in changed_caps(before, after) {
+        let void = |cap: &&Cap| matches!(cap.object, Object::Gone(_) | Object::Reply(_));
+        let Some(cap) = cap.filter(|cap| !void(cap)) else { continue };
         let made = match cap.object {
             Object::Is(Kind::Process, number) => !before.processes.contains_key(&number),
             Object::Is(Kind::Thread, number) => !before.threads.contains_key(&number),
@@ -271,7 +296,7 @@ pub fn authority_confined(before: &Model, islands: &Islands, after: &Model) -> V
         };
         let island = islands.island(process);
         let inside = |object: &Object, wide: &Rights| covers(object, &cap.object) && wide.contains(cap.rights);
-        let had = held.iter().any(|((of, object), rights)| *of == island && inside(object, rights));
+        let had = islands.authority.iter().any(|((of, object), rights)| *of == island && inside(object, rights));
         require(made || had, || format!("authority: {:?} came to hold {cap:?}", (process, handle)))?;
     }
     Ok(())
@@ -298,12 +323,8 @@ pub fn integrity(before: &Model, islands: &Islands, event: Event, after: &Model)
         let now = after.threads.get(number).cloned().map(|now| Thread { ticket: thread.ticket, ..now });
         require(now.as_ref() == Some(thread), || format!("integrity: thread {number} changed by thread {runner}"))?;
     }
-    let names: BTreeSet<_> = before.caps.keys().chain(after.caps.keys()).collect();
-    for name in names.into_iter().filter(|name| foreign(name.0)) {
-        let same = before.caps.get(name) == after.caps.get(name);
-        require(same, || format!("integrity: capability {name:?} changed by thread {runner}"))?;
-    }
-    Ok(())
+    let spoilt = changed_caps(before, after).into_iter().find(|(name, _)| foreign(name.0));
+    require(spoilt.is_none(), || format!("integrity: {spoilt:?} was made so by thread {runner}"))
 }
 
 /// Every property of a state.

@@ -1,12 +1,13 @@
 //! The real core on a machine of maps, driven by events.
 
-use crate::digest;
+use crate::digest::Lanes;
 use crate::event::{Event, Frame};
 use crate::model::written;
 use abi::FrameState;
 use abi::fault::Access;
-use kernel_core::{Canonical, HostMachine, Kernel};
+use kernel_core::{Canonical, HostMachine, Kernel, Listener};
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// Where a thread's instruction pointer is when it is about to make the same call again.
@@ -124,8 +125,9 @@ impl Sim {
     }
 
     /// Threads that are about to make a call again and have no CPU choose anew: [`Kernel::free_choice`].
-    pub fn choose_anew(&mut self) {
-        self.kernel.free_choice(AGAIN_RIP, AGAIN_RIP + SYSCALL_BYTES);
+    /// Whether there was one.
+    pub fn choose_anew(&mut self) -> bool {
+        self.kernel.free_choice(AGAIN_RIP, AGAIN_RIP + SYSCALL_BYTES)
     }
 
     /// Whether the thread that runs on `cpu` is about to make the same call again.
@@ -133,24 +135,28 @@ impl Sim {
         self.kernel.cpus[cpu].frame.rip == AGAIN_RIP
     }
 
-    /// The kernel without what cannot make a difference any more.
-    pub fn canonical(&self) -> Kernel {
-        self.kernel.canonical(Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: false, vectors: false })
+    /// Tells all parts of the kernel in which it differs from another with another future.
+    pub(crate) fn tell(&self, to: &mut impl Listener) {
+        let now_ns = self.m.now_ns;
+        self.kernel.tell(Canonical { now_ns, again_rip: AGAIN_RIP, changed: false, vectors: false }, to);
     }
 
-    /// Timers that are armed: CPU, and ns from now.
-    pub(crate) fn timers(&self) -> Vec<(usize, u64)> {
-        self.m.timers.iter().map(|(&cpu, &at)| (cpu, at.saturating_sub(self.m.now_ns))).collect()
-    }
-
-    /// What tells this state from others.
-    pub fn digest(&self) -> u128 {
+    /// The machine likewise: timers count from now.
+    pub(crate) fn machine(&self) -> impl Hash {
+        let timers: Vec<_> = self.m.timers.iter().map(|(&cpu, &at)| (cpu, at.saturating_sub(self.m.now_ns))).collect();
         let spaces: Vec<Vec<u64>> =
             self.kernel.each_process().map(|(process, _)| self.kernel.shape(&self.m, process)).collect();
         let contents: Vec<(u32, u8)> = self.m.first_bytes().collect();
         let since_cut = self.kernel.first_writes().0 - self.frozen.1;
         let since_cut = since_cut.min(self.kernel.first_writes().1.len() as u64);
-        let pages = (spaces, contents, &self.frozen.0, since_cut);
-        digest(&(self.canonical(), self.timers(), &self.m.kicked, &self.m.masked, pages))
+        (timers, self.m.kicked.clone(), self.m.masked.clone(), spaces, contents, self.frozen.0.clone(), since_cut)
+    }
+
+    /// What tells this state from others.
+    pub fn digest(&self) -> u128 {
+        let mut lanes = Lanes::new();
+        self.tell(&mut lanes);
+        self.machine().hash(&mut lanes);
+        lanes.digest()
     }
 }

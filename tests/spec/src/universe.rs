@@ -123,16 +123,20 @@ impl Universe {
     }
 
     /// One step, with everything about it checked but what [`Self::check`] does.
-    pub fn step(&self, before: &Sim, model: &Model, islands: &Islands, event: Event) -> Result<Sim, String> {
+    /// What it comes to, and the digest of that.
+    pub fn step(&self, before: &Sim, model: &Model, islands: &Islands, event: Event) -> Result<(Sim, u128), String> {
         if let (Event::Crash, Some(crash)) = (event, self.crash) {
-            return crash(before);
+            let after = crash(before)?;
+            let digest = after.digest();
+            return Ok((after, digest));
         }
         let mut after = before.clone();
         after.apply(event);
-        let seen = refines(model, event, &after)?;
+        let seen = refines(before, model, event, &after)?;
         property::step(model, islands, event, &seen)?;
-        fast_agrees(before, event, &after, &seen)?;
-        after.choose_anew();
-        Ok(after)
+        let digest = after.digest();
+        fast_agrees(before, event, (&after, digest), &seen)?;
+        let digest = if after.choose_anew() { after.digest() } else { digest };
+        Ok((after, digest))
     }
 }

@@ -288,9 +288,7 @@ impl Model {
 
     /// All capabilities to an object are void from now on.
     fn bury(&mut self, kind: Kind, object: u32) {
-        for cap in self.caps.values_mut().filter(|cap| cap.object == Object::Is(kind, object)) {
-            cap.object = Object::Gone(kind);
-        }
+        self.caps_become(Object::Is(kind, object), Object::Gone(kind));
         if kind == Kind::Notification {
             self.interrupts.retain(|_, &mut (notification, _)| notification != object);
         }
