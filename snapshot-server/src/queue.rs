@@ -418,3 +418,6 @@ impl<'m> Queue<'m> {
         self.failed.get_or_insert(CommandFailed { op, block, error });
     }
 }
+
+#[cfg(test)]
+mod tests;

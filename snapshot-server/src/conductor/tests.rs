@@ -16,6 +16,7 @@ use super::environment::{Batch, Environment, Note, Refused};
 use super::{Conductor, Policy, Probe, Probed};
 use crate::*;
 
+mod probe;
 mod room;
 
 const OWN_PAGES: u64 = 200;

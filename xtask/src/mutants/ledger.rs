@@ -86,11 +86,14 @@ impl Ledger {
         (entry.verdict, entry.ring) = (Some(verdict), ring);
     }
 
-    /// A verdict of the explorer by itself.
+    /// A verdict of the explorer by itself. What it has noticed nobody else needs to notice.
     pub(super) fn set_explored(&mut self, mutant: &Mutant, verdict: Verdict) {
         let entry = self.entries.entry(mutant.key.clone()).or_default();
         entry.name.clone_from(&mutant.name);
         entry.explored = Some(verdict);
+        if verdict == Verdict::Unviable || verdict.is_noticed() && !entry.verdict.is_some_and(Verdict::is_noticed) {
+            (entry.verdict, entry.ring) = (Some(verdict), verdict.is_noticed().then_some(Ring::Explore));
+        }
     }
 
     /// A mutant and its verdict, for people.

@@ -142,7 +142,7 @@ fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
             explore("1000"),
             random(),
             stage(Ring::Property, "spec", Test("noninterference"), &[]),
-            explore("30000"),
+            explore("5000"),
         ],
         Subject::Format => {
             let mut stages = vec![
