@@ -201,6 +201,25 @@ impl Kernel {
         self.is_exported()
     }
 
+    /// Records of the ended epoch that are still to be exported, and how many of them changed since.
+    pub fn pending(&self) -> (usize, usize) {
+        fn of<T: Copy + 'static>(table: &records::Table<T>) -> (usize, usize) {
+            let pending = |index: &u32| table.ended(*index).is_some();
+            let changed = |index: &u32| pending(index) && table.has_changed(*index);
+            ((0..table.len()).filter(pending).count(), (0..table.len()).filter(changed).count())
+        }
+        let tables = [
+            of(&self.threads),
+            of(&self.vectors),
+            of(&self.processes),
+            of(&self.endpoints),
+            of(&self.notifications),
+            of(&self.budgets),
+            of(&self.capabilities),
+        ];
+        tables.iter().fold((0, 0), |sum, table| (sum.0 + table.0, sum.1 + table.1))
+    }
+
     /// Frames that are in some epoch: what the kernel knows about them, and whether that was written in the running one.
     pub fn tracked_frames(&self) -> impl Iterator<Item = (u32, FrameState, bool)> {
         (0..self.frames.len() as u32).filter_map(|frame| {

@@ -32,8 +32,8 @@ fn exports() -> &'static [Records] {
                 sim.apply(events[random.below(events.len() as u64) as usize]);
             }
             let model = abstraction(&sim);
-            let (crashed, _) = universe.step(&sim, &model, &Islands::of(&model), Event::Crash).expect("a restore");
-            Records::clone(&crashed.store)
+            let crashed = universe.step(&sim, &model, &Islands::of(&model), Event::Crash).expect("a restore");
+            Records::clone(&crashed.after.store)
         };
         (0..12).map(walk).collect()
     })

@@ -316,10 +316,10 @@ impl Explorer {
                 found.transitions += 1;
                 found.by_kind[kind_of(event, &before)] += 1;
                 match guarded(|| universe.step(&before, &model, &islands, event)) {
-                    Ok((after, digest)) => {
-                        found.sometimes.step(&before, &after);
-                        if seen.add(digest) {
-                            found.successors.push((number, event, after));
+                    Ok(step) => {
+                        found.sometimes.add(&step.sometimes);
+                        if seen.add(step.digest) {
+                            found.successors.push((number, event, step.after));
                         }
                     }
                     Err(what) => {

@@ -35,4 +35,4 @@ pub use refinement::{agree, fast_agrees, refines};
 pub use shared::Shared;
 pub use sim::{AGAIN_RIP, Records, Sim};
 pub use sometimes::Sometimes;
-pub use universe::Universe;
+pub use universe::{Stepped, Universe};

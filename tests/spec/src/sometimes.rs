@@ -71,7 +71,8 @@ impl Sometimes {
         }
     }
 
-    fn when(&mut self, holds: bool, name: &str) {
+    /// Counts something that holds.
+    pub fn when(&mut self, holds: bool, name: &str) {
         if holds {
             self.count(name.to_owned());
         }

@@ -15,9 +15,20 @@ use crate::model::Model;
 use crate::property::{self, Islands};
 use crate::refinement::{fast_agrees, refines};
 use crate::sim::Sim;
+use crate::sometimes::Sometimes;
 
-/// What a power failure makes of a state.
-pub type Crash = fn(&Sim) -> Result<Sim, String>;
+/// What a power failure makes of a state, and what was seen of it on the way.
+pub type Crash = fn(&Universe, &Sim, &mut Sometimes) -> Result<Sim, String>;
+
+/// What a step came to.
+pub struct Stepped {
+    /// The state after it.
+    pub after: Sim,
+    /// Its digest.
+    pub digest: u128,
+    /// What was seen on the way.
+    pub sometimes: Sometimes,
+}
 
 /// A universe.
 pub struct Universe {
@@ -37,6 +48,8 @@ pub struct Universe {
     pub sensible: fn(&Sim, &Op) -> bool,
     /// Interrupts that may arrive.
     pub interrupts: Vec<u32>,
+    /// What else each thread may do between two batches of an export, by thread number.
+    pub between: Vec<Vec<Op>>,
     /// What a power failure makes of a state, where there may be one; it checks that nothing else has changed.
     pub crash: Option<Crash>,
 }
@@ -65,7 +78,7 @@ impl Universe {
     /// A universe of a started world.
     pub fn new(name: &'static str, about: &'static str, start: Sim) -> Self {
         let threads = start.kernel.table_sizes()[1] as usize;
-        let alphabets = vec![Vec::new(); threads];
+        let (alphabets, between) = (vec![Vec::new(); threads], vec![Vec::new(); threads]);
         Self {
             name,
             about,
@@ -75,6 +88,7 @@ impl Universe {
             writers: Vec::new(),
             sensible: |_, _| true,
             interrupts: Vec::new(),
+            between,
             crash: None,
         }
     }
@@ -123,12 +137,13 @@ impl Universe {
     }
 
     /// One step, with everything about it checked but what [`Self::check`] does.
-    /// What it comes to, and the digest of that.
-    pub fn step(&self, before: &Sim, model: &Model, islands: &Islands, event: Event) -> Result<(Sim, u128), String> {
+    pub fn step(&self, before: &Sim, model: &Model, islands: &Islands, event: Event) -> Result<Stepped, String> {
+        let mut sometimes = Sometimes::default();
         if let (Event::Crash, Some(crash)) = (event, self.crash) {
-            let after = crash(before)?;
+            let after = crash(self, before, &mut sometimes)?;
+            sometimes.step(before, &after);
             let digest = after.digest();
-            return Ok((after, digest));
+            return Ok(Stepped { after, digest, sometimes });
         }
         let mut after = before.clone();
         after.apply(event);
@@ -137,6 +152,7 @@ impl Universe {
         let digest = after.digest();
         fast_agrees(before, event, (&after, digest), &seen)?;
         let digest = if after.choose_anew() { after.digest() } else { digest };
-        Ok((after, digest))
+        sometimes.step(before, &after);
+        Ok(Stepped { after, digest, sometimes })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// Takes one step and checks everything about it.
 fn checked(universe: &Universe, before: &Sim, event: Event) -> Result<Sim, String> {
     let model = abstraction(before);
-    let (after, _) = universe.step(before, &model, &Islands::of(&model), event)?;
+    let after = universe.step(before, &model, &Islands::of(&model), event)?.after;
     universe.check(&after, &abstraction(&after))?;
     Ok(after)
 }

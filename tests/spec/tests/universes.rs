@@ -8,6 +8,7 @@ fn must_have_seen(name: &str) -> &'static [&'static str] {
     match name {
         "ipc" => &[
             "queue of two",
+            "queue of three",
             "a saved Reply",
             "a void Reply held",
             "TimedOut",
@@ -18,7 +19,18 @@ fn must_have_seen(name: &str) -> &'static [&'static str] {
         "notifications" => &["TimedOut", "AlreadyBound", "WouldBlock", "all idle"],
         "death" => &["PeerDied", "process destroyed in steps", "endpoint destroyed in steps", "a fault being served"],
         "two-cpus" => &["stopped while it runs elsewhere", "all CPUs busy", "WrongState"],
-        "restore" => &["Restarted", "a saved Reply", "a fault being served"],
+        "restore" => &[
+            "Restarted",
+            "a saved Reply",
+            "a fault being served",
+            "export: a shadow slot used",
+            "export: the next cut refused",
+            "export: a call made or answered between",
+            "export: a first write between",
+            "export: a thread died between",
+            "export: a process died between",
+            "export in between a revoke",
+        ],
         "boundary" => &["Restarted", "WorldClosed", "a fault being served"],
         "pages" => &[
             "StaleEpoch",

@@ -1,4 +1,7 @@
-//! Power fails at any moment: the epoch just cut, exported and committed comes back on a fresh machine.
+//! Power fails at any moment: the epoch just cut, exported and committed comes back on a fresh machine. Between the cut
+//! and the end of its export the machine runs on ([`gap`]).
+
+mod gap;
 
 use super::Universe;
 use crate::abstraction::abstraction;
@@ -6,15 +9,23 @@ use crate::event::{Frame, Op};
 use crate::genesis::{EPOCH, Genesis, INTERRUPTS, MEMORY, Made, VOLATILE, WORLD};
 use crate::refinement::agree;
 use crate::sim::{Records, Sim};
+use crate::sometimes::Sometimes;
 use abi::record::{BatchReader, BatchWriter};
-use abi::{Call, Epoch, FLAG_REPEATABLE, Rights, Status, Timeout};
+use abi::{Call, Epoch, FLAG_REPEATABLE, Kind, Rights, Status, Timeout};
 use std::sync::Arc;
 
 const PORT: u16 = 1;
 const MEET: u16 = 2;
 const SERVED: u16 = 1;
-const SAVED: u16 = 3;
+const SAVED: u16 = 10;
 const SERVICE: u64 = 7;
+/// Handles of the second process for what it may do between two batches.
+const OTHER_PROCESS: u16 = 3;
+const OTHER_THREAD: u16 = 4;
+const MEET_ROOT: u16 = 5;
+const BUDGET: u16 = 6;
+/// Things that one step of a long job takes on, and records in a batch.
+const STEPS_MAX: usize = 2;
 /// The interrupt that wakes init, and the bits it wakes it with.
 const LINE: u32 = 0;
 /// Frame of init's memory that batches pass through, and its offset there.
@@ -44,16 +55,26 @@ fn bind_port(genesis: &mut Genesis) -> u16 {
 pub(super) fn universe() -> Universe {
     let mut genesis = machine();
     let (port, meet) = (genesis.endpoint(WORLD, SERVICE), genesis.endpoint(WORLD, 0));
-    let mut threads = Vec::new();
+    let (mut processes, mut made) = (Vec::new(), Vec::new());
     for badge in 1..=3 {
         let process = genesis.process(WORLD);
         genesis.grant(process, port.handle, Rights::SEND | Rights::COPY, badge);
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE, badge);
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[port.handle]));
-        threads.push(genesis.thread(WORLD, process, 10).index);
+        made.push(genesis.thread(WORLD, process, 10));
+        processes.push(process);
     }
+    let threads: Vec<u32> = made.iter().map(|thread| thread.index).collect();
+    // What the server may do between the batches of an export, and only then.
+    genesis.grant(processes[1], processes[2].handle, Rights::DESTROY, 0);
+    genesis.grant(processes[1], made[2].handle, Rights::DESTROY | Rights::THREAD_CONTROL, 0);
+    genesis.grant(processes[1], meet.handle, Rights::all(), 0);
+    genesis.grant(processes[1], WORLD, Rights::BUDGET_SPEND, 0);
     genesis.resume();
-    let start = crash(&genesis.sim).expect("the first restore");
+    genesis.sim.kernel.limit_steps(STEPS_MAX);
+    boot_volatile(&mut genesis, port.handle);
+    hand_on(&mut genesis.sim, threads[1]);
+    let start = import_into_fresh(&genesis.sim).expect("the first restore");
     let soon = Timeout::from_ms(10);
     let about = "cut, export and restore at any moment, with a volatile server";
     let mut universe = Universe::new("restore", about, start)
@@ -85,9 +106,28 @@ pub(super) fn universe() -> Universe {
     let server = universe.start.kernel.world_bounds()[1] + 1;
     universe =
         universe.may(server, [Op::new(Call::Receive, SERVED), Op::new(Call::ReplyReceive, SERVED).with(4, &[41])]);
+    universe.between[threads[1] as usize] = vec![
+        Op::new(Call::Destroy, OTHER_PROCESS),
+        Op::new(Call::Destroy, OTHER_THREAD),
+        Op::new(Call::Stop, OTHER_THREAD),
+        Op::new(Call::Revoke, MEET_ROOT),
+        Op::copy(MEET_ROOT, Rights::all(), 9),
+        Op::new(Call::Drop, SAVED),
+        Op::new(Call::Create, BUDGET).with(Kind::Notification as u64, &[]),
+    ];
     universe.faults = vec![threads[2]];
     universe.crash = Some(crash);
     universe
+}
+
+/// The second thread makes copies enough for a revoke that takes several steps.
+fn hand_on(sim: &mut Sim, thread: u32) {
+    while sim.kernel.current(0) != Some(thread) {
+        sim.call(0, Op::new(Call::Yield, 0).frame);
+    }
+    for _ in 0..=STEPS_MAX {
+        call(sim, Op::copy(MEET_ROOT, Rights::all(), 0)).expect("there is room");
+    }
 }
 
 fn call(sim: &mut Sim, op: Op) -> Result<Frame, String> {
@@ -99,23 +139,26 @@ fn call(sim: &mut Sim, op: Op) -> Result<Frame, String> {
     }
 }
 
-/// Cuts an epoch and exports all of it into what the store holds of earlier ones.
-fn export(sim: &mut Sim) -> Result<Records, String> {
-    let mut records = Records::clone(&sim.store);
-    call(sim, Op::new(Call::Cut, EPOCH))?;
-    loop {
-        let written = call(sim, Op::new(Call::Export, EPOCH).objects(&[MEMORY]))?.rdi;
-        if written == 0 {
-            return Ok(records);
-        }
-        for entry in BatchReader::new(sim.m.bytes(FRAME)).map_err(|error| format!("{error:?}"))? {
-            let (table, index, bytes) = entry.map_err(|error| format!("{error:?}"))?;
-            match bytes {
-                [] => records.remove(&(table, index)),
-                bytes => records.insert((table, index), bytes.to_vec()),
-            };
-        }
+/// Exports a batch into what the store holds; whether there was anything left.
+fn export_batch(sim: &mut Sim, records: &mut Records) -> Result<bool, String> {
+    let written = call(sim, Op::new(Call::Export, EPOCH).objects(&[MEMORY]))?.rdi;
+    if written == 0 {
+        return Ok(false);
     }
+    for entry in BatchReader::new(sim.m.bytes(FRAME)).map_err(|error| format!("{error:?}"))? {
+        let (table, index, bytes) = entry.map_err(|error| format!("{error:?}"))?;
+        match bytes {
+            [] => records.remove(&(table, index)),
+            bytes => records.insert((table, index), bytes.to_vec()),
+        };
+    }
+    Ok(true)
+}
+
+/// Exports all that is left.
+fn export(sim: &mut Sim, records: &mut Records) -> Result<(), String> {
+    while export_batch(sim, records)? {}
+    Ok(())
 }
 
 /// Gives records back to a fresh machine.
@@ -137,16 +180,29 @@ fn import(genesis: &mut Genesis, records: &Records, epoch: Epoch, world_time: u6
     Ok(())
 }
 
-/// Restore is identity but for law 4: at any moment a cut, exported and restored into a fresh core, is the same
-/// abstract world; and what comes after is explored from there.
-fn crash(before: &Sim) -> Result<Sim, String> {
-    let mut sim = before.clone();
+/// Wakes init, which then runs.
+fn wake_init(sim: &mut Sim) {
     if sim.kernel.current(0) != Some(sim.kernel.world_bounds()[1]) {
         sim.kernel.interrupt(&mut sim.m, 0, LINE);
     }
+}
+
+/// Restore is identity but for law 4: at any moment a cut, exported and restored into a fresh core, is the same
+/// abstract world; and what comes after is explored from there. What happens between cut and export changes nothing of
+/// what is exported.
+fn crash(universe: &Universe, before: &Sim, sometimes: &mut Sometimes) -> Result<Sim, String> {
+    gap::check(universe, before, sometimes)?;
+    import_into_fresh(before)
+}
+
+fn import_into_fresh(before: &Sim) -> Result<Sim, String> {
+    let mut sim = before.clone();
+    wake_init(&mut sim);
     let expected = abstraction(&sim).crossed();
     let world_time = call(&mut sim, Op::new(Call::Clock, 0))?.words[1];
-    let records = export(&mut sim)?;
+    let mut records = Records::clone(&sim.store);
+    call(&mut sim, Op::new(Call::Cut, EPOCH))?;
+    export(&mut sim, &mut records)?;
     let incarnation = sim.kernel.epoch().incarnation() + 1;
     let mut genesis = machine();
     import(&mut genesis, &records, Epoch::first_of(incarnation).ok_or("no incarnation left")?, world_time)?;
@@ -156,6 +212,7 @@ fn crash(before: &Sim) -> Result<Sim, String> {
     genesis.sim.kernel.check(&genesis.sim.m).map_err(|violation| format!("after a restore: {violation:?}"))?;
     let port = bind_port(&mut genesis);
     boot_volatile(&mut genesis, port);
+    genesis.sim.kernel.limit_steps(STEPS_MAX);
     genesis.sim.store = Arc::new(records);
     Ok(genesis.sim)
 }
