@@ -89,6 +89,11 @@ impl<'a> BatchWriter<'a> {
         Self { page, used: size_of::<RawBatch>(), records: 0 }
     }
 
+    /// Whether `records` records of `bytes` bytes in all, a multiple of 8 each, still fit.
+    pub fn has_room(&self, records: usize, bytes: usize) -> bool {
+        self.used + records * size_of::<RawEntry>() + bytes <= self.page.len()
+    }
+
     /// Appends a record whose `bytes` bytes `fill` writes; false when it does not fit.
     pub fn push(&mut self, table: u16, index: u32, bytes: usize, fill: impl FnOnce(&mut [u8])) -> bool {
         let start = self.used + size_of::<RawEntry>();

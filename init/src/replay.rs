@@ -392,9 +392,14 @@ pub fn for_ever() -> CallRegisters {
 }
 
 /// The registers after a call without what depends on the machine: numbers of objects and frames, time, what devices
-/// say.
+/// say; and without the message of a call that waited and failed, which promises its status only: the fast path keeps
+/// none for it.
 pub fn normal(asked: &CallRegisters, after: &CallRegisters) -> CallRegisters {
     let mut left = *after;
+    let waited = matches!(Outcome(after[0]).status(), Status::Cancelled | Status::PeerDied | Status::Abandoned);
+    if waited {
+        left[1..].fill(0);
+    }
     match Call::from_bits(Control(asked[0]).call()) {
         Some(Call::Clock) => left[1..].fill(0),
         // The number of the object; of a range, where it begins.

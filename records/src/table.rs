@@ -24,28 +24,40 @@ pub enum CutError {
 
 #[derive(Clone, Copy)]
 #[cfg_attr(any(test, feature = "host"), derive(Debug, PartialEq, Eq))]
-struct Slot<T> {
+struct Slot<T, D> {
     live: T,
-    shadow: T,
+    /// What is derived for it.
+    beside: D,
     /// Links of the two lists: of the running epoch and of the ended one, by parity.
     next: [u32; 2],
+    shadow: T,
 }
 
-/// Records by index, versioned by epoch.
+/// Records by index, versioned by epoch; beside each what is derived for it, which has no versions: so that one look
+/// finds both.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
-pub struct Table<T: 'static> {
-    slots: Slab<Slot<T>>,
+pub struct Table<T: 'static, D: 'static = ()> {
+    slots: Slab<Slot<T, D>>,
     world: u32,
     running: usize,
     heads: [u32; 2],
+    changes: u64,
 }
 
 impl<T: Copy + 'static> Table<T> {
     /// A table of `count` records, all `empty`; those below `world` are recorded.
     pub fn new(arena: &mut impl Arena, count: u32, world: u32, empty: T) -> Self {
+        Self::with(arena, count, world, empty, ())
+    }
+}
+
+impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
+    /// A table of `count` records, all `empty`, with `beside` beside each; those below `world` are recorded.
+    pub fn with(arena: &mut impl Arena, count: u32, world: u32, empty: T, beside: D) -> Self {
         assert!(world <= count && count < VOLATILE);
-        let slot = Slot { live: empty, shadow: empty, next: [NONE; 2] };
-        let mut table = Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2] };
+        let slot = Slot { live: empty, beside, next: [NONE; 2], shadow: empty };
+        let mut table =
+            Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2], changes: 0 };
         table.mark_volatile();
         table
     }
@@ -58,7 +70,7 @@ impl<T: Copy + 'static> Table<T> {
 
     /// Bytes that a table of `count` records takes.
     pub const fn bytes_needed(count: usize) -> usize {
-        count * size_of::<Slot<T>>()
+        count * size_of::<Slot<T, D>>()
     }
 
     /// Number of records.
@@ -94,26 +106,90 @@ impl<T: Copy + 'static> Table<T> {
         self.slots[index as usize].next[self.running] != NONE
     }
 
-    /// The live values of two records, to be changed, if they are two and [`Self::is_fresh`] holds for both.
+    /// Counts what [`Self::change`], [`Self::load`], [`Self::cut`] and [`Self::outdate`] do: a conclusion that was drawn
+    /// at one version holds until the next.
     #[inline(always)]
-    pub fn fresh_pair(&mut self, first: u32, second: u32) -> Option<[&mut T; 2]> {
+    pub fn version(&self) -> u64 {
+        self.changes
+    }
+
+    /// Ends all conclusions, because of something that is not in this table.
+    pub fn outdate(&mut self) {
+        self.changes += 1;
+    }
+
+    /// What is derived for a record.
+    #[inline(always)]
+    pub fn beside(&self, index: u32) -> &D {
+        &self.slots[index as usize].beside
+    }
+
+    /// What is derived for a record, to be changed.
+    #[inline(always)]
+    pub fn beside_mut(&mut self, index: u32) -> &mut D {
+        &mut self.slots[index as usize].beside
+    }
+
+    /// What is derived for the records, in their order.
+    pub fn all_beside(&self) -> impl Iterator<Item = &D> {
+        self.slots.iter().map(|slot| &slot.beside)
+    }
+
+    /// What is derived for the records, in their order, to be changed.
+    pub fn all_beside_mut(&mut self) -> impl Iterator<Item = &mut D> {
+        self.slots.iter_mut().map(|slot| &mut slot.beside)
+    }
+
+    /// The live values of two records and what is derived for them, to be changed, if they are two: for who knows that
+    /// [`Self::is_fresh`] holds for both.
+    #[inline(always)]
+    pub fn pair(&mut self, first: u32, second: u32) -> Option<[(&mut T, &mut D); 2]> {
+        debug_assert!([first, second].iter().all(|&index| index >= self.len() || self.is_fresh(index)));
+        let [first, second] = self.slots.get_disjoint_mut([first as usize, second as usize]).ok()?;
+        Some([(&mut first.live, &mut first.beside), (&mut second.live, &mut second.beside)])
+    }
+
+    /// What is derived for a record, if there is such an index.
+    #[inline(always)]
+    pub fn try_beside(&self, index: u32) -> Option<&D> {
+        self.slots.get(index as usize).map(|slot| &slot.beside)
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub fn try_beside_mut(&mut self, index: u32) -> Option<&mut D> {
+        self.slots.get_mut(index as usize).map(|slot| &mut slot.beside)
+    }
+
+    /// The live value and what is derived for it, if there is such an index.
+    #[inline(always)]
+    pub fn try_both(&mut self, index: u32) -> Option<(&T, &mut D)> {
+        self.slots.get_mut(index as usize).map(|slot| (&slot.live, &mut slot.beside))
+    }
+
+    /// The live values of two records, to be changed, if they are two and [`Self::is_fresh`] holds for both; and what
+    /// is derived for them.
+    #[inline(always)]
+    pub fn fresh_pair(&mut self, first: u32, second: u32) -> Option<[(&mut T, &mut D); 2]> {
         // Known to be 0 or 1, so that no bound is checked.
         let running = self.running & 1;
         let [first, second] = self.slots.get_disjoint_mut([first as usize, second as usize]).ok()?;
         let fresh = first.next[running] != NONE && second.next[running] != NONE;
-        fresh.then_some([&mut first.live, &mut second.live])
+        fresh.then_some([(&mut first.live, &mut first.beside), (&mut second.live, &mut second.beside)])
     }
 
-    /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it.
+    /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it; and what is
+    /// derived for it.
     #[inline(always)]
-    pub fn fresh(&mut self, index: u32) -> Option<&mut T> {
+    pub fn fresh(&mut self, index: u32) -> Option<(&mut T, &mut D)> {
         let slot = self.slots.get_mut(index as usize)?;
-        (slot.next[self.running & 1] != NONE).then_some(&mut slot.live)
+        (slot.next[self.running & 1] != NONE).then_some((&mut slot.live, &mut slot.beside))
     }
 
     /// The live value, to be changed: the first time in an epoch, a value that is still to be drained is kept aside.
     #[inline(always)]
     pub fn change(&mut self, index: u32) -> &mut T {
+        self.changes += 1;
         if !self.is_fresh(index) {
             self.keep(index);
         }
@@ -133,6 +209,7 @@ impl<T: Copy + 'static> Table<T> {
 
     /// Sets a value that came from a restore: it is what the store holds, so it counts as unchanged.
     pub fn load(&mut self, index: u32, value: T) {
+        self.changes += 1;
         self.slots[index as usize].live = value;
     }
 
@@ -151,6 +228,7 @@ impl<T: Copy + 'static> Table<T> {
         if !self.is_drained() {
             return Err(CutError::Busy);
         }
+        self.changes += 1;
         self.running = 1 - self.running;
         Ok(())
     }
@@ -191,16 +269,17 @@ impl<T: Copy + 'static> Table<T> {
 /// A shadow only counts while it is to be drained, and then its record is on a list: exploration hashes each state,
 /// so what says little is left out.
 #[cfg(any(test, feature = "host"))]
-impl<T: std::hash::Hash> std::hash::Hash for Slot<T> {
+impl<T: std::hash::Hash, D: std::hash::Hash> std::hash::Hash for Slot<T, D> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.live.hash(state);
+        self.beside.hash(state);
         self.next.hash(state);
     }
 }
 
 /// For tests and exploration: looking past the interface of a running system.
 #[cfg(any(test, feature = "host"))]
-impl<T: Copy + 'static> Table<T> {
+impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     /// The live value, to be changed behind the table's back.
     pub fn live_mut(&mut self, index: u32) -> &mut T {
         &mut self.slots[index as usize].live
@@ -286,10 +365,10 @@ mod tests {
                     prop_assert_eq!(*table.get(index), values[index as usize]);
                     let fresh = index >= 8 || changed.contains_key(&index);
                     prop_assert_eq!(table.is_fresh(index), fresh);
-                    prop_assert_eq!(table.fresh(index).map(|live| *live), fresh.then_some(values[index as usize]));
+                    prop_assert_eq!(table.fresh(index).map(|(live, _)| *live), fresh.then_some(values[index as usize]));
                     let other = (index + 5) % 12;
                     let both = fresh && table.is_fresh(other);
-                    let pair = table.fresh_pair(index, other).map(|[a, b]| (*a, *b));
+                    let pair = table.fresh_pair(index, other).map(|[(a, _), (b, _)]| (*a, *b));
                     prop_assert_eq!(pair, both.then_some((values[index as usize], values[other as usize])));
                     prop_assert!(table.fresh_pair(index, index).is_none() && table.fresh_pair(index, 12).is_none());
                 }
@@ -303,8 +382,8 @@ mod tests {
         assert_eq!((table.len(), table.world(), table.is_empty()), (12, 8, false));
         assert!(Table::new(&mut HostArena, 0, 0, 5_u64).is_empty());
         assert_eq!((table.try_get(11), table.try_get(12)), (Some(&5), None));
-        assert_eq!(table.fresh(12), None);
-        assert_eq!(Table::<u64>::bytes_needed(12), 12 * size_of::<Slot<u64>>());
+        assert!(table.fresh(12).is_none());
+        assert_eq!(Table::<u64>::bytes_needed(12), 12 * size_of::<Slot<u64, ()>>());
         // What comes from a restore is no change.
         table.load(3, 9);
         assert_eq!((*table.get(3), table.has_changed(3), table.is_quiet()), (9, false, true));
@@ -312,6 +391,25 @@ mod tests {
         assert_eq!((*table.get(4), table.has_changed(4)), (7, false));
         *table.change(9) = 1;
         assert!(!table.has_changed(9), "volatile records are not counted");
+    }
+
+    #[test]
+    fn what_is_derived_lies_beside_and_has_no_versions() {
+        let mut table = Table::with(&mut HostArena, 6, 5, 1_u64, 7_u32);
+        *table.beside_mut(2) = 8;
+        assert_eq!((*table.beside(2), table.is_quiet(), table.has_changed(2)), (8, true, false));
+        assert_eq!(table.try_both(2), Some((&1, &mut 8)));
+        assert_eq!(table.try_both(6), None);
+        table.all_beside_mut().for_each(|beside| *beside += 1);
+        assert_eq!(table.all_beside().copied().collect::<Vec<_>>(), [8, 8, 9, 8, 8, 8]);
+        *table.change(2) = 4;
+        *table.change(3) = 5;
+        let pair = table.fresh_pair(3, 2).map(|[(a, b), (c, d)]| (*a, *b, *c, *d));
+        assert_eq!(pair, Some((5, 8, 4, 9)));
+        assert_eq!(table.cut(), Ok(()));
+        *table.change(2) = 6;
+        *table.beside_mut(2) = 10;
+        assert_eq!((table.ended(2), *table.beside(2)), (Some(&4), 10));
     }
 
     #[test]

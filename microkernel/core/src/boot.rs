@@ -4,7 +4,7 @@ use crate::capability::CapabilityLink;
 use crate::device::Binding;
 use crate::first_write::WriteLog;
 use crate::kernel::{Cpu, WORLD_VERSION, World};
-use crate::object::{HANDLES_MIN, NONE};
+use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{Heap, Link, Queue, RunQueues};
 use crate::space::{Space, TablePool};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
@@ -65,11 +65,10 @@ impl Kernel {
         assert!((1..=64).contains(&capacities.cpus), "CPUs are bits of a word");
         let mut kernel = Self {
             cpus: arena.slab(capacities.cpus as usize, CPU),
-            threads: Table::new(arena, threads, world[1], Thread::FREE),
-            vectors: Table::new(arena, threads, world[1], VectorState::INITIAL),
+            threads: Table::with(arena, threads, world[1], Task::FREE, Link::UNLINKED),
             processes: Table::new(arena, processes, world[0], Process::FREE),
-            endpoints: Table::new(arena, endpoints, world[2], Endpoint::FREE),
-            notifications: Table::new(arena, notifications, world[3], Notification::FREE),
+            endpoints: Table::with(arena, endpoints, world[2], Endpoint::FREE, Queue::EMPTY),
+            notifications: Table::with(arena, notifications, world[3], Notification::FREE, Queue::EMPTY),
             budgets: Table::new(arena, budgets, world[4], Budget::FREE),
             capabilities: Table::new(arena, slots, world[5], Capability::EMPTY),
             world: World {
@@ -88,10 +87,7 @@ impl Kernel {
             stamp: 1,
             bindings: arena.slab(capacities.interrupts as usize, Binding::NONE),
             orphan: None,
-            links: arena.slab(threads as usize, Link::UNLINKED),
             run: RunQueues::new(arena),
-            endpoint_queues: arena.slab(endpoints as usize, Queue::EMPTY),
-            notification_queues: arena.slab(notifications as usize, Queue::EMPTY),
             deadlines: Heap::new(arena, threads),
             capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
             holders: arena.slab(slots.div_ceil(HANDLES_MIN) as usize, NONE),
@@ -140,7 +136,7 @@ impl Kernel {
         let thread =
             self.free_threads.take_first(self.threads.world(), self.threads.len()).ok_or(Status::TablesExhausted)?;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
-        *self.threads.change(thread) =
+        **self.threads.change(thread) =
             Thread { generation: 1, process, state: State::Stopped, priority: u8::MAX, registers, ..Thread::FREE };
         self.link_process(thread);
         for (kind, object, generation) in [

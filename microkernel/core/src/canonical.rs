@@ -76,9 +76,9 @@ impl Kernel {
             self.tell_thread(index, ranks.get(index as usize).copied().unwrap_or_default(), with, to);
         }
         if with.vectors {
-            for index in 0..self.vectors.len() {
-                let changed = with.changed && self.vectors.has_changed(index);
-                to.part(Part::Vector, index, &(self.vectors.get(index), changed));
+            for index in 0..self.threads.len() {
+                let changed = with.changed && self.threads.has_changed(index);
+                to.part(Part::Vector, index, &(self.threads.get(index).vector, changed));
             }
         }
         for slot in 0..self.capabilities.len() {
@@ -98,7 +98,7 @@ impl Kernel {
         let mut any = false;
         for index in 0..self.threads.len() {
             let record = self.threads.get(index);
-            let idles = self.links[index as usize].cpu == NONE && matches!(record.state, State::Ready | State::Stopped);
+            let idles = self.threads.beside(index).cpu == NONE && matches!(record.state, State::Ready | State::Stopped);
             if idles && record.registers.rip == again_rip {
                 let registers = &mut self.threads.change(index).registers;
                 *registers = Registers { rip: chooses_rip, ..Registers::default() };
@@ -127,7 +127,7 @@ impl Kernel {
     }
 
     fn tell_thread(&self, index: u32, rank: u64, with: Canonical, to: &mut impl Listener) {
-        let (thread, link) = (self.threads.get(index), &self.links[index as usize]);
+        let (thread, link) = (&self.threads.get(index).thread, self.threads.beside(index));
         if thread.state == State::Free {
             to.part(Part::Thread, index, &(thread.state, link.canonical()));
             return;
@@ -200,12 +200,12 @@ impl Kernel {
         for index in 0..self.endpoints.len() {
             let endpoint = crate::Endpoint { generation: 0, ..*self.endpoints.get(index) };
             let changed = with.changed && self.endpoints.has_changed(index);
-            to.part(Part::Endpoint, index, &(endpoint, self.endpoint_queues[index as usize], changed));
+            to.part(Part::Endpoint, index, &(endpoint, self.endpoints.beside(index), changed));
         }
         for index in 0..self.notifications.len() {
             let notification = crate::Notification { generation: 0, ..*self.notifications.get(index) };
             let changed = with.changed && self.notifications.has_changed(index);
-            to.part(Part::Notification, index, &(notification, self.notification_queues[index as usize], changed));
+            to.part(Part::Notification, index, &(notification, self.notifications.beside(index), changed));
         }
         for index in 0..self.budgets.len() {
             let budget = crate::Budget { generation: 0, ..*self.budgets.get(index) };

@@ -2,9 +2,9 @@
 
 use crate::decode::Answer;
 use crate::kernel::Caller;
-use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE};
+use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::Link;
-use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
+use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
 use abi::{Handle, Kind, Registers, Rights, Status};
 
 /// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
@@ -148,20 +148,13 @@ impl Kernel {
         self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
         let thread = take_index!(self.free_threads, self.threads, world)?;
         self.charge(budget, counts)?;
-        let Thread { generation, call_sequence, .. } = *self.threads.get(thread);
+        let Thread { generation, call_sequence, .. } = **self.threads.get(thread);
         let generation = next(generation);
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
-        *self.threads.change(thread) = Thread {
-            generation,
-            call_sequence,
-            process,
-            budget,
-            state: State::Stopped,
-            priority,
-            registers,
-            ..Thread::FREE
-        };
-        *self.vectors.change(thread) = VectorState::INITIAL;
+        let state = State::Stopped;
+        let thread_made =
+            Thread { generation, call_sequence, process, budget, state, priority, registers, ..Thread::FREE };
+        *self.threads.change(thread) = Task { thread: thread_made, ..Task::FREE };
         self.link_process(thread);
         Ok((thread, generation))
     }
@@ -170,7 +163,7 @@ impl Kernel {
     pub(crate) fn link_process(&mut self, thread: u32) {
         let process = self.threads.get(thread).process;
         let Process { slots, slot_count, .. } = *self.processes.get(process);
-        let link = &mut self.links[thread as usize];
+        let link = self.threads.beside_mut(thread);
         (link.slots, link.slot_count, link.root) = (slots, slot_count, self.spaces[process as usize].root);
     }
 
@@ -231,7 +224,7 @@ impl Kernel {
         if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
             return Err(Status::WrongState);
         }
-        if self.links[thread as usize].cpu == NONE {
+        if self.threads.beside(thread).cpu == NONE {
             self.wake(thread);
         } else {
             // The CPU that runs it has not looked yet: it never stopped.
@@ -259,7 +252,7 @@ impl Kernel {
 
     /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.
     fn take_off_cpu(&mut self, m: &mut impl Machine, caller: Caller, thread: u32) -> Result<Answer, Status> {
-        match self.links[thread as usize].cpu {
+        match self.threads.beside(thread).cpu {
             NONE => Ok(Answer::Done),
             cpu if cpu as usize == caller.cpu => {
                 self.finish(thread, Status::Ok);
@@ -279,7 +272,7 @@ impl Kernel {
         let highest = self.threads.get(caller.thread).priority;
         let asked = self.cpus[caller.cpu].frame.rdi;
         let priority = u8::try_from(asked).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
-        let queued = self.links[thread as usize].queued && self.threads.get(thread).state == State::Ready;
+        let queued = self.threads.beside(thread).queued && self.threads.get(thread).state == State::Ready;
         if queued {
             self.unqueue(thread);
         }
@@ -340,8 +333,9 @@ impl Kernel {
 
     fn destroy_endpoint(&mut self, endpoint: u32) -> bool {
         self.endpoints.change(endpoint).life = 2;
+        self.capabilities.outdate();
         for _ in 0..self.steps(STEP_MAX) {
-            let Some(thread) = self.endpoint_queues[endpoint as usize].first() else {
+            let Some(thread) = self.endpoints.beside(endpoint).first() else {
                 let Endpoint { generation, budget, .. } = *self.endpoints.get(endpoint);
                 *self.endpoints.change(endpoint) = Endpoint { generation, ..Endpoint::FREE };
                 if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
@@ -366,8 +360,9 @@ impl Kernel {
 
     fn destroy_notification(&mut self, notification: u32) -> bool {
         self.notifications.change(notification).life = 2;
+        self.capabilities.outdate();
         for _ in 0..self.steps(STEP_MAX) {
-            let Some(thread) = self.notification_queues[notification as usize].first() else {
+            let Some(thread) = self.notifications.beside(notification).first() else {
                 let bound = self.notifications.get(notification).bound;
                 if bound != NONE {
                     self.unbind(bound);
@@ -398,12 +393,12 @@ impl Kernel {
 
     /// Ends a thread. False when another CPU still runs it: that CPU has been told, call again.
     pub(crate) fn end_thread(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) -> bool {
-        let record = *self.threads.get(thread);
+        let record = **self.threads.get(thread);
         if record.state == State::Free {
             return true;
         }
         self.unqueue(thread);
-        let runs_on = self.links[thread as usize].cpu;
+        let runs_on = self.threads.beside(thread).cpu;
         if runs_on != NONE && runs_on as usize != cpu {
             let record = self.threads.change(thread);
             (record.state, record.object) = (State::Stopped, NONE);
@@ -419,10 +414,10 @@ impl Kernel {
         }
         self.unbind(thread);
         let Thread { generation, call_sequence, .. } = record;
+        let call_sequence = call_sequence.wrapping_add(1);
         *self.threads.change(thread) =
-            Thread { generation, call_sequence: call_sequence.wrapping_add(1), ..Thread::FREE };
-        *self.vectors.change(thread) = VectorState::INITIAL;
-        self.links[thread as usize] = Link::UNLINKED;
+            Task { thread: Thread { generation, call_sequence, ..Thread::FREE }, ..Task::FREE };
+        *self.threads.beside_mut(thread) = Link::UNLINKED;
         self.free_threads.insert(thread);
         self.refund(record.budget, Counts::one(Kind::Thread, 0));
         true

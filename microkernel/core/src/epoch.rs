@@ -3,6 +3,7 @@
 use crate::decode::Answer;
 use crate::kernel::Caller;
 use crate::object::NONE;
+use crate::queue::Threads;
 use crate::{Kernel, Machine, Thread};
 use abi::record::{BatchWriter, Table as Kept};
 use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Handle, Rights, Status};
@@ -61,14 +62,12 @@ impl Kernel {
         let record = self.threads.change(thread);
         record.registers = self.cpus[cpu].frame;
         record.ticket = ticket;
-        let vector = self.vectors.change(thread);
-        if cpu == own { m.save_vector(vector) } else { m.save_vector_of(cpu, vector) }
+        if cpu == own { m.save_vector(&mut record.vector) } else { m.save_vector_of(cpu, &mut record.vector) }
     }
 
     pub(crate) fn is_exported(&self) -> bool {
         self.ended_world.is_none()
             && self.threads.is_drained()
-            && self.vectors.is_drained()
             && self.processes.is_drained()
             && self.endpoints.is_drained()
             && self.notifications.is_drained()
@@ -78,7 +77,6 @@ impl Kernel {
 
     fn is_quiet(&self) -> bool {
         self.threads.is_quiet()
-            && self.vectors.is_quiet()
             && self.processes.is_quiet()
             && self.endpoints.is_quiet()
             && self.notifications.is_quiet()
@@ -89,7 +87,6 @@ impl Kernel {
     fn cut_tables(&mut self) {
         let cut = [
             self.threads.cut(),
-            self.vectors.cut(),
             self.processes.cut(),
             self.endpoints.cut(),
             self.notifications.cut(),
@@ -106,8 +103,7 @@ impl Kernel {
         let frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
         let mut batch = BatchWriter::new(m.frame(frame));
         let more = export_table(&mut batch, &mut self.processes, Kept::Process, |p| p.generation != 0)
-            || export_table(&mut batch, &mut self.threads, Kept::Thread, |t| t.generation != 0)
-            || export_table(&mut batch, &mut self.vectors, Kept::Vector, |_| true)
+            || export_threads(&mut batch, &mut self.threads)
             || export_table(&mut batch, &mut self.endpoints, Kept::Endpoint, |e| e.generation != 0)
             || export_table(&mut batch, &mut self.notifications, Kept::Notification, |n| n.generation != 0)
             || export_table(&mut batch, &mut self.budgets, Kept::Budget, |b| b.generation != 0)
@@ -218,9 +214,9 @@ impl Kernel {
 }
 
 /// Writes changed records of the ended epoch into a batch; true when the batch is full before the table is done.
-fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static>(
+fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static, D: Copy + 'static>(
     batch: &mut BatchWriter<'_>,
-    table: &mut Table<T>,
+    table: &mut Table<T, D>,
     kept: Kept,
     exists: impl Fn(&T) -> bool,
 ) -> bool {
@@ -232,6 +228,20 @@ fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static>(
             return true;
         }
         table.pop();
+    }
+    false
+}
+
+/// The same for threads, of two records each.
+fn export_threads(batch: &mut BatchWriter<'_>, threads: &mut Threads) -> bool {
+    while let Some((index, task)) = threads.peek() {
+        let (thread, vector) = (task.thread.as_bytes(), task.vector.as_bytes());
+        if !batch.has_room(2, thread.len() + vector.len()) {
+            return true;
+        }
+        batch.push(Kept::Thread as u16, index, thread.len(), |to| to.copy_from_slice(thread));
+        batch.push(Kept::Vector as u16, index, vector.len(), |to| to.copy_from_slice(vector));
+        threads.pop();
     }
     false
 }

@@ -8,21 +8,25 @@
 //!
 //! A message never moves: words and tag stay in the CPU's frame and registers, and only what belongs to the threads
 //! themselves is exchanged, by the edge, between the two records that [`Switch::Exchange`] names. Where there is no
-//! message, the one that goes on takes all registers from its record ([`Switch::Depart`]). Each record is looked up once.
+//! message, the one that goes on takes all registers from its record ([`Switch::Depart`]). Each record is looked up once,
+//! and what a handle leads to is remembered (`fast/pass.rs`).
 
 mod notification;
+mod pass;
 
 use crate::kernel::{Cpu, TICKET_MIDDLE};
 use crate::object::NONE;
-use crate::queue::Link;
-use crate::{Capability, Kernel, Machine, State, TableId};
+use crate::{Kernel, Machine, State, TableId, Thread};
 use abi::fault::Access;
-use abi::{Call, Control, Event, Outcome, Registers, Rights};
-use records::Table;
+use abi::{Call, Control, Event, Handle, Outcome, Registers, Timeout};
+pub(crate) use pass::Passes;
 
 /// Control words that differ from these in anything but the handle go the slow way.
 const CALL: u64 = Call::Call as u64;
 const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
+const SIGNAL: u64 = Call::Signal as u64;
+const WAIT: u64 = Call::Wait as u64;
+const POLL: u64 = Control::new(Call::Wait, Handle::NULL).with_timeout(Timeout::POLL).0;
 const HANDLE_BITS: u64 = 0xffff << 16;
 
 /// What is left to do before another thread goes on: the edge does it, with the kernel lock held.
@@ -31,17 +35,17 @@ pub enum Switch<'k> {
     /// rbx, rbp, rsp, rip and the base of the thread-local segment are exchanged between the CPU and these two; rax is
     /// in `to`; tag and words stay where they are; r15 becomes 0.
     Exchange {
-        /// Registers of the thread that made the call.
-        from: &'k mut Registers,
-        /// Registers of the thread that goes on.
-        to: &'k mut Registers,
+        /// The thread that made the call.
+        from: &'k mut Thread,
+        /// The thread that goes on.
+        to: &'k mut Thread,
     },
     /// The same registers go to `from`, with rip and flags once more as rcx and r11; all of `to` comes to the CPU.
     Depart {
-        /// Registers of the thread that made the call.
-        from: &'k mut Registers,
-        /// Registers of the thread that goes on.
-        to: &'k mut Registers,
+        /// The thread that made the call.
+        from: &'k mut Thread,
+        /// The thread that goes on.
+        to: &'k mut Thread,
     },
 }
 
@@ -59,34 +63,23 @@ impl Switch<'_> {
     /// Does it in a frame that holds all registers, in place of a machine's edge.
     fn make(self, frame: &mut Registers) {
         let (Self::Exchange { from, to } | Self::Depart { from, to }) = &self;
-        let (before, to) = (*frame, **to);
-        let mut left = **from;
+        let (before, to) = (*frame, to.registers);
+        let mut left = from.registers;
         (left.rbx, left.rbp, left.rsp, left.rip) = (before.rbx, before.rbp, before.rsp, before.rip);
         (left.rflags, left.fs_base) = (before.rflags, before.fs_base);
         match self {
             Self::Exchange { from, .. } => {
-                *from = left;
+                from.registers = left;
                 (frame.rbx, frame.rbp, frame.rsp, frame.rip) = (to.rbx, to.rbp, to.rsp, to.rip);
                 (frame.rflags, frame.fs_base) = (to.rflags, to.fs_base);
                 (frame.rax, frame.caps) = (to.rax, 0);
             }
             Self::Depart { from, .. } => {
-                *from = Registers { rcx: left.rip, r11: left.rflags, ..left };
+                from.registers = Registers { rcx: left.rip, r11: left.rflags, ..left };
                 *frame = to;
             }
         }
     }
-}
-
-/// The capability behind a handle of a thread, if it allows any of `needed`. Rights of different kinds are different
-/// bits, so its kind needs no look.
-#[inline(always)]
-fn look_up<'t>(of: &Link, capabilities: &'t Table<Capability>, control: u64, needed: Rights) -> Option<&'t Capability> {
-    let handle = u32::from(Control(control).handle().0);
-    if handle >= of.slot_count {
-        return None;
-    }
-    capabilities.try_get(of.slots + handle).filter(|capability| capability.rights & needed.bits() != 0)
 }
 
 impl Cpu {
@@ -104,124 +97,99 @@ impl Cpu {
 
 impl Kernel {
     /// Makes the system call `Call` of the running thread of `cpu`, if nothing stands against it. `None`: nothing has
-    /// happened, and the slow path is to make it.
+    /// happened, and the slow path is to make it, unless [`Self::admit`] finds something new.
     #[inline(always)]
     pub fn fast_call(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Switch<'_>> {
-        if control & !HANDLE_BITS != CALL {
-            return None;
-        }
+        let version = self.version();
         let state = self.cpus.get_mut(cpu)?;
         // An idle CPU runs NONE, which no table has.
         let from = state.current;
-        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::SEND)?;
-        let endpoint = self.endpoints.try_get(capability.object)?;
-        if endpoint.generation != capability.generation || endpoint.life != 1 {
+        let pass = &self.threads.try_beside(from)?.passes.call;
+        if !pass.admits(control, version) {
             return None;
         }
-        // With slots dying, ancestors would have to be looked at.
-        if self.revoking != 0 {
-            return None;
-        }
-        if capability.object < self.endpoints.world() && from >= self.threads.world() {
-            return None;
-        }
-        let queue = self.endpoint_queues.get_mut(capability.object as usize)?;
+        let badge = pass.badge;
+        let queue = self.endpoints.try_beside_mut(pass.object)?;
         let to = queue.head;
-        let [caller, receiver] = self.threads.fresh_pair(from, to)?;
+        if self.threads.try_beside(to)?.passes.at_hand != version {
+            return None;
+        }
+        let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
+        let (caller, receiver) = (&mut from_task.thread, &mut to_task.thread);
         // A caller that is not ready was stopped by another CPU while it ran here.
-        if caller.state != State::Ready || receiver.state != State::Receiving || receiver.deadline != u64::MAX {
-            return None;
-        }
-        if self.run.reaches(receiver.priority) {
-            return None;
-        }
-        let [from_vector, to_vector] = self.vectors.fresh_pair(from, to)?;
-        let [from_link, to_link] = self.links.get_disjoint_mut([from as usize, to as usize]).ok()?;
-        if receiver.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp)
+        if caller.state != State::Ready
+            || receiver.state != State::Receiving
+            || receiver.deadline != u64::MAX
+            || self.run.reaches(receiver.priority)
             || !queue.take_only(to_link)
         {
             return None;
         }
         // ---- point of no return ----
-        m.save_vector(from_vector);
-        m.load_vector(to_vector);
+        m.exchange_vector(&mut from_task.vector, &to_task.vector);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         caller.state = State::AwaitReply;
         caller.flags = 0;
-        caller.badge = capability.badge;
+        caller.badge = badge;
         caller.call_sequence = caller.call_sequence.wrapping_add(1);
         receiver.state = State::Ready;
         receiver.object = NONE;
         receiver.serving = from;
         receiver.serving_sequence = caller.call_sequence;
-        receiver.registers.rax = Outcome::event(Event::Call, capability.badge).0;
+        receiver.registers.rax = Outcome::event(Event::Call, badge).0;
         state.switch_to(m, cpu, (to, receiver.process), to_link.root);
-        Some(Switch::Exchange { from: &mut caller.registers, to: &mut receiver.registers })
+        Some(Switch::Exchange { from: caller, to: receiver })
     }
 
     /// The same for `ReplyReceive`.
     #[inline(always)]
     pub fn fast_reply_receive(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Switch<'_>> {
-        if control & !HANDLE_BITS != REPLY_RECEIVE {
-            return None;
-        }
+        let version = self.version();
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
-        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::RECEIVE)?;
-        let endpoint = self.endpoints.try_get(capability.object)?;
-        if endpoint.generation != capability.generation || endpoint.life != 1 {
+        let pass = &self.threads.try_beside(from)?.passes.reply_receive;
+        if !pass.admits(control, version) {
             return None;
         }
-        if self.revoking != 0 {
+        let object = pass.object;
+        let queue = self.endpoints.try_beside_mut(object)?;
+        let to = self.threads.get(from).serving;
+        if self.threads.try_beside(to)?.passes.at_hand != version {
             return None;
         }
-        let queue = self.endpoint_queues.get_mut(capability.object as usize)?;
+        let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
+        let (server, caller) = (&mut from_task.thread, &mut to_task.thread);
         // With senders waiting the server goes on; with receivers it would only be one more.
-        if queue.head != NONE {
+        if queue.head != NONE
+            || server.state != State::Ready
+            || caller.call_sequence != server.serving_sequence
+            || caller.deadline != u64::MAX
+            || self.run.reaches(caller.priority)
+            || server.bound != NONE && self.notifications.try_get(server.bound)?.bits != 0
+        {
             return None;
         }
-        let to = self.threads.try_get(from)?.serving;
-        let [server, caller] = self.threads.fresh_pair(from, to)?;
         // A fault is answered by letting its thread go on, with all its registers as they are.
         match caller.state {
             State::AwaitReply => {}
             State::AwaitFault if caller.registers.rip < abi::USER_END => {}
             _ => return None,
         }
-        if server.state != State::Ready {
-            return None;
-        }
-        if caller.deadline != u64::MAX
-            || caller.call_sequence != server.serving_sequence
-            || self.run.reaches(caller.priority)
-        {
-            return None;
-        }
-        if server.bound != NONE && self.notifications.get(server.bound).bits != 0 {
-            return None;
-        }
-        let [from_vector, to_vector] = self.vectors.fresh_pair(from, to)?;
-        let [from_link, to_link] = self.links.get_disjoint_mut([from as usize, to as usize]).ok()?;
-        if caller.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp) {
-            return None;
-        }
         // ---- point of no return ----
-        m.save_vector(from_vector);
-        m.load_vector(to_vector);
+        m.exchange_vector(&mut from_task.vector, &to_task.vector);
         queue.push_only(from_link, from);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         self.world.ticket += 1;
-        server.ticket = TICKET_MIDDLE + self.world.ticket;
+        server.ticket = TICKET_MIDDLE | self.world.ticket;
         server.state = State::Receiving;
-        server.object = capability.object;
+        server.object = object;
         server.serving = NONE;
         state.switch_to(m, cpu, (to, caller.process), to_link.root);
-        let (from, to) = (&mut server.registers, &mut caller.registers);
         if core::mem::replace(&mut caller.state, State::Ready) == State::AwaitFault {
-            return Some(Switch::Depart { from, to });
+            return Some(Switch::Depart { from: server, to: caller });
         }
-        to.rax = Outcome::event(Event::None, 0).0;
-        Some(Switch::Exchange { from, to })
+        caller.registers.rax = Outcome::event(Event::None, 0).0;
+        Some(Switch::Exchange { from: server, to: caller })
     }
 
     /// Delivers a page fault of the running thread of `cpu` to its pager, which waits, if the fault is no first write and
@@ -240,29 +208,26 @@ impl Kernel {
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
         let process = self.processes.try_get(self.threads.try_get(from)?.process)?;
-        let endpoint = self.endpoints.try_get(process.port)?;
+        let (endpoint, queue) = self.endpoints.try_both(process.port)?;
         if endpoint.generation != process.port_generation || endpoint.life != 1 {
             return None;
         }
-        let queue = self.endpoint_queues.get_mut(process.port as usize)?;
         let to = queue.head;
-        let [thread, pager] = self.threads.fresh_pair(from, to)?;
+        let [(from_task, from_link), (to_task, to_link)] = self.threads.fresh_pair(from, to)?;
+        let (thread, pager) = (&mut from_task.thread, &mut to_task.thread);
         if thread.state != State::Ready || pager.state != State::Receiving || pager.deadline != u64::MAX {
             return None;
         }
         if self.run.reaches(pager.priority) || pager.registers.rip >= abi::USER_END {
             return None;
         }
-        let [from_vector, to_vector] = self.vectors.fresh_pair(from, to)?;
-        let [from_link, to_link] = self.links.get_disjoint_mut([from as usize, to as usize]).ok()?;
         if pager.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp)
             || !queue.take_only(to_link)
         {
             return None;
         }
         // ---- point of no return ----
-        m.save_vector(from_vector);
-        m.load_vector(to_vector);
+        m.exchange_vector(&mut from_task.vector, &to_task.vector);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         thread.registers = state.frame;
         thread.fault = [address, access.bits(), error_code];
@@ -282,18 +247,31 @@ impl Kernel {
     pub fn fast(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
         let mut frame = self.cpus[cpu].frame;
         let control = frame.rax;
-        if let Some(switch) = self.fast_call(m, cpu, control) {
-            switch.make(&mut frame);
-        } else if let Some(switch) = self.fast_reply_receive(m, cpu, control) {
-            switch.make(&mut frame);
-        } else {
-            match self.fast_short(m, cpu, control) {
-                Some(Short::Other(switch)) => switch.make(&mut frame),
-                Some(Short::Same(outcome)) => frame.rax = outcome.0,
-                None => return false,
-            }
+        let mut made = self.fast_in(m, cpu, &mut frame);
+        if !made && self.admit(cpu, control) {
+            made = self.fast_in(m, cpu, &mut frame);
         }
         self.cpus[cpu].frame = frame;
+        made
+    }
+
+    #[cfg(any(test, feature = "host"))]
+    fn fast_in(&mut self, m: &mut impl Machine, cpu: usize, frame: &mut Registers) -> bool {
+        let control = frame.rax;
+        let short = match Call::from_bits(abi::Control(control).call()) {
+            Some(Call::Call) => self.fast_call(m, cpu, control).map(Short::Other),
+            Some(Call::ReplyReceive) => self.fast_reply_receive(m, cpu, control).map(Short::Other),
+            Some(Call::Signal) => self.fast_signal(m, cpu, control).map(Short::Same),
+            Some(Call::Wait) => {
+                self.fast_poll(cpu, control).map(Short::Same).or_else(|| self.fast_wait(m, cpu, control))
+            }
+            _ => None,
+        };
+        match short {
+            Some(Short::Other(switch)) => switch.make(frame),
+            Some(Short::Same(outcome)) => frame.rax = outcome.0,
+            None => return false,
+        }
         true
     }
 

@@ -74,7 +74,7 @@ impl Kernel {
             self.dispatch(m, cpu);
             return;
         }
-        let receiver = self.endpoint_queues[served.port as usize].first();
+        let receiver = self.endpoints.beside(served.port).first();
         match receiver.filter(|&first| self.threads.get(first).state == State::Receiving) {
             Some(receiver) => {
                 self.park(m, cpu);
@@ -89,7 +89,7 @@ impl Kernel {
 
     /// Writes the message of `thread`'s fault into the registers of `receiver`.
     pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
-        let record = *self.threads.get(thread);
+        let record = **self.threads.get(thread);
         let process = *self.processes.get(record.process);
         record.write_fault(thread, &process, self.registers_mut(receiver));
     }

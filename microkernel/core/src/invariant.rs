@@ -36,16 +36,18 @@ impl Kernel {
         self.check_budgets()?;
         self.check_cpus()?;
         self.check_free_sets()?;
+        let false_pass = self.false_pass();
+        require(false_pass.is_none(), "I10: passes say what a look-up finds", false_pass.unwrap_or(NONE))?;
         self.check_spaces(m)
     }
 
     pub(crate) fn queue_members(&self, queue: &Queue) -> impl Iterator<Item = u32> {
         let mut next = queue.first();
-        let mut left = self.links.len();
+        let mut left = self.threads.len();
         core::iter::from_fn(move || {
             let thread = next.filter(|_| left > 0)?;
             left -= 1;
-            next = self.links[thread as usize].next();
+            next = self.threads.beside(thread).next();
             Some(thread)
         })
     }
@@ -54,7 +56,7 @@ impl Kernel {
     fn check_queues(&self) -> Checked {
         let mut members = 0;
         let runnable = (0..=u8::MAX).map(|priority| self.run.queue(priority));
-        for queue in runnable.chain(self.endpoint_queues.iter()).chain(self.notification_queues.iter()) {
+        for queue in runnable.chain(self.endpoints.all_beside()).chain(self.notifications.all_beside()) {
             let mut last = 0;
             for thread in self.queue_members(queue) {
                 let ticket = self.threads.get(thread).ticket;
@@ -62,7 +64,7 @@ impl Kernel {
                 last = ticket;
             }
         }
-        for (endpoint, queue) in self.endpoint_queues.iter().enumerate() {
+        for (endpoint, queue) in self.endpoints.all_beside().enumerate() {
             for thread in self.queue_members(queue) {
                 let record = self.threads.get(thread);
                 let named = record.object == endpoint as u32
@@ -71,7 +73,7 @@ impl Kernel {
                 members += 1;
             }
         }
-        for (notification, queue) in self.notification_queues.iter().enumerate() {
+        for (notification, queue) in self.notifications.all_beside().enumerate() {
             for thread in self.queue_members(queue) {
                 let record = self.threads.get(thread);
                 require(
@@ -83,7 +85,7 @@ impl Kernel {
             }
         }
         for thread in 0..self.threads.len() {
-            let (record, link) = (self.threads.get(thread), &self.links[thread as usize]);
+            let (record, link) = (self.threads.get(thread), self.threads.beside(thread));
             let runs = link.cpu != NONE;
             let held_back = !self.started && self.is_world_thread(thread);
             let queued = match record.state {
@@ -94,14 +96,14 @@ impl Kernel {
             require(link.queued == queued, "I1: queued as its state says", thread)?;
             members += usize::from(link.queued && record.state == State::Ready);
         }
-        let queued = self.links.iter().filter(|link| link.queued).count();
+        let queued = self.threads.all_beside().filter(|link| link.queued).count();
         require(members == queued, "I1: every queued thread is a member", 0)?;
-        require(self.deadlines.is_sound(&self.links), "I1: the heap of deadlines", 0)
+        require(self.deadlines.is_sound(&self.threads), "I1: the heap of deadlines", 0)
     }
 
     /// I2: no endpoint has senders and receivers at once; nobody waits on a notification that has bits.
     fn check_endpoints(&self) -> Checked {
-        for (endpoint, queue) in self.endpoint_queues.iter().enumerate() {
+        for (endpoint, queue) in self.endpoints.all_beside().enumerate() {
             let receivers =
                 self.queue_members(queue).filter(|&t| self.threads.get(t).state == State::Receiving).count();
             let all = self.queue_members(queue).count();
@@ -110,7 +112,7 @@ impl Kernel {
         }
         for notification in 0..self.notifications.len() {
             let record = self.notifications.get(notification);
-            let waited = self.notification_queues[notification as usize].first().is_some();
+            let waited = self.notifications.beside(notification).first().is_some();
             require(record.bits == 0 || !waited, "I2: lost wake-up", notification)?;
             let bound = record.bound;
             require(
@@ -262,19 +264,19 @@ impl Kernel {
     fn check_cpus(&self) -> Checked {
         for (cpu, state) in self.cpus.iter().enumerate() {
             if state.current != NONE {
-                require(self.links[state.current as usize].cpu == cpu as u32, "I7: current thread", state.current)?;
+                require(self.threads.beside(state.current).cpu == cpu as u32, "I7: current thread", state.current)?;
                 let process = self.threads.get(state.current).process;
                 require(state.loaded == process, "I7: loaded space", cpu as u32)?;
             }
         }
-        for (thread, link) in self.links.iter().enumerate() {
+        for (thread, link) in self.threads.all_beside().enumerate() {
             require(
                 link.cpu == NONE || self.cpus[link.cpu as usize].current == thread as u32,
                 "I7: a running thread is current",
                 thread as u32,
             )?;
         }
-        for (index, link) in self.links.iter().enumerate() {
+        for (index, link) in self.threads.all_beside().enumerate() {
             let record = self.threads.get(index as u32);
             let linked = if record.state == State::Free {
                 (0, 0, NONE)

@@ -43,7 +43,7 @@ impl Kernel {
         let record = self.threads.change(caller.thread);
         record.badge = badge;
         record.flags = flags;
-        let receiver = self.endpoint_queues[endpoint as usize].first().filter(|&first| self.is_receiver(first));
+        let receiver = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first));
         let Some(receiver) = receiver else {
             if timeout == Timeout::POLL {
                 return Err(Status::WouldBlock);
@@ -88,7 +88,7 @@ impl Kernel {
             return Ok(Answer::Keep);
         }
         for _ in 0..self.steps(FAILED_SENDERS_MAX) {
-            let sender = self.endpoint_queues[endpoint as usize].first().filter(|&first| !self.is_receiver(first));
+            let sender = self.endpoints.beside(endpoint).first().filter(|&first| !self.is_receiver(first));
             let Some(sender) = sender else {
                 let timeout = self.control(caller.cpu).timeout();
                 if timeout == Timeout::POLL {
@@ -107,7 +107,7 @@ impl Kernel {
     /// Takes the message of the first sender of a queue for `receiver`, which runs. False: it could not be delivered,
     /// and the sender has been told.
     fn take_from(&mut self, m: &mut impl Machine, sender: u32, receiver: u32) -> bool {
-        let record = *self.threads.get(sender);
+        let record = **self.threads.get(sender);
         if record.state == State::Faulting {
             self.deliver_fault(sender, receiver);
             self.leave_queue(sender);
@@ -139,7 +139,7 @@ impl Kernel {
     /// Takes a waiting thread off its endpoint's queue, its deadline untouched.
     fn leave_queue(&mut self, thread: u32) {
         let object = self.threads.get(thread).object;
-        self.endpoint_queues[object as usize].remove(&mut self.links, thread);
+        self.endpoints.beside_mut(object).remove(&mut self.threads, thread);
     }
 
     /// Whether the capability through which a waiting thread sends is still there: what was revoked delivers nothing.
@@ -255,7 +255,7 @@ impl Kernel {
             return;
         }
         let bound = self.notifications.get(notification).bound;
-        let waiter = self.notification_queues[notification as usize].first();
+        let waiter = self.notifications.beside(notification).first();
         let woken = waiter.or_else(|| (bound != NONE && self.is_receiver(bound)).then_some(bound));
         let pending = self.notifications.get(notification).bits | bits;
         match woken {

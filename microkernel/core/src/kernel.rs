@@ -4,9 +4,9 @@ use crate::capability::CapabilityLink;
 use crate::device::Binding;
 use crate::first_write::WriteLog;
 use crate::object::NONE;
-use crate::queue::{Heap, Link, Queue, RunQueues};
+use crate::queue::{Heap, Queue, RunQueues, Threads};
 use crate::space::{Space, TablePool};
-use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process, Thread, VectorState};
+use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process};
 use abi::protocol::service::PORTS_MAX;
 use abi::{Epoch, Outcome, Registers, Status};
 use records::{IndexSet, Slab, Table};
@@ -60,11 +60,10 @@ pub struct Kernel {
     /// Per-CPU state, by CPU number.
     pub cpus: Slab<Cpu>,
     // ---- recorded ----
-    pub(crate) threads: Table<Thread>,
-    pub(crate) vectors: Table<VectorState>,
+    pub(crate) threads: Threads,
     pub(crate) processes: Table<Process>,
-    pub(crate) endpoints: Table<Endpoint>,
-    pub(crate) notifications: Table<Notification>,
+    pub(crate) endpoints: Table<Endpoint, Queue>,
+    pub(crate) notifications: Table<Notification, Queue>,
     pub(crate) budgets: Table<Budget>,
     pub(crate) capabilities: Table<Capability>,
     pub(crate) world: World,
@@ -82,10 +81,7 @@ pub struct Kernel {
     pub(crate) bindings: Slab<Binding>,
     pub(crate) orphan: Option<OrphanFault>,
     // ---- derived ----
-    pub(crate) links: Slab<Link>,
     pub(crate) run: RunQueues,
-    pub(crate) endpoint_queues: Slab<Queue>,
-    pub(crate) notification_queues: Slab<Queue>,
     pub(crate) deadlines: Heap,
     pub(crate) capability_links: Slab<CapabilityLink>,
     /// Processes that own the slots, by chunks of 16.
@@ -185,7 +181,7 @@ impl Kernel {
 
     /// Registers of a thread, wherever they are.
     pub(crate) fn registers(&self, thread: u32) -> &Registers {
-        match self.links[thread as usize].cpu {
+        match self.threads.beside(thread).cpu {
             NONE => &self.threads.get(thread).registers,
             cpu => &self.cpus[cpu as usize].frame,
         }
@@ -193,7 +189,7 @@ impl Kernel {
 
     /// Registers of a thread, wherever they are, to be changed.
     pub(crate) fn registers_mut(&mut self, thread: u32) -> &mut Registers {
-        match self.links[thread as usize].cpu {
+        match self.threads.beside(thread).cpu {
             NONE => &mut self.threads.change(thread).registers,
             cpu => &mut self.cpus[cpu as usize].frame,
         }

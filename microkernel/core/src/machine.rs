@@ -62,6 +62,13 @@ pub trait Machine {
     /// Loads the vector registers of this CPU from a state that [`VectorState::is_valid`] accepts.
     fn load_vector(&mut self, from: &VectorState);
 
+    /// Saves the vector registers of this CPU and loads others.
+    #[inline(always)]
+    fn exchange_vector(&mut self, to: &mut VectorState, from: &VectorState) {
+        self.save_vector(to);
+        self.load_vector(from);
+    }
+
     /// Saves the vector registers of a CPU that [`Self::stop_others`] has stopped.
     fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState);
 

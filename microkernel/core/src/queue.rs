@@ -6,8 +6,12 @@
 //! 3. A thread is in the heap exactly when it waits with a deadline.
 
 use crate::TableId;
-use crate::object::NONE;
-use records::{Arena, Slab};
+use crate::fast::Passes;
+use crate::object::{NONE, Task};
+use records::{Arena, Slab, Table};
+
+/// Threads, each beside its place in queues.
+pub(crate) type Threads = Table<Task, Link>;
 
 /// A thread's place in queues, and what is derived for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +31,7 @@ pub(crate) struct Link {
     pub(crate) slot_count: u32,
     /// Root table of its process, likewise.
     pub(crate) root: TableId,
+    pub(crate) passes: Passes,
 }
 
 impl Link {
@@ -40,12 +45,13 @@ impl Link {
         slots: 0,
         slot_count: 0,
         root: NONE,
+        passes: Passes::NONE,
     };
 
     /// Its place in queues, whether it is in the heap, who runs it, the slots it uses, whether its process has a space.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 4]) {
-        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root } = *self;
+        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root, passes: _ } = *self;
         ([next, prev, cpu, slots, slot_count], [queued, heap != NONE, reply_held, root != NONE])
     }
 
@@ -70,24 +76,24 @@ impl Queue {
     }
 
     #[inline(always)]
-    pub(crate) fn push_back(&mut self, links: &mut [Link], thread: u32) {
-        let link = &mut links[thread as usize];
+    pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: u32) {
+        let link = threads.beside_mut(thread);
         debug_assert!(!link.queued, "a thread is on one queue at most");
         (link.next, link.prev, link.queued) = (NONE, self.tail, true);
         match self.tail {
             NONE => self.head = thread,
-            tail => links[tail as usize].next = thread,
+            tail => threads.beside_mut(tail).next = thread,
         }
         self.tail = thread;
     }
 
-    pub(crate) fn push_front(&mut self, links: &mut [Link], thread: u32) {
-        let link = &mut links[thread as usize];
+    pub(crate) fn push_front(&mut self, threads: &mut Threads, thread: u32) {
+        let link = threads.beside_mut(thread);
         debug_assert!(!link.queued, "a thread is on one queue at most");
         (link.next, link.prev, link.queued) = (self.head, NONE, true);
         match self.head {
             NONE => self.tail = thread,
-            head => links[head as usize].prev = thread,
+            head => threads.beside_mut(head).prev = thread,
         }
         self.head = thread;
     }
@@ -112,33 +118,33 @@ impl Queue {
     }
 
     /// Puts a thread before another one of the queue; without one, at the end.
-    pub(crate) fn insert_before(&mut self, links: &mut [Link], thread: u32, behind: Option<u32>) {
-        let Some(next) = behind else { return self.push_back(links, thread) };
-        let prev = links[next as usize].prev;
+    pub(crate) fn insert_before(&mut self, threads: &mut Threads, thread: u32, behind: Option<u32>) {
+        let Some(next) = behind else { return self.push_back(threads, thread) };
+        let prev = threads.beside(next).prev;
         if prev == NONE {
-            return self.push_front(links, thread);
+            return self.push_front(threads, thread);
         }
-        let link = &mut links[thread as usize];
+        let link = threads.beside_mut(thread);
         debug_assert!(!link.queued, "a thread is on one queue at most");
         (link.next, link.prev, link.queued) = (next, prev, true);
-        links[prev as usize].next = thread;
-        links[next as usize].prev = thread;
+        threads.beside_mut(prev).next = thread;
+        threads.beside_mut(next).prev = thread;
     }
 
-    pub(crate) fn remove(&mut self, links: &mut [Link], thread: u32) {
-        let Link { next, prev, queued, .. } = links[thread as usize];
+    pub(crate) fn remove(&mut self, threads: &mut Threads, thread: u32) {
+        let Link { next, prev, queued, .. } = *threads.beside(thread);
         if !queued {
             return;
         }
         match prev {
             NONE => self.head = next,
-            prev => links[prev as usize].next = next,
+            prev => threads.beside_mut(prev).next = next,
         }
         match next {
             NONE => self.tail = prev,
-            next => links[next as usize].prev = prev,
+            next => threads.beside_mut(next).prev = prev,
         }
-        let link = &mut links[thread as usize];
+        let link = threads.beside_mut(thread);
         (link.next, link.prev, link.queued) = (NONE, NONE, false);
     }
 }
@@ -183,14 +189,14 @@ impl RunQueues {
 
     /// Takes out who is next, whose priority this is.
     #[inline(always)]
-    pub(crate) fn take_next(&mut self, links: &mut [Link], priority: u8, thread: u32) {
+    pub(crate) fn take_next(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
         let queue = &mut self.queues[priority as usize];
         if queue.head == queue.tail {
-            links[thread as usize].queued = false;
+            threads.beside_mut(thread).queued = false;
             *queue = Queue::EMPTY;
             self.empty(priority);
         } else {
-            queue.remove(links, thread);
+            queue.remove(threads, thread);
         }
     }
 
@@ -226,20 +232,20 @@ impl RunQueues {
     }
 
     #[inline(always)]
-    pub(crate) fn push(&mut self, links: &mut [Link], priority: u8, thread: u32, front: bool) {
+    pub(crate) fn push(&mut self, threads: &mut Threads, priority: u8, thread: u32, front: bool) {
         let queue = &mut self.queues[priority as usize];
         if front {
-            queue.push_front(links, thread)
+            queue.push_front(threads, thread)
         } else {
-            queue.push_back(links, thread)
+            queue.push_back(threads, thread)
         }
         self.filled[priority as usize / 64] |= 1 << (priority % 64);
         self.above = self.above.max(u16::from(priority) + 1);
     }
 
-    pub(crate) fn remove(&mut self, links: &mut [Link], priority: u8, thread: u32) {
+    pub(crate) fn remove(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
         let queue = &mut self.queues[priority as usize];
-        queue.remove(links, thread);
+        queue.remove(threads, thread);
         if queue.first().is_none() {
             self.empty(priority);
         }
@@ -264,50 +270,50 @@ impl Heap {
         (self.used > 0).then(|| self.entries[0])
     }
 
-    pub(crate) fn insert(&mut self, links: &mut [Link], at: u64, thread: u32) {
-        debug_assert!(links[thread as usize].heap == NONE);
+    pub(crate) fn insert(&mut self, threads: &mut Threads, at: u64, thread: u32) {
+        debug_assert!(threads.beside(thread).heap == NONE);
         let place = self.used;
         self.used += 1;
-        self.put(links, place, (at, thread));
-        self.rise(links, place);
+        self.put(threads, place, (at, thread));
+        self.rise(threads, place);
     }
 
-    pub(crate) fn remove(&mut self, links: &mut [Link], thread: u32) {
-        let place = links[thread as usize].heap;
+    pub(crate) fn remove(&mut self, threads: &mut Threads, thread: u32) {
+        let place = threads.beside(thread).heap;
         if place == NONE {
             return;
         }
         let place = place as usize;
-        links[thread as usize].heap = NONE;
+        threads.beside_mut(thread).heap = NONE;
         self.used -= 1;
         let last = self.entries[self.used];
         self.entries[self.used] = (0, NONE);
         if place < self.used {
-            self.put(links, place, last);
-            self.rise(links, place);
-            self.sink(links, links[last.1 as usize].heap as usize);
+            self.put(threads, place, last);
+            self.rise(threads, place);
+            self.sink(threads, threads.beside(last.1).heap as usize);
         }
     }
 
-    fn put(&mut self, links: &mut [Link], place: usize, entry: (u64, u32)) {
+    fn put(&mut self, threads: &mut Threads, place: usize, entry: (u64, u32)) {
         self.entries[place] = entry;
-        links[entry.1 as usize].heap = place as u32;
+        threads.beside_mut(entry.1).heap = place as u32;
     }
 
-    fn swap(&mut self, links: &mut [Link], a: usize, b: usize) {
+    fn swap(&mut self, threads: &mut Threads, a: usize, b: usize) {
         let (first, second) = (self.entries[a], self.entries[b]);
-        self.put(links, a, second);
-        self.put(links, b, first);
+        self.put(threads, a, second);
+        self.put(threads, b, first);
     }
 
-    fn rise(&mut self, links: &mut [Link], mut place: usize) {
+    fn rise(&mut self, threads: &mut Threads, mut place: usize) {
         while place > 0 && self.entries[place] < self.entries[(place - 1) / 2] {
-            self.swap(links, place, (place - 1) / 2);
+            self.swap(threads, place, (place - 1) / 2);
             place = (place - 1) / 2;
         }
     }
 
-    fn sink(&mut self, links: &mut [Link], mut place: usize) {
+    fn sink(&mut self, threads: &mut Threads, mut place: usize) {
         loop {
             let least = (2 * place + 1..=2 * place + 2)
                 .filter(|&child| child < self.used)
@@ -315,7 +321,7 @@ impl Heap {
             if least == place {
                 return;
             }
-            self.swap(links, place, least);
+            self.swap(threads, place, least);
             place = least;
         }
     }
@@ -333,11 +339,11 @@ impl Heap {
     }
 
     /// Invariant 3's half that it can see: order, and places that agree with the links.
-    pub(crate) fn is_sound(&self, links: &[Link]) -> bool {
+    pub(crate) fn is_sound(&self, threads: &Threads) -> bool {
         (0..self.used).all(|place| {
-            links[self.entries[place].1 as usize].heap == place as u32
+            threads.beside(self.entries[place].1).heap == place as u32
                 && (place == 0 || self.entries[(place - 1) / 2] <= self.entries[place])
-        }) && links.iter().filter(|link| link.heap != NONE).count() == self.used
+        }) && threads.all_beside().filter(|link| link.heap != NONE).count() == self.used
     }
 }
 
@@ -351,34 +357,34 @@ mod tests {
     proptest! {
         #[test]
         fn the_heap_knows_the_earliest(steps in prop::collection::vec((0_u32..20, 0_u64..50, any::<bool>()), 0..200)) {
-            let mut links = vec![Link::UNLINKED; 20];
+            let mut threads = Table::with(&mut HostArena, 20, 0, Task::FREE, Link::UNLINKED);
             let mut heap = Heap::new(&mut HostArena, 20);
             let mut model = BTreeMap::new();
             for (thread, at, insert) in steps {
-                heap.remove(&mut links, thread);
+                heap.remove(&mut threads, thread);
                 model.remove(&thread);
                 if insert {
-                    heap.insert(&mut links, at, thread);
+                    heap.insert(&mut threads, at, thread);
                     model.insert(thread, at);
                 }
-                prop_assert!(heap.is_sound(&links));
+                prop_assert!(heap.is_sound(&threads));
                 prop_assert_eq!(heap.first(), model.iter().map(|(&thread, &at)| (at, thread)).min());
             }
         }
 
         #[test]
         fn run_queues_are_first_in_first_out(steps in prop::collection::vec((0_u32..12, any::<u8>(), 0_u8..3), 0..200)) {
-            let mut links = vec![Link::UNLINKED; 12];
+            let mut threads = Table::with(&mut HostArena, 12, 0, Task::FREE, Link::UNLINKED);
             let mut run = RunQueues::new(&mut HostArena);
             let mut model: BTreeMap<u8, VecDeque<u32>> = BTreeMap::new();
             let mut at = [None; 12];
             for (thread, priority, step) in steps {
                 if let Some(old) = at[thread as usize].take() {
-                    run.remove(&mut links, old, thread);
+                    run.remove(&mut threads, old, thread);
                     model.get_mut(&old).expect("queued").retain(|&other| other != thread);
                 }
                 if step > 0 {
-                    run.push(&mut links, priority, thread, step == 1);
+                    run.push(&mut threads, priority, thread, step == 1);
                     let queue = model.entry(priority).or_default();
                     if step == 1 { queue.push_front(thread) } else { queue.push_back(thread) }
                     at[thread as usize] = Some(priority);

@@ -6,7 +6,7 @@ use crate::decode::Answer;
 use crate::destroy::chunks_of;
 use crate::graph::{Graph, is_sound};
 use crate::kernel::{Caller, TICKET_MIDDLE, WORLD_VERSION};
-use crate::object::{HANDLES_MIN, NONE};
+use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::Queue;
 use crate::{
     Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread, VectorState,
@@ -40,7 +40,7 @@ impl Graph for &Kernel {
     }
 
     fn thread(&mut self, index: u32) -> Result<Thread, Infallible> {
-        Ok(*self.threads.get(index))
+        Ok(**self.threads.get(index))
     }
 
     fn endpoint(&mut self, index: u32) -> Result<Endpoint, Infallible> {
@@ -121,9 +121,11 @@ impl Kernel {
             t if t == Kept::Thread as u16 => load!(self.threads, {
                 let mut thread = Thread::read(bytes)?;
                 m.sanitize(&mut thread.registers);
-                thread
+                Task { thread, ..*self.threads.get(index) }
             }),
-            t if t == Kept::Vector as u16 => load!(self.vectors, VectorState::read(bytes)?),
+            t if t == Kept::Vector as u16 => {
+                load!(self.threads, Task { vector: VectorState::read(bytes)?, ..*self.threads.get(index) })
+            }
             t if t == Kept::Endpoint as u16 => load!(self.endpoints, Endpoint::read(bytes)?),
             t if t == Kept::Notification as u16 => load!(self.notifications, Notification::read(bytes)?),
             t if t == Kept::Budget as u16 => load!(self.budgets, Budget::read(bytes)?),
@@ -199,9 +201,10 @@ impl Kernel {
         let slots = self.check_slots();
         self.holders[..(self.capabilities.world() / HANDLES_MIN) as usize].fill(NONE);
         let waiting = self.check_waiting();
-        self.endpoint_queues.iter_mut().take(self.endpoints.world() as usize).for_each(|queue| *queue = Queue::EMPTY);
+        let world = self.endpoints.world() as usize;
+        self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
         let replies = self.check_replies_once();
-        self.links.iter_mut().for_each(|link| link.reply_held = false);
+        self.threads.all_beside_mut().for_each(|link| link.reply_held = false);
         slots.and(waiting).and(replies)
     }
 
@@ -260,7 +263,7 @@ impl Kernel {
         const SENDERS: u32 = 0;
         const RECEIVERS: u32 = 1;
         for thread in 0..self.threads.world() {
-            let Thread { state, object, bound, ticket, .. } = *self.threads.get(thread);
+            let Thread { state, object, bound, ticket, .. } = **self.threads.get(thread);
             let refused = (Kept::Thread as u16, thread);
             if !matches!(state, State::Free | State::Stopped) && ticket.abs_diff(TICKET_MIDDLE) > self.world.ticket {
                 // Drawn by nobody: whoever comes later would not be behind it.
@@ -275,7 +278,7 @@ impl Kernel {
             if state == State::Receiving && bound != NONE && self.notifications.get(bound).bits != 0 {
                 return Err(refused);
             }
-            let queue = &mut self.endpoint_queues[object as usize];
+            let queue = self.endpoints.beside_mut(object);
             if queue.head != NONE && queue.head != side {
                 return Err(refused);
             }
@@ -287,9 +290,9 @@ impl Kernel {
     /// A call that waits has one Reply at most. Marks callers in the links, which the caller wipes.
     fn check_replies_once(&mut self) -> Result<(), Refused> {
         for thread in 0..self.threads.world() {
-            let Thread { serving, serving_sequence, .. } = *self.threads.get(thread);
+            let Thread { serving, serving_sequence, .. } = **self.threads.get(thread);
             if serving != NONE && self.reply_stands(serving, serving_sequence) {
-                let held = core::mem::replace(&mut self.links[serving as usize].reply_held, true);
+                let held = core::mem::replace(&mut self.threads.beside_mut(serving).reply_held, true);
                 (!held).then_some(()).ok_or((Kept::Thread as u16, thread))?;
             }
         }
@@ -297,7 +300,7 @@ impl Kernel {
             if let Some((caller, sequence)) = self.saved_reply(slot)
                 && self.reply_stands(caller, sequence)
             {
-                let held = core::mem::replace(&mut self.links[caller as usize].reply_held, true);
+                let held = core::mem::replace(&mut self.threads.beside_mut(caller).reply_held, true);
                 (!held).then_some(()).ok_or((Kept::Capability as u16, slot))?;
             }
         }
@@ -384,18 +387,18 @@ impl Kernel {
         for thread in 0..self.threads.world() {
             let serving = self.threads.get(thread).serving;
             if serving != NONE && self.reply_stands(serving, self.threads.get(thread).serving_sequence) {
-                self.links[serving as usize].reply_held = true;
+                self.threads.beside_mut(serving).reply_held = true;
             }
         }
         for slot in 0..self.capabilities.world() {
             if let Some((caller, sequence)) = self.saved_reply(slot)
                 && self.reply_stands(caller, sequence)
             {
-                self.links[caller as usize].reply_held = true;
+                self.threads.beside_mut(caller).reply_held = true;
             }
         }
         for thread in 0..self.threads.world() {
-            let held = core::mem::take(&mut self.links[thread as usize].reply_held);
+            let held = core::mem::take(&mut self.threads.beside_mut(thread).reply_held);
             match self.threads.get(thread).state {
                 // The access is made again.
                 State::Faulting | State::AwaitFault => self.set_state(thread, State::Ready, NONE),
@@ -405,7 +408,7 @@ impl Kernel {
         }
         if self.restored {
             let world = self.endpoints.world() as usize;
-            self.endpoint_queues.iter_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
+            self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
         }
         let _ = m;
     }
@@ -413,16 +416,16 @@ impl Kernel {
     /// Marks, in the queues that are still empty, the endpoints on which somebody waits for a message.
     fn mark_receivers(&mut self) {
         for thread in 0..self.threads.world() {
-            let Thread { state, object, .. } = *self.threads.get(thread);
+            let Thread { state, object, .. } = **self.threads.get(thread);
             if state == State::Receiving {
-                self.endpoint_queues[object as usize].head = thread;
+                self.endpoints.beside_mut(object).head = thread;
             }
         }
     }
 
     fn restart_caller(&mut self, thread: u32) {
         if let Some(endpoint) = self.asks_again(thread) {
-            if self.endpoint_queues[endpoint as usize].first().is_none() {
+            if self.endpoints.beside(endpoint).first().is_none() {
                 self.set_state(thread, State::Calling, endpoint);
                 return;
             }
@@ -448,21 +451,21 @@ impl Kernel {
     /// which is emptied for it and filled again.
     fn requeue(&mut self, m: &mut impl Machine) {
         for thread in 0..self.threads.len() {
-            self.deadlines.remove(&mut self.links, thread);
+            self.deadlines.remove(&mut self.threads, thread);
         }
         for thread in 0..self.threads.len() {
-            let Thread { state, ticket, priority, .. } = *self.threads.get(thread);
+            let Thread { state, ticket, priority, .. } = **self.threads.get(thread);
             let world = self.is_world_thread(thread);
-            if !world && state == State::Ready && self.links[thread as usize].queued {
+            if !world && state == State::Ready && self.threads.beside(thread).queued {
                 // Volatile threads that are ready take their places among the world's.
-                self.run.remove(&mut self.links, priority, thread);
+                self.run.remove(&mut self.threads, priority, thread);
             } else if !world || matches!(state, State::Free | State::Stopped) {
                 continue;
             }
-            self.deadlines.insert(&mut self.links, ticket, thread);
+            self.deadlines.insert(&mut self.threads, ticket, thread);
         }
         while let Some((_, thread)) = self.deadlines.first() {
-            self.deadlines.remove(&mut self.links, thread);
+            self.deadlines.remove(&mut self.threads, thread);
             self.queue_by_state(thread);
         }
         for thread in 0..self.threads.len() {
@@ -471,19 +474,19 @@ impl Kernel {
     }
 
     fn queue_by_state(&mut self, thread: u32) {
-        let Thread { state, object, priority, .. } = *self.threads.get(thread);
+        let Thread { state, object, priority, .. } = **self.threads.get(thread);
         match state {
-            State::Ready => self.run.push(&mut self.links, priority, thread, false),
+            State::Ready => self.run.push(&mut self.threads, priority, thread, false),
             State::Calling | State::Sending | State::Receiving | State::Faulting => {
-                self.endpoint_queues[object as usize].push_back(&mut self.links, thread);
+                self.endpoints.beside_mut(object).push_back(&mut self.threads, thread);
             }
-            State::Waiting => self.notification_queues[object as usize].push_back(&mut self.links, thread),
+            State::Waiting => self.notifications.beside_mut(object).push_back(&mut self.threads, thread),
             _ => {}
         }
     }
 
     fn expect_deadline(&mut self, m: &mut impl Machine, thread: u32) {
-        let Thread { state, deadline, .. } = *self.threads.get(thread);
+        let Thread { state, deadline, .. } = **self.threads.get(thread);
         if deadline == u64::MAX || matches!(state, State::Ready | State::Stopped | State::Free) {
             return;
         }
@@ -493,7 +496,7 @@ impl Kernel {
         } else {
             deadline
         };
-        self.deadlines.insert(&mut self.links, at, thread);
+        self.deadlines.insert(&mut self.threads, at, thread);
     }
 
     /// System call `BindPort`.

@@ -49,21 +49,21 @@ impl Kernel {
         record.ticket = ticket;
         let priority = record.priority;
         if self.started || !self.is_world_thread(thread) {
-            self.run.push(&mut self.links, priority, thread, front);
+            self.run.push(&mut self.threads, priority, thread, front);
         }
     }
 
     /// Takes a thread off whatever it waits in.
     pub(crate) fn unqueue(&mut self, thread: u32) {
-        let Thread { state, object, priority, deadline, .. } = *self.threads.get(thread);
-        if self.links[thread as usize].queued {
+        let Thread { state, object, priority, deadline, .. } = **self.threads.get(thread);
+        if self.threads.beside(thread).queued {
             match state {
-                State::Ready => self.run.remove(&mut self.links, priority, thread),
-                State::Waiting => self.notification_queues[object as usize].remove(&mut self.links, thread),
-                _ => self.endpoint_queues[object as usize].remove(&mut self.links, thread),
+                State::Ready => self.run.remove(&mut self.threads, priority, thread),
+                State::Waiting => self.notifications.beside_mut(object).remove(&mut self.threads, thread),
+                _ => self.endpoints.beside_mut(object).remove(&mut self.threads, thread),
             }
         }
-        self.deadlines.remove(&mut self.links, thread);
+        self.deadlines.remove(&mut self.threads, thread);
         if deadline != u64::MAX {
             self.threads.change(thread).deadline = u64::MAX;
         }
@@ -84,10 +84,10 @@ impl Kernel {
         let state = &mut self.cpus[cpu];
         state.current = NONE;
         // One copy, not two by way of the stack.
-        let registers = &mut self.threads.change(thread).registers;
-        *registers = state.frame;
-        m.save_vector(self.vectors.change(thread));
-        self.links[thread as usize].cpu = NONE;
+        let task = self.threads.change(thread);
+        task.thread.registers = state.frame;
+        m.save_vector(&mut task.vector);
+        self.threads.beside_mut(thread).cpu = NONE;
     }
 
     /// Makes the running thread of `cpu` wait: state, object (an endpoint or notification) and deadline.
@@ -101,9 +101,9 @@ impl Kernel {
         record.ticket = ticket;
         match state {
             State::Calling | State::Sending | State::Faulting | State::Receiving => {
-                self.endpoint_queues[object as usize].push_back(&mut self.links, thread);
+                self.endpoints.beside_mut(object).push_back(&mut self.threads, thread);
             }
-            State::Waiting => self.notification_queues[object as usize].push_back(&mut self.links, thread),
+            State::Waiting => self.notifications.beside_mut(object).push_back(&mut self.threads, thread),
             _ => {}
         }
         self.set_deadline(m, thread, timeout);
@@ -116,7 +116,7 @@ impl Kernel {
         // Threads of the world keep world time, which survives; the heap and volatile threads keep time since boot.
         let recorded = if self.is_world_thread(thread) { at.wrapping_add(self.time_offset) } else { at };
         self.threads.change(thread).deadline = recorded;
-        self.deadlines.insert(&mut self.links, at, thread);
+        self.deadlines.insert(&mut self.threads, at, thread);
     }
 
     /// Lets `cpu` run the best thread there is; called at the end of every entry.
@@ -133,7 +133,7 @@ impl Kernel {
                 self.park(m, cpu);
                 let ticket = self.front_ticket();
                 self.threads.change(current).ticket = ticket;
-                self.run.push(&mut self.links, priority, current, true);
+                self.run.push(&mut self.threads, priority, current, true);
             }
         }
         if self.cpus[cpu].current == NONE {
@@ -149,11 +149,11 @@ impl Kernel {
     }
 
     fn run_on(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) {
+        let Thread { process, priority, .. } = **self.threads.get(thread);
+        self.run.remove(&mut self.threads, priority, thread);
+        self.threads.beside_mut(thread).cpu = cpu as u32;
         let record = self.threads.get(thread);
-        let process = record.process;
-        self.run.remove(&mut self.links, record.priority, thread);
-        self.links[thread as usize].cpu = cpu as u32;
-        m.load_vector(self.vectors.get(thread));
+        m.load_vector(&record.vector);
         let state = &mut self.cpus[cpu];
         state.frame = record.registers;
         state.current = thread;

@@ -141,10 +141,9 @@ impl Kernel {
     /// Law 4: the server of a repeatable call died, so the call is in line again, at its old ticket. False: it is not
     /// repeatable, or can no longer be made.
     fn ask_again(&mut self, caller: u32) -> bool {
-        let Thread { ticket, badge, flags, .. } = *self.threads.get(caller);
+        let Thread { ticket, badge, flags, .. } = **self.threads.get(caller);
         let Some(endpoint) = self.asks_again(caller) else { return false };
-        if let Some(receiver) = self.endpoint_queues[endpoint as usize].first().filter(|&first| self.is_receiver(first))
-        {
+        if let Some(receiver) = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first)) {
             if self.deliver(caller, receiver, Event::Call, badge, flags).is_err() {
                 return false;
             }
@@ -155,11 +154,11 @@ impl Kernel {
         let record = self.threads.change(caller);
         (record.state, record.object) = (State::Calling, endpoint);
         // Only those who ask again themselves, and were received before, can be in front of it.
-        let mut behind = self.endpoint_queues[endpoint as usize].first();
+        let mut behind = self.endpoints.beside(endpoint).first();
         while let Some(other) = behind.filter(|&other| self.threads.get(other).ticket < ticket) {
-            behind = self.links[other as usize].next();
+            behind = self.threads.beside(other).next();
         }
-        self.endpoint_queues[endpoint as usize].insert_before(&mut self.links, caller, behind);
+        self.endpoints.beside_mut(endpoint).insert_before(&mut self.threads, caller, behind);
         true
     }
 

@@ -42,7 +42,7 @@ pub struct Mapped {
 impl Kernel {
     /// Threads that there are.
     pub fn each_thread(&self) -> impl Iterator<Item = (u32, &Thread)> {
-        (0..self.threads.len()).map(|i| (i, self.threads.get(i))).filter(|(_, thread)| thread.state != State::Free)
+        (0..self.threads.len()).map(|i| (i, &**self.threads.get(i))).filter(|(_, thread)| thread.state != State::Free)
     }
 
     /// Processes that there are.
@@ -100,12 +100,12 @@ impl Kernel {
 
     /// Who waits on an endpoint, in order.
     pub fn waiting_on_endpoint(&self, endpoint: u32) -> Vec<u32> {
-        self.members(&self.endpoint_queues[endpoint as usize])
+        self.members(self.endpoints.beside(endpoint))
     }
 
     /// Who waits on a notification, in order.
     pub fn waiting_on_notification(&self, notification: u32) -> Vec<u32> {
-        self.members(&self.notification_queues[notification as usize])
+        self.members(self.notifications.beside(notification))
     }
 
     /// Who is ready to run at a priority and has no CPU, in order.
@@ -124,7 +124,7 @@ impl Kernel {
 
     /// The CPU that runs a thread.
     pub fn runs_on(&self, thread: u32) -> Option<usize> {
-        let cpu = self.links[thread as usize].cpu;
+        let cpu = self.threads.beside(thread).cpu;
         (cpu != NONE).then_some(cpu as usize)
     }
 
@@ -325,7 +325,6 @@ impl Kernel {
     /// As if everything of the ended epoch had been exported.
     pub fn forget_ended(&mut self) {
         self.threads.drain();
-        self.vectors.drain();
         self.processes.drain();
         self.endpoints.drain();
         self.notifications.drain();

@@ -7,7 +7,7 @@ use crate::lock;
 use crate::machine::Hardware;
 use crate::trap;
 use abi::fault::Access;
-use abi::{Registers, USER_END};
+use abi::{Outcome, USER_END};
 use kernel_core::{BootProcess, Kernel, Short, Switch};
 
 pub(crate) const PAGE_FAULT: u8 = 14;
@@ -37,11 +37,15 @@ pub(crate) fn begin(process: BootProcess) -> ! {
 /// What the fast way answers to the edge, in rax and rdx.
 #[repr(C)]
 pub(crate) struct Answer {
-    /// What the thread finds in rax, if the same one goes on; else the address of its registers, if another one does.
+    /// What the thread finds in rax, if the same one goes on; the address of its record, if another one does; what
+    /// it had in rax, if nothing has been done.
     first: u64,
-    /// [`SAME`], [`DECLINED`], or the address of the other one's registers: inverted if it takes all of them from there.
+    /// [`SAME`], [`DECLINED`], or the address of the other one's record: inverted if it takes all registers from there.
     second: u64,
 }
+
+/// In place of a CPU's number: the lock was not to be had.
+const UNLOCKED: usize = usize::MAX;
 
 /// The call has been made, its thread goes on.
 const SAME: u64 = 0;
@@ -49,7 +53,17 @@ const SAME: u64 = 0;
 pub(crate) const DECLINED: u64 = 1;
 
 impl Answer {
-    const DECLINED: Self = Self { first: 0, second: DECLINED };
+    /// The slow way needs what the thread had in rax.
+    fn declined(control: u64) -> Self {
+        Self { first: control, second: DECLINED }
+    }
+
+    /// The thread goes on, with this in rax.
+    #[inline(always)]
+    fn same(outcome: Outcome) -> Self {
+        lock::release();
+        Self { first: outcome.0, second: SAME }
+    }
 
     /// The edge moves the registers and releases the lock.
     #[inline(always)]
@@ -61,46 +75,105 @@ impl Answer {
     }
 }
 
-/// Of registers, in the kernel's half: as a signed number it is negative, inverted it is positive.
+/// In the kernel's half: as a signed number it is negative, inverted it is positive.
 #[inline(always)]
-fn address(registers: &mut Registers) -> u64 {
-    (&raw mut *registers) as u64
+fn address<T>(of: &mut T) -> u64 {
+    (&raw mut *of) as u64
 }
 
 /// `Call` before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers are
 /// in its frame.
 pub(crate) extern "C" fn call_fast(cpu: usize, control: u64) -> Answer {
-    fast(|kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch))
+    fast(cpu, control, |kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch), call_again)
 }
 
 /// The same for `ReplyReceive`.
 pub(crate) extern "C" fn reply_fast(cpu: usize, control: u64) -> Answer {
-    fast(|kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control).map(Answer::switch))
+    let make = |kernel: &'static mut Kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control);
+    fast(cpu, control, |kernel, hardware| make(kernel, hardware).map(Answer::switch), reply_again)
 }
 
-/// The same for the other calls up to `Wait`, of which some leave the thread running.
-pub(crate) extern "C" fn short_fast(cpu: usize, control: u64) -> Answer {
-    fast(|kernel, hardware| {
-        kernel.fast_short(hardware, cpu, control).map(|short| match short {
-            Short::Other(switch) => Answer::switch(switch),
-            Short::Same(outcome) => {
-                lock::release();
-                Answer { first: outcome.0, second: SAME }
-            }
-        })
-    })
+/// The same for `Signal`, whose thread goes on.
+pub(crate) extern "C" fn signal_fast(cpu: usize, control: u64) -> Answer {
+    fast(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same), signal_again)
+}
+
+/// The same for `Wait`.
+pub(crate) extern "C" fn wait_fast(cpu: usize, control: u64) -> Answer {
+    fast(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same), wait_again)
 }
 
 #[inline(always)]
-fn fast(make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>) -> Answer {
+fn fast(
+    cpu: usize,
+    control: u64,
+    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>,
+    otherwise: extern "C" fn(usize, u64) -> Answer,
+) -> Answer {
     // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
     if !lock::try_acquire() {
-        return Answer::DECLINED;
+        return otherwise(UNLOCKED, control);
     }
     let State { kernel, hardware, .. } = with_state();
-    make(kernel, hardware).unwrap_or_else(|| {
+    // In a function of its own, so that this one saves fewer registers.
+    make(kernel, hardware).unwrap_or_else(|| otherwise(cpu, control))
+}
+
+#[inline(never)]
+extern "C" fn call_again(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch))
+}
+
+#[inline(never)]
+extern "C" fn reply_again(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control).map(Answer::switch))
+}
+
+#[inline(never)]
+extern "C" fn signal_again(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same))
+}
+
+/// Any wait but a poll comes here first.
+#[inline(never)]
+extern "C" fn wait_again(cpu: usize, control: u64) -> Answer {
+    if cpu == UNLOCKED {
+        return Answer::declined(control);
+    }
+    let State { kernel, hardware, .. } = with_state();
+    match kernel.fast_wait(hardware, cpu, control) {
+        Some(Short::Other(switch)) => Answer::switch(switch),
+        Some(Short::Same(outcome)) => Answer::same(outcome),
+        None => wait_once_more(cpu, control),
+    }
+}
+
+#[inline(never)]
+extern "C" fn wait_once_more(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, hardware| match kernel.fast_poll(cpu, control) {
+        Some(outcome) => Some(Answer::same(outcome)),
+        None => with_state().kernel.fast_wait(hardware, cpu, control).map(|short| match short {
+            Short::Other(switch) => Answer::switch(switch),
+            Short::Same(outcome) => Answer::same(outcome),
+        }),
+    })
+}
+
+/// Once more, if something has been found that the fast path did not know.
+#[inline(always)]
+fn again(
+    cpu: usize,
+    control: u64,
+    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>,
+) -> Answer {
+    if cpu == UNLOCKED {
+        return Answer::declined(control);
+    }
+    let State { kernel, hardware, .. } = with_state();
+    let made = if kernel.admit(cpu, control) { make(kernel, hardware) } else { None };
+    made.unwrap_or_else(|| {
         lock::release();
-        Answer::DECLINED
+        Answer::declined(control)
     })
 }
 

@@ -4,7 +4,7 @@ use crate::acpi::Topology;
 use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
 use crate::clock::Clock;
 use crate::firmware::{MAP_MAX, Span};
-use crate::instructions::{in8, in16, in32, load_vectors, out8, out16, out32, save_vectors, set_cr3};
+use crate::instructions::{exchange_vectors, in8, in16, in32, load_vectors, out8, out16, out32, save_vectors, set_cr3};
 use crate::layout::{PAGE, PHYSMAP};
 use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
@@ -187,6 +187,12 @@ impl Machine for Hardware {
     fn load_vector(&mut self, from: &VectorState) {
         // SAFETY: the core loads what the CPU has saved or `VectorState::is_valid` has accepted.
         unsafe { load_vectors(from) }
+    }
+
+    #[inline(always)]
+    fn exchange_vector(&mut self, to: &mut VectorState, from: &VectorState) {
+        // SAFETY: as `load_vector`.
+        unsafe { exchange_vectors(to, from) }
     }
 
     fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState) {

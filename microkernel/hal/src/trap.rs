@@ -4,7 +4,7 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,short}_fast ▶ sysret, at once, or leave, from a record
+//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,signal,wait}_fast ▶ sysret, at once, or leave, from a record
 //!              │ if it declines
 //!              └───────────────────┬─▶ dispatch::syscall ────┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
@@ -29,7 +29,7 @@ use crate::{dispatch, lock, report};
 use abi::{Call, Outcome, Registers, Status};
 use core::arch::global_asm;
 use core::mem::offset_of;
-use kernel_core::Cpu;
+use kernel_core::{Cpu, Thread};
 
 /// What the words of [`Cpu::edge`] hold.
 pub(crate) mod edge {
@@ -47,13 +47,18 @@ const fn edge_offset(word: usize) -> usize {
     offset_of!(Cpu, edge) + word * 8
 }
 
+/// Of a register in a thread's record.
+const fn own_offset(register: usize) -> usize {
+    offset_of!(Thread, registers) + register
+}
+
 const fn word_offset(word: usize) -> usize {
     offset_of!(Registers, words) + word * 8
 }
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
 // What `syscall_null` takes for granted.
-const _: () = assert!(Call::Null as u8 == 0 && Outcome::of(Status::Ok).0 == 0);
+const _: () = assert!((Call::Null as u8) < Call::Call as u8 && Outcome::of(Status::Ok).0 == 0);
 
 /// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
 const FLAGS: u32 = 0x202;
@@ -136,9 +141,8 @@ vector_stubs:
     .set vector, vector + 1
     .endr
 
-    # Saves the registers that a function may change, but for rcx and r11.
+    # Saves the registers that a function may change, but for rax, rcx and r11.
     .macro save_changing
-    mov gs:[{rax}], rax
     mov gs:[{rdi}], rdi
     mov gs:[{rsi}], rsi
     mov gs:[{rdx}], rdx
@@ -161,17 +165,17 @@ vector_stubs:
     mov gs:[{r11}], r11
     .endm
 
-    # Saves what a message leaves to the threads themselves, into the registers at \at; changes rcx.
+    # Saves what a message leaves to the threads themselves, into the thread's record at \at; changes rcx.
     .macro save_own at
-    mov [\at + {rbx}], rbx
-    mov [\at + {rbp}], rbp
+    mov [\at + {own_rbx}], rbx
+    mov [\at + {own_rbp}], rbp
     mov rcx, gs:[{rsp}]
-    mov [\at + {rsp}], rcx
+    mov [\at + {own_rsp}], rcx
     rdfsbase rcx
-    mov [\at + {fs_base}], rcx
-    mov dword ptr [\at + {rflags}], {flags}
+    mov [\at + {own_fs_base}], rcx
+    mov dword ptr [\at + {own_rflags}], {flags}
     mov rcx, gs:[{rip}]
-    mov [\at + {rip}], rcx
+    mov [\at + {own_rip}], rcx
     .endm
 
     # Loads what `save_changing` saved, but for rax, and the flags of every return from a call.
@@ -212,18 +216,44 @@ syscall_entry:
     save_changing
     mov rdi, gs:[{cpu}]
     mov rsi, rax
-    cmp al, {reply_receive}
-    ja syscall_short
-    je syscall_reply
-    test al, al
-    jz syscall_null
+    cmp al, {call}
+    jne syscall_other
     call {call_fast}
-syscall_answered:
-    # The address of registers is negative, inverted it is positive and large.
+    test rdx, rdx
+    jns syscall_slow
+
+    # Another thread goes on. rax: record of the one that called; rdx: of the other. The kernel lock is held. The
+    # message lies in the frame and in r12 to r14.
+syscall_switch:
+    save_own rax
+    mov rcx, [rdx + {own_fs_base}]
+    wrfsbase rcx
+    mov rbx, [rdx + {own_rbx}]
+    mov rbp, [rdx + {own_rbp}]
+    mov rsp, [rdx + {own_rsp}]
+    mov rcx, [rdx + {own_rip}]
+    mov rax, [rdx + {own_rax}]
+    inc dword ptr [rip + {serving}]
+    load_changing
+    swapgs
+    xor r15d, r15d
+    wrgsbase r15
+    sysretq
+
+syscall_other:
+    cmp al, {reply_receive}
+    jb syscall_null
+    jne syscall_short
+    call {reply_fast}
+    # The address of a record is negative, inverted it is positive and large.
     cmp rdx, {fast_declined}
     jl syscall_switch
     je syscall_slow
     jmp syscall_depart
+
+    # `Null` touches nothing, so it needs no lock.
+syscall_null:
+    xor eax, eax
     # The same thread goes on, with what is in rax: all other registers are still its own.
 syscall_same:
     mov rcx, gs:[{rip}]
@@ -232,52 +262,37 @@ syscall_same:
     swapgs
     sysretq
 
-syscall_reply:
-    call {reply_fast}
-    jmp syscall_answered
-
 syscall_short:
+    cmp al, {signal}
+    je syscall_signal
     cmp al, {wait}
-    ja syscall_slow
-    call {short_fast}
+    jne syscall_slow
+    call {wait_fast}
+    test rdx, rdx
+    jz syscall_same
     cmp rdx, {fast_declined}
-    jb syscall_same
     je syscall_slow
+    jmp syscall_depart
 
-    # Another thread goes on, with all registers from its record. rax: registers of the one that called; not rdx: of the
+syscall_signal:
+    call {signal_fast}
+    test rdx, rdx
+    jz syscall_same
+    jmp syscall_slow
+
+    # Another thread goes on, with all registers from its record. rax: record of the one that called; not rdx: of the
     # other. The kernel lock is held.
 syscall_depart:
     not rdx
     save_own rax
-    mov [rax + {rcx}], rcx
-    mov qword ptr [rax + {r11}], {flags}
-    mov rsp, rdx
+    mov [rax + {own_rcx}], rcx
+    mov qword ptr [rax + {own_r11}], {flags}
+    lea rsp, [rdx + {own_registers}]
     jmp leave_switched
 
-    # `Null` touches nothing, so it needs no lock.
-syscall_null:
-    xor eax, eax
-    jmp syscall_same
-
-    # Another thread goes on. rax: registers of the one that called; rdx: of the other. The kernel lock is held. The
-    # message lies in the frame and in r12 to r14.
-syscall_switch:
-    save_own rax
-    mov rcx, [rdx + {fs_base}]
-    wrfsbase rcx
-    mov rbx, [rdx + {rbx}]
-    mov rbp, [rdx + {rbp}]
-    mov rsp, [rdx + {rsp}]
-    mov rcx, [rdx + {rip}]
-    mov rax, [rdx + {rax}]
-    inc dword ptr [rip + {serving}]
-    load_changing
-    swapgs
-    xor r15d, r15d
-    wrgsbase r15
-    sysretq
-
+    # Declined: rax is as the thread left it.
 syscall_slow:
+    mov gs:[{rax}], rax
     mov rcx, gs:[{rip}]
     mov r11d, {flags}
     mov gs:[{rflags}], r11
@@ -342,6 +357,7 @@ trap_entry:
     cmp dword ptr [rsp], {machine_check}
     je trap_fatal
     swapgs
+    mov gs:[{rax}], rax
     save_changing
     save_rest
     mov rax, [rsp + 16]
@@ -436,17 +452,30 @@ idle_loop:
     rcx = const offset_of!(Registers, rcx),
     r11 = const offset_of!(Registers, r11),
     fs_base = const offset_of!(Registers, fs_base),
+    own_registers = const own_offset(0),
+    own_rax = const own_offset(offset_of!(Registers, rax)),
+    own_rbx = const own_offset(offset_of!(Registers, rbx)),
+    own_rbp = const own_offset(offset_of!(Registers, rbp)),
+    own_rsp = const own_offset(offset_of!(Registers, rsp)),
+    own_rip = const own_offset(offset_of!(Registers, rip)),
+    own_rflags = const own_offset(offset_of!(Registers, rflags)),
+    own_rcx = const own_offset(offset_of!(Registers, rcx)),
+    own_r11 = const own_offset(offset_of!(Registers, r11)),
+    own_fs_base = const own_offset(offset_of!(Registers, fs_base)),
     stack = const edge_offset(edge::STACK),
     cpu = const edge_offset(edge::CPU),
     own = const edge_offset(edge::SELF),
     user_data = const USER_DATA,
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
+    call = const Call::Call as u8,
     reply_receive = const Call::ReplyReceive as u8,
+    signal = const Call::Signal as u8,
     wait = const Call::Wait as u8,
     call_fast = sym dispatch::call_fast,
     reply_fast = sym dispatch::reply_fast,
-    short_fast = sym dispatch::short_fast,
+    signal_fast = sym dispatch::signal_fast,
+    wait_fast = sym dispatch::wait_fast,
     fast_declined = const dispatch::DECLINED,
     page_fault_vector = const dispatch::PAGE_FAULT,
     page_fault = sym dispatch::page_fault,

@@ -80,6 +80,9 @@ fn same_registers(one: &Sim, other: &Sim) -> bool {
 /// Whether the fast path, where it takes a call or fault at all, comes to the same as the slow path did: `after`, whose
 /// digest is given and whose abstraction is `seen`.
 pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), seen: &Model) -> Result<(), String> {
+    if !after.kernel.still_stands(&before.kernel) {
+        return Err("what the fast path remembers is out of date, and it would not notice".to_owned());
+    }
     let mut fast = before.clone();
     if !fast.fast(event) {
         return Ok(());

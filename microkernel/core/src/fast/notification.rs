@@ -1,134 +1,128 @@
 //! Signals and waits by the fast path, see [`super`]: calls that carry nothing.
 
-use super::{HANDLE_BITS, Short, Switch, look_up};
+use super::{Short, Switch};
 use crate::kernel::TICKET_MIDDLE;
 use crate::object::NONE;
 use crate::{Kernel, Machine, State};
-use abi::{Call, Control, Event, Outcome, Rights, Status, Timeout};
-
-const SIGNAL: u64 = Call::Signal as u64;
-const WAIT: u64 = Call::Wait as u64;
-const POLL: u64 = Control::new(Call::Wait, abi::Handle::NULL).with_timeout(Timeout::POLL).0;
+use abi::{Event, Outcome, Status};
 
 impl Kernel {
-    /// Makes a signal, or a wait without a deadline, if nothing stands against it.
+    /// Makes a signal, if nothing stands against it.
     #[inline(always)]
-    pub fn fast_short(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Short<'_>> {
-        match control & !HANDLE_BITS {
-            SIGNAL => self.fast_signal(m, cpu, control),
-            WAIT => self.fast_wait(m, cpu, control, false),
-            POLL => self.fast_wait(m, cpu, control, true),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn fast_signal(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Short<'_>> {
+    pub fn fast_signal(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Outcome> {
+        let version = self.version();
         let alone = self.cpus.len() == 1;
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
-        let record = self.threads.try_get(from)?;
-        // Whoever is as important has been seen to when the slice began.
-        if record.state != State::Ready || self.run.reaches(record.priority) && state.slice_end == 0 {
-            return None;
-        }
+        let pass = self.threads.try_beside(from)?.passes.signal;
+        let record = self.threads.get(from);
         let priority = record.priority;
-        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::SIGNAL)?;
-        if capability.badge == 0 || self.revoking != 0 || self.run.exceeds(priority) {
+        // Whoever is as important has been seen to when the slice began.
+        if !pass.admits(control, version)
+            || record.state != State::Ready
+            || self.run.reaches(priority) && (state.slice_end == 0 || self.run.exceeds(priority))
+        {
             return None;
         }
-        let notification = self.notifications.try_get(capability.object)?;
-        if notification.generation != capability.generation || notification.life != 1 {
-            return None;
-        }
-        let (object, badge, bits) = (capability.object, capability.badge, notification.bits);
-        let queue = self.notification_queues.get_mut(object as usize)?;
-        if queue.head == NONE {
+        let (notification, queue) = self.notifications.fresh(pass.object)?;
+        let to = queue.head;
+        if to == NONE {
             let bound = notification.bound;
             if bound != NONE && self.threads.get(bound).state == State::Receiving {
                 return None;
             }
-            self.notifications.fresh(object)?.bits = bits | badge;
-            return Some(Short::Same(Outcome::of(Status::Ok)));
+            notification.bits |= pass.badge;
+            return Some(Outcome::of(Status::Ok));
         }
-        let to = queue.head;
         // A thread of the world waits for the world's start, too.
         if !self.started && to < self.threads.world() {
             return None;
         }
-        let waiter = self.threads.fresh(to)?;
+        let (waiter, link) = self.threads.fresh(to)?;
+        let its_priority = waiter.priority;
         // One that is more important would go on at once. Another CPU might have nothing better to do.
-        let link = self.links.get_mut(to as usize)?;
-        if !alone || bits != 0 || waiter.deadline != u64::MAX || waiter.priority > priority || !queue.take_only(link) {
-            return None;
-        }
-        // ---- point of no return ----
-        self.world.ticket += 1;
-        waiter.ticket = TICKET_MIDDLE + self.world.ticket;
-        waiter.state = State::Ready;
-        waiter.object = NONE;
-        waiter.registers.rax = Outcome::event(Event::Notification, badge).0;
-        let as_important = waiter.priority == priority;
-        self.run.push(&mut self.links, waiter.priority, to, false);
-        if as_important {
-            state.begin_slice(m, cpu);
-        }
-        Some(Short::Same(Outcome::of(Status::Ok)))
-    }
-
-    /// Takes the bits of a notification; without any, `polls` says whether it is left at that, or waits.
-    #[inline(always)]
-    fn fast_wait(&mut self, m: &mut impl Machine, cpu: usize, control: u64, polls: bool) -> Option<Short<'_>> {
-        let alone = self.cpus.len() == 1;
-        let state = self.cpus.get_mut(cpu)?;
-        let from = state.current;
-        let record = self.threads.try_get(from)?;
-        if record.state != State::Ready || self.run.reaches(record.priority) && state.slice_end == 0 {
-            return None;
-        }
-        let capability = look_up(self.links.get(from as usize)?, &self.capabilities, control, Rights::WAIT)?;
-        if self.revoking != 0 || self.run.exceeds(record.priority) {
-            return None;
-        }
-        let notification = self.notifications.try_get(capability.object)?;
-        if notification.generation != capability.generation || notification.life != 1 {
-            return None;
-        }
-        let object = capability.object;
-        if notification.bits != 0 {
-            let bits = core::mem::take(&mut self.notifications.fresh(object)?.bits);
-            return Some(Short::Same(Outcome::event(Event::Notification, bits)));
-        }
-        if polls {
-            return Some(Short::Same(Outcome::of(Status::WouldBlock)));
-        }
-        if !alone {
-            return None;
-        }
-        let to = self.run.next()?;
-        let vector = self.vectors.fresh(from)?;
-        let [waiter, next] = self.threads.fresh_pair(from, to)?;
-        let root = self.links.get(to as usize)?.root;
-        if next.process < self.processes.world() && !self.pool.is_stamped(root, self.stamp)
-            || next.registers.rip >= abi::USER_END
+        if !alone
+            || notification.bits != 0
+            || waiter.deadline != u64::MAX
+            || its_priority > priority
+            || !queue.take_only(link)
         {
             return None;
         }
-        let queue = self.notification_queues.get_mut(object as usize)?;
         // ---- point of no return ----
-        m.save_vector(vector);
-        m.load_vector(self.vectors.get(to));
-        self.run.take_next(&mut self.links, next.priority, to);
-        queue.push_back(&mut self.links, from);
-        (self.links[from as usize].cpu, self.links[to as usize].cpu) = (NONE, cpu as u32);
         self.world.ticket += 1;
-        waiter.ticket = TICKET_MIDDLE + self.world.ticket;
-        waiter.state = State::Waiting;
-        waiter.object = object;
-        state.switch_to(m, cpu, (to, next.process), root);
-        if self.run.reaches(next.priority) {
+        waiter.ticket = TICKET_MIDDLE | self.world.ticket;
+        waiter.state = State::Ready;
+        waiter.object = NONE;
+        waiter.registers.rax = Outcome::event(Event::Notification, pass.badge).0;
+        self.run.push(&mut self.threads, its_priority, to, false);
+        if its_priority == priority {
             state.begin_slice(m, cpu);
         }
-        Some(Short::Other(Switch::Depart { from: &mut waiter.registers, to: &mut next.registers }))
+        Some(Outcome::of(Status::Ok))
+    }
+
+    /// Makes a wait that polls, likewise.
+    #[inline(always)]
+    pub fn fast_poll(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
+        let state = self.cpus.get(cpu)?;
+        let pass = &self.threads.try_beside(state.current)?.passes.poll;
+        let record = self.threads.get(state.current);
+        if !pass.admits(control, self.version())
+            || record.state != State::Ready
+            || self.run.reaches(record.priority) && (state.slice_end == 0 || self.run.exceeds(record.priority))
+        {
+            return None;
+        }
+        let object = pass.object;
+        if self.notifications.try_get(object)?.bits == 0 {
+            return Some(Outcome::of(Status::WouldBlock));
+        }
+        let bits = core::mem::take(&mut self.notifications.fresh(object)?.0.bits);
+        Some(Outcome::event(Event::Notification, bits))
+    }
+
+    /// Makes a wait without a deadline, likewise: takes the bits of the notification, or gives way.
+    #[inline(always)]
+    pub fn fast_wait(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Short<'_>> {
+        let version = self.version();
+        let alone = self.cpus.len() == 1;
+        let state = self.cpus.get_mut(cpu)?;
+        let from = state.current;
+        let pass = &self.threads.try_beside(from)?.passes.wait;
+        let record = self.threads.get(from);
+        if !pass.admits(control, version)
+            || record.state != State::Ready
+            || self.run.reaches(record.priority) && (state.slice_end == 0 || self.run.exceeds(record.priority))
+        {
+            return None;
+        }
+        let object = pass.object;
+        if self.notifications.try_get(object)?.bits != 0 {
+            let bits = core::mem::take(&mut self.notifications.fresh(object)?.0.bits);
+            return Some(Short::Same(Outcome::event(Event::Notification, bits)));
+        }
+        let to = self.run.next()?;
+        let next = self.threads.get(to);
+        let (priority, link) = (next.priority, self.threads.beside(to));
+        if !alone || link.passes.at_hand != version || next.registers.rip >= abi::USER_END {
+            return None;
+        }
+        // ---- point of no return: who runs is no queue's, so they are two ----
+        self.run.take_next(&mut self.threads, priority, to);
+        self.notifications.beside_mut(object).push_back(&mut self.threads, from);
+        let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
+        m.exchange_vector(&mut from_task.vector, &to_task.vector);
+        let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
+        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        self.world.ticket += 1;
+        waiter.ticket = TICKET_MIDDLE | self.world.ticket;
+        waiter.state = State::Waiting;
+        waiter.object = object;
+        state.switch_to(m, cpu, (to, next.process), to_link.root);
+        if self.run.reaches(priority) {
+            state.begin_slice(m, cpu);
+        }
+        Some(Short::Other(Switch::Depart { from: waiter, to: next }))
     }
 }

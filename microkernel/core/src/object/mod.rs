@@ -15,6 +15,7 @@ pub use endpoint::Endpoint;
 pub use notification::Notification;
 pub use process::Process;
 pub(crate) use process::{HANDLES_MAX, HANDLES_MIN};
+pub(crate) use thread::Task;
 pub use thread::{State, Thread};
 pub use vector::VectorState;
 

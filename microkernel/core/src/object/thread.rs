@@ -1,7 +1,8 @@
 //! Threads.
 
-use super::{NONE, read_record};
+use super::{NONE, VectorState, read_record};
 use abi::Registers;
+use core::ops::{Deref, DerefMut};
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// What a thread does. A running thread is `Ready` and on no queue.
@@ -119,3 +120,32 @@ impl Thread {
 }
 
 read_record!(Thread);
+
+/// What is kept for a thread: two records, changed together, so that one look finds both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub(crate) struct Task {
+    pub(crate) thread: Thread,
+    pub(crate) vector: VectorState,
+}
+
+impl Task {
+    pub(crate) const FREE: Self = Self { thread: Thread::FREE, vector: VectorState::INITIAL };
+}
+
+/// Most of the kernel asks for the thread only.
+impl Deref for Task {
+    type Target = Thread;
+
+    #[inline(always)]
+    fn deref(&self) -> &Thread {
+        &self.thread
+    }
+}
+
+impl DerefMut for Task {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Thread {
+        &mut self.thread
+    }
+}

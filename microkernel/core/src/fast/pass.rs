@@ -1,0 +1,181 @@
+//! What the fast path has looked up before, so that it need not look again.
+//!
+//! A pass says what a thread's handle leads to, for one kind of call. All that it stands on is in the capabilities, in
+//! generation and life of objects, in `revoking`, and in which records are fresh: whatever changes any of these moves
+//! [`Kernel::version`], and with it all passes are void.
+//!
+//! Invariants:
+//! 1. A pass of the present version says what a look-up would find now, and its thread's record is fresh.
+//! 2. A thread that is at hand at the present version has a fresh record, and its space has the running epoch's stamp.
+//!    ([`Kernel::false_pass`] looks for one that does not; [`Kernel::still_stands`] asks about each step whether passes
+//!    that may have been held before it would have ended in time.)
+
+use super::{CALL, HANDLE_BITS, POLL, REPLY_RECEIVE, SIGNAL, WAIT};
+use crate::Kernel;
+use crate::object::NONE;
+use crate::queue::Link;
+use abi::{Control, Rights};
+
+/// Where a control word leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pass {
+    /// The control word.
+    control: u64,
+    /// When that was seen.
+    version: u64,
+    /// Badge of the capability.
+    pub(super) badge: u64,
+    /// Endpoint or notification.
+    pub(super) object: u32,
+}
+
+/// The passes of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Passes {
+    /// The version at which it was seen to be ready to go on with.
+    pub(super) at_hand: u64,
+    pub(super) call: Pass,
+    pub(super) reply_receive: Pass,
+    pub(super) signal: Pass,
+    pub(super) wait: Pass,
+    pub(super) poll: Pass,
+}
+
+impl Pass {
+    const NONE: Self = Self { control: 0, version: 0, badge: 0, object: NONE };
+
+    /// Whether it is for this control word and holds.
+    #[inline(always)]
+    pub(super) fn admits(&self, control: u64, version: u64) -> bool {
+        self.control == control && self.version == version
+    }
+}
+
+impl Passes {
+    pub(crate) const NONE: Self = Self {
+        at_hand: u64::MAX,
+        call: Pass::NONE,
+        reply_receive: Pass::NONE,
+        signal: Pass::NONE,
+        wait: Pass::NONE,
+        poll: Pass::NONE,
+    };
+
+    /// The place for the pass of a call, and which right it needs; no call that goes the fast way has none.
+    fn of(&mut self, control: u64) -> Option<(&mut Pass, Rights)> {
+        match control & !HANDLE_BITS {
+            CALL => Some((&mut self.call, Rights::SEND)),
+            REPLY_RECEIVE => Some((&mut self.reply_receive, Rights::RECEIVE)),
+            SIGNAL => Some((&mut self.signal, Rights::SIGNAL)),
+            WAIT => Some((&mut self.wait, Rights::WAIT)),
+            POLL => Some((&mut self.poll, Rights::WAIT)),
+            _ => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// What passes are valid at.
+    #[inline(always)]
+    pub(super) fn version(&self) -> u64 {
+        self.capabilities.version()
+    }
+
+    /// Looks up what a call that the fast path has declined needs, and who would go on. Whether that found anything
+    /// new: then the fast path may take it now.
+    pub fn admit(&mut self, cpu: usize, control: u64) -> bool {
+        let from = self.cpus.get(cpu).map_or(NONE, |state| state.current);
+        let Some(pass) = self.look_up_pass(from, control) else { return false };
+        let to = match control & !HANDLE_BITS {
+            CALL => self.endpoints.beside(pass.object).head,
+            REPLY_RECEIVE => self.threads.get(from).serving,
+            WAIT => self.run.next().unwrap_or(NONE),
+            _ => NONE,
+        };
+        let at_hand = to < self.threads.len() && self.is_at_hand(to);
+        let version = self.version();
+        let mut new =
+            at_hand && core::mem::replace(&mut self.threads.beside_mut(to).passes.at_hand, version) != version;
+        if let Some((place, _)) = self.threads.beside_mut(from).passes.of(control) {
+            new |= core::mem::replace(place, pass) != pass;
+        }
+        new
+    }
+
+    /// The pass of a thread for a control word; rights of different kinds are different bits, so that the kind of the
+    /// capability needs no look.
+    fn look_up_pass(&self, from: u32, control: u64) -> Option<Pass> {
+        let mut link: Link = *self.threads.try_beside(from)?;
+        let (_, needed) = link.passes.of(control)?;
+        let handle = u32::from(Control(control).handle().0);
+        // With slots dying, ancestors would have to be looked at.
+        if handle >= link.slot_count || self.revoking != 0 || !self.threads.is_fresh(from) {
+            return None;
+        }
+        let capability = self.capabilities.get(link.slots + handle);
+        if capability.rights & needed.bits() == 0 {
+            return None;
+        }
+        let object = capability.object;
+        let (generation, life) = if needed.intersects(Rights::SEND | Rights::RECEIVE) {
+            let endpoint = self.endpoints.get(object);
+            (endpoint.generation, endpoint.life)
+        } else {
+            let notification = self.notifications.get(object);
+            (notification.generation, notification.life)
+        };
+        let refused = generation != capability.generation
+            || life != 1
+            || needed == Rights::SEND && object < self.endpoints.world() && !self.is_world_thread(from)
+            || needed == Rights::SIGNAL && capability.badge == 0;
+        (!refused).then_some(Pass { control, version: self.version(), badge: capability.badge, object })
+    }
+
+    /// Whether a thread can be gone on with at once, whatever it waits for.
+    fn is_at_hand(&self, thread: u32) -> bool {
+        let world = self.is_world_process(self.threads.get(thread).process);
+        self.threads.is_fresh(thread) && (!world || self.pool.is_stamped(self.threads.beside(thread).root, self.stamp))
+    }
+
+    /// A thread for which invariant 1 or 2 does not hold.
+    pub(crate) fn false_pass(&self) -> Option<u32> {
+        let version = self.version();
+        (0..self.threads.len()).find(|&thread| {
+            let passes = &self.threads.beside(thread).passes;
+            let false_pass =
+                [passes.call, passes.reply_receive, passes.signal, passes.wait, passes.poll].into_iter().any(|pass| {
+                    pass.version == version
+                        && pass != Pass::NONE
+                        && self.look_up_pass(thread, pass.control) != Some(pass)
+                });
+            false_pass || passes.at_hand == version && !self.is_at_hand(thread)
+        })
+    }
+
+    /// Whether all that passes stand on is as it was `before` this step, unless the version has moved.
+    #[cfg(any(test, feature = "host"))]
+    pub fn still_stands(&self, before: &Self) -> bool {
+        let threads = |of: &Self, thread: u32| {
+            let (record, link) = (of.threads.get(thread), of.threads.beside(thread));
+            (record.state != crate::State::Free).then_some((record.process, link.slots, link.slot_count, link.root))
+        };
+        let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
+        let notification =
+            |of: &Self, index| (of.notifications.get(index).generation, of.notifications.get(index).life == 1);
+        self.version() != before.version()
+            || self.revoking == before.revoking
+                && (self.capabilities.is_same(&before.capabilities)
+                    || (0..self.capabilities.len())
+                        .all(|slot| self.capabilities.get(slot) == before.capabilities.get(slot)))
+                && (0..self.endpoints.len()).all(|index| endpoint(self, index) == endpoint(before, index))
+                && (0..self.notifications.len()).all(|index| notification(self, index) == notification(before, index))
+                && (0..self.threads.len()).all(|thread| {
+                    let (now, then) = (threads(self, thread), threads(before, thread));
+                    now.is_none()
+                        || then.is_none()
+                        || now == then
+                            && self.threads.is_fresh(thread) >= before.threads.is_fresh(thread)
+                            && self.is_at_hand(thread) >= before.is_at_hand(thread)
+                })
+    }
+}
