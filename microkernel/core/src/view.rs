@@ -203,14 +203,13 @@ impl Kernel {
 
     /// Records of the ended epoch that are still to be exported, and how many of them changed since.
     pub fn pending(&self) -> (usize, usize) {
-        fn of<T: Copy + 'static>(table: &records::Table<T>) -> (usize, usize) {
+        fn of<T: Copy + 'static, D: Copy + 'static>(table: &records::Table<T, D>) -> (usize, usize) {
             let pending = |index: &u32| table.ended(*index).is_some();
             let changed = |index: &u32| pending(index) && table.has_changed(*index);
             ((0..table.len()).filter(pending).count(), (0..table.len()).filter(changed).count())
         }
         let tables = [
             of(&self.threads),
-            of(&self.vectors),
             of(&self.processes),
             of(&self.endpoints),
             of(&self.notifications),
