@@ -169,7 +169,7 @@ impl<'m, H: Host> Store<'m, H> {
             RootWrite::Data { position, root, why } => {
                 // What is pushed behind a descriptor that is being filled would wait for it.
                 let held = self.gather.is_filling();
-                if self.queue.flushed < position || self.buffers.free() < 1 || self.queue.room() < 2 || held {
+                if !self.queue.is_durable(position) || self.buffers.free() < 1 || self.queue.room() < 2 || held {
                     self.root_write = RootWrite::Data { position, root, why };
                     return false;
                 }
@@ -188,7 +188,7 @@ impl<'m, H: Host> Store<'m, H> {
                 true
             }
             RootWrite::Written { position, root, sum, why } => {
-                if self.queue.flushed < position {
+                if !self.queue.is_durable(position) {
                     self.root_write = RootWrite::Written { position, root, sum, why };
                     return false;
                 }
@@ -214,7 +214,7 @@ impl<'m, H: Host> Store<'m, H> {
     pub(crate) fn step_commit(&mut self) -> bool {
         let mut progress = false;
         while let Some(sealed) = self.sealed.first()
-            && self.queue.flushed >= sealed.end
+            && self.queue.is_durable(sealed.end)
             && self.events.has_room(4)
             && let Some(sealed) = self.sealed.pop()
         {

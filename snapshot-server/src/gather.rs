@@ -348,6 +348,12 @@ impl<'m, H: Host> Store<'m, H> {
         let Some(open) = self.gather.descriptor.take() else {
             unreachable!("one is open");
         };
+        self.seal_descriptor(&open, head);
+        self.queue.hold(None);
+    }
+
+    /// Gives a descriptor its place in the log.
+    fn seal_descriptor(&mut self, open: &OpenDescriptor, head: DescriptorHead) {
         let Some(next) = self.space.allocate_log(self.interval) else {
             unreachable!("a block was looked for");
         };
@@ -355,7 +361,18 @@ impl<'m, H: Host> Store<'m, H> {
         let sum = open.writer.seal(self.host.bytes_mut(open.page), self.world, self.log.block, &head);
         self.log = format::LogStart { block: next, sequence: head.sequence + 1, previous: sum };
         self.descriptors += 1;
-        self.queue.hold(None);
+    }
+
+    /// Commits an epoch behind a barrier of its own: by a descriptor without items that goes out when all of it is
+    /// durable. What the next epoch puts need not wait for that.
+    fn commit_late(&mut self, head: DescriptorHead) {
+        let Some(page) = self.buffers.take() else {
+            unreachable!("a buffer was looked for");
+        };
+        let writer = DescriptorWriter::start(self.host.bytes_mut(page));
+        self.queue.push_late(self.log.block, page);
+        self.status.blocks_written += 1;
+        self.seal_descriptor(&OpenDescriptor { page, writer }, head);
     }
 
     /// Seals the epoch: nothing more is put into it, and [`Event::Committed`](crate::Event::Committed) follows when it
@@ -365,7 +382,7 @@ impl<'m, H: Host> Store<'m, H> {
             return Err(SealError::Order);
         }
         let behind_barrier = self.gather.pages > self.config.verify_pages;
-        let waits = behind_barrier && self.queue.is_gated();
+        let waits = behind_barrier && self.queue.has_late();
         if waits || self.sealed.is_full() || self.buffers.free() < 2 || self.queue.room() < 4 {
             return Err(SealError::Busy);
         }
@@ -379,12 +396,9 @@ impl<'m, H: Host> Store<'m, H> {
         let interval_end = self.should_end_interval();
         let flags = DescriptorFlags { commit: true, barrier: behind_barrier, interval_end };
         let head = self.descriptor_head(flags, now_ns);
-        if behind_barrier {
-            if self.gather.descriptor.is_some() {
-                let plain = self.descriptor_head(DescriptorFlags::default(), 0);
-                self.close_descriptor(plain);
-            }
-            self.queue.gate();
+        if behind_barrier && self.gather.is_filling() {
+            let plain = self.descriptor_head(DescriptorFlags::default(), 0);
+            self.close_descriptor(plain);
         }
         self.write_commit(head);
         Ok(())
@@ -414,10 +428,14 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     fn write_commit(&mut self, head: DescriptorHead) {
-        if self.gather.descriptor.is_none() {
-            self.open_descriptor();
+        if head.flags.barrier {
+            self.commit_late(head);
+        } else {
+            if self.gather.descriptor.is_none() {
+                self.open_descriptor();
+            }
+            self.close_descriptor(head);
         }
-        self.close_descriptor(head);
         let end = self.queue.head();
         self.queue.want_flush(end);
         self.recent.copy_within(..crate::store::RECENT_MAX - 1, 1);

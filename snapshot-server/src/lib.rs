@@ -28,6 +28,7 @@ mod disk;
 mod fold;
 mod formatting;
 mod gather;
+mod late;
 mod layer;
 mod map;
 mod memory;

@@ -25,7 +25,7 @@ pub trait PageMemory {
 /// Fewest buffers for writing: one node of each level, a descriptor, roots, and some under way.
 pub const WRITE_BUFFERS_MIN: usize = 24;
 /// Most buffers for writing that are used.
-pub const WRITE_BUFFERS_MAX: usize = 256;
+pub const WRITE_BUFFERS_MAX: usize = 512;
 /// Fewest buffers for reading: the deepest path through the map twice.
 pub const CACHE_FRAMES_MIN: usize = 24;
 /// Fewest places in the ring of pending writes: the pages of two full commands.

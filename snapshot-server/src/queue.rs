@@ -10,11 +10,13 @@
 //!
 //! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) no flush is submitted between
 //! a reset and the repetition of what the disk may have forgotten; (Q3) no entry at or beyond `hold` is issued: the
-//! descriptor there is still being filled; none at or beyond a closed gate is.
+//! descriptor there is still being filled; (Q4) the late block is issued only when all that was pushed before it is
+//! durable, and nothing from its position on counts as durable before it is.
 
 use format::Block;
 
 use crate::disk::{COMMAND_PAGES_MAX, Command, Completion, Disk, DiskError, Op};
+use crate::late::{Late, LateState};
 use crate::memory::PageRef;
 
 /// Commands under way at once.
@@ -47,7 +49,8 @@ pub struct Pending {
 enum Slot {
     Free,
     Write { first: u64, count: u16 },
-    Flush { covers: u64 },
+    Late,
+    Flush { covers: u64, late: bool },
     Frame(u16),
     Page(u16),
 }
@@ -86,8 +89,7 @@ pub(crate) struct Queue<'m> {
     issued: u64,
     head: u64,
     hold: Option<u64>,
-    /// Nothing from here on is issued until all before is durable.
-    gate: u64,
+    late: Option<Late>,
     /// What was pushed below is durable.
     pub(crate) flushed: u64,
     flush_wanted: u64,
@@ -100,6 +102,8 @@ pub(crate) struct Queue<'m> {
     resets: u64,
     /// Blocks written again after resets.
     pub(crate) rewritten: u64,
+    /// Writes that went out before a late block which was pushed before them.
+    pub(crate) overtaken: u64,
     /// The first command that failed for good.
     pub(crate) failed: Option<CommandFailed>,
 }
@@ -113,7 +117,7 @@ impl<'m> Queue<'m> {
             issued: 0,
             head: 0,
             hold: None,
-            gate: 0,
+            late: None,
             flushed: 0,
             flush_wanted: 0,
             slots: [(Slot::Free, 0); COMMANDS_MAX],
@@ -122,6 +126,7 @@ impl<'m> Queue<'m> {
             writing: 0,
             resets: 0,
             rewritten: 0,
+            overtaken: 0,
             failed: None,
         }
     }
@@ -144,6 +149,11 @@ impl<'m> Queue<'m> {
     /// Whether no write is under way.
     pub(crate) fn is_still(&self) -> bool {
         self.writing == 0
+    }
+
+    /// Whether a flush now would cover as much as a large command, or all there is.
+    pub(crate) fn is_worth_a_flush(&self) -> bool {
+        self.is_still() || self.completed - self.flushed >= COMMAND_PAGES_MAX as u64
     }
 
     /// Asks for a flush of all that is completed.
@@ -169,16 +179,26 @@ impl<'m> Queue<'m> {
         self.hold = position;
     }
 
-    /// Whether a gate is closed.
-    pub(crate) fn is_gated(&self) -> bool {
-        self.gate > self.flushed
+    /// Whether a late block is on its way. There is one at a time.
+    pub(crate) fn has_late(&self) -> bool {
+        self.late.is_some()
     }
 
-    /// Nothing that is pushed from now on is issued before all that was is durable. One such at a time.
-    pub(crate) fn gate(&mut self) {
-        assert!(!self.is_gated(), "the caller looks before");
-        self.gate = self.head;
+    /// A block that is written when all that was pushed before it is durable; what is pushed behind it does not wait.
+    pub(crate) fn push_late(&mut self, block: Block, page: PageRef) {
+        assert!(!self.has_late(), "the caller looks before");
+        self.late = Some(Late::new(block, page, self.head));
         self.want_flush(self.head);
+    }
+
+    /// The page of a late block that is durable, once.
+    pub(crate) fn release_late(&mut self) -> Option<PageRef> {
+        self.late.take_if(|late| late.state == LateState::Durable).map(|late| late.page)
+    }
+
+    /// Whether all that was pushed below `position` is durable, a late block among it.
+    pub(crate) fn is_durable(&self, position: u64) -> bool {
+        self.flushed >= position && self.late.is_none_or(|late| late.is_beyond(position))
     }
 
     /// What was pushed below `position` should become durable.
@@ -239,9 +259,10 @@ impl<'m> Queue<'m> {
         if self.resets != disk.resets() && !self.rewind(disk.resets()) {
             return false;
         }
-        let mut progress = self.repeat(disk);
-        let gate = if self.is_gated() { self.gate } else { self.head };
-        let limit = self.hold.unwrap_or(self.head).min(gate);
+        let mut progress = self.repeat(disk) | self.pump_late(disk);
+        // Before the writes, which would take all that the disk takes for as long as there are any.
+        progress |= self.pump_flush(disk);
+        let limit = self.hold.unwrap_or(self.head);
         while self.issued < limit
             && let Some(index) = self.free_slot()
         {
@@ -254,12 +275,40 @@ impl<'m> Queue<'m> {
             if !self.submit_write(disk, index, first, count as u16) {
                 break;
             }
+            self.overtaken += u64::from(self.late.is_some_and(|late| !late.is_beyond(first)));
             self.issued += count;
             self.writing += 1;
             self.start(index, Slot::Write { first, count: count as u16 });
             progress = true;
         }
-        self.pump_flush(disk) || progress
+        progress
+    }
+
+    fn pump_late<D: Disk>(&mut self, disk: &mut D) -> bool {
+        let flushed = self.flushed;
+        let Some(late) = self.late.filter(|late| late.is_due(flushed)) else {
+            return false;
+        };
+        let Some(index) = self.free_slot() else {
+            return false;
+        };
+        if disk.submit(&late.command(index as u32)).is_err() {
+            return false;
+        }
+        self.set_late(LateState::Writing);
+        self.writing += 1;
+        self.start(index, Slot::Late);
+        true
+    }
+
+    fn set_late(&mut self, state: LateState) {
+        if let Some(late) = &mut self.late {
+            late.state = state;
+        }
+    }
+
+    fn late_is(&self, state: LateState) -> bool {
+        self.late.is_some_and(|late| late.state == state)
     }
 
     /// Entries from `issued` up to `limit` that lie side by side on the disk and fit into a command.
@@ -278,7 +327,7 @@ impl<'m> Queue<'m> {
     /// The disk was reset: what is not known to be durable is written again from the start. False: commands from
     /// before are still under way, and could land on what is written now.
     fn rewind(&mut self, resets: u64) -> bool {
-        let is_write = |slot: &Slot| matches!(slot, Slot::Write { .. } | Slot::Flush { .. });
+        let is_write = |slot: &Slot| matches!(slot, Slot::Write { .. } | Slot::Late | Slot::Flush { .. });
         if (0..COMMANDS_MAX).any(|index| is_write(&self.slots[index].0) && !self.again[index]) {
             return false;
         }
@@ -291,6 +340,9 @@ impl<'m> Queue<'m> {
         self.rewritten += self.completed - self.flushed;
         for position in self.flushed..self.issued {
             self.at(position).done = false;
+        }
+        if let Some(late) = &mut self.late {
+            self.rewritten += u64::from(late.rewind());
         }
         (self.completed, self.issued) = (self.flushed, self.flushed);
         self.resets = resets;
@@ -308,10 +360,13 @@ impl<'m> Queue<'m> {
     }
 
     fn pump_flush<D: Disk>(&mut self, disk: &mut D) -> bool {
-        let goal = if self.is_gated() { self.gate } else { self.flush_wanted };
+        let flushed = self.flushed;
+        // A late block is not kept waiting for what was pushed behind it.
+        let goal = self.late.and_then(|late| late.awaits(flushed)).unwrap_or(self.flush_wanted);
         // Who waits for pages or places is not kept waiting for the end of a large epoch.
         let pressed = self.completed - self.flushed >= self.ring.len() as u64 / 4;
-        let wanted = self.flush_wanted > self.flushed && self.completed >= goal || pressed;
+        let late = self.late_is(LateState::Written);
+        let wanted = self.flush_wanted > self.flushed && self.completed >= goal || late || pressed;
         // A submission before this one may have found out about a reset (Q2).
         if !wanted
             || self.resets != disk.resets()
@@ -325,7 +380,10 @@ impl<'m> Queue<'m> {
         if disk.submit(&Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] }).is_err() {
             return false;
         }
-        self.start(index, Slot::Flush { covers: self.completed });
+        if late {
+            self.set_late(LateState::Flushing);
+        }
+        self.start(index, Slot::Flush { covers: self.completed, late });
         true
     }
 
@@ -338,6 +396,7 @@ impl<'m> Queue<'m> {
             }
             let sent = match self.slots[index].0 {
                 Slot::Write { first, count } => self.submit_write(disk, index, first, count),
+                Slot::Late => self.late.is_none_or(|late| disk.submit(&late.command(index as u32)).is_ok()),
                 Slot::Flush { .. } => {
                     let flush = Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] };
                     self.resets == disk.resets() && disk.submit(&flush).is_ok()
@@ -392,10 +451,18 @@ impl<'m> Queue<'m> {
                 self.finish(index);
                 None
             }
-            (Slot::Flush { covers }, Ok(())) => {
+            (Slot::Late, Ok(())) => {
+                self.set_late(LateState::Written);
+                self.finish(index);
+                None
+            }
+            (Slot::Flush { covers, late }, Ok(())) => {
                 // Of a flush that ends behind a reset nobody knows what it covered.
                 if !reset {
                     self.flushed = self.flushed.max(covers);
+                    if late {
+                        self.set_late(LateState::Durable);
+                    }
                 }
                 self.finish(index);
                 None
@@ -405,7 +472,7 @@ impl<'m> Queue<'m> {
     }
 
     fn finish(&mut self, index: usize) {
-        self.writing -= usize::from(matches!(self.slots[index].0, Slot::Write { .. }));
+        self.writing -= usize::from(matches!(self.slots[index].0, Slot::Write { .. } | Slot::Late));
         self.slots[index] = (Slot::Free, 0);
         self.busy -= 1;
     }
@@ -413,6 +480,7 @@ impl<'m> Queue<'m> {
     fn fail(&mut self, slot: Slot, error: DiskError) {
         let (op, block) = match slot {
             Slot::Write { first, .. } => (Op::Write, Block(self.at(first).block)),
+            Slot::Late => (Op::Write, self.late.map_or(Block::NONE, |late| late.block)),
             _ => (Op::Flush, Block::NONE),
         };
         self.failed.get_or_insert(CommandFailed { op, block, error });

@@ -144,6 +144,8 @@ pub struct Status {
     pub pages_written: u64,
     /// Blocks written again because the disk may have forgotten them.
     pub blocks_rewritten: u64,
+    /// Writes of later epochs that went out before the block which commits a large one.
+    pub writes_before_commit: u64,
 }
 
 #[derive(Debug)]
@@ -376,6 +378,9 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// Hands back the next written page, if it is the caller's.
     fn release(&mut self) -> Option<Event> {
+        if let Some(page) = self.queue.release_late() {
+            self.buffers.give(page);
+        }
         while let Some((page, owner)) = self.queue.release() {
             match owner {
                 Owner::Caller => return Some(Event::PageWritten(page)),
@@ -427,7 +432,8 @@ impl<'m, H: Host> Store<'m, H> {
         if self.fold_wanted && !self.gather.open {
             self.end_interval_if_due();
         }
-        if self.queue.can_flush() && self.buffers.is_pressed() {
+        // A flush that hands back a buffer or two would be followed by the next at once.
+        if self.buffers.is_pressed() && self.queue.can_flush() && self.queue.is_worth_a_flush() {
             self.queue.flush_completed();
         }
         progress || self.step_quiet()
@@ -485,6 +491,7 @@ impl<'m, H: Host> Store<'m, H> {
             checkpoints: self.root.checkpoints().len() as u32,
             descriptors: self.descriptors,
             blocks_rewritten: self.queue.rewritten,
+            writes_before_commit: self.queue.overtaken,
             ..self.status
         }
     }

@@ -13,10 +13,10 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many seeds
-    #[arg(long, default_value_t = 1, conflicts_with = "hours")]
+    #[arg(long, default_value_t = 1, conflicts_with = "hours", value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
     /// Seeds one after another for so long (a fraction is fine)
-    #[arg(long)]
+    #[arg(long, value_parser = storesim::hours)]
     hours: Option<f64>,
     /// What to leave out, as a shrunk story says: cuts=N, steps=N, no-faults, no-deaths, no-sleep, in-order, all-lost,
     /// one-cpu, with commas between them
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     if options.shrink {
         return shrink(options.seed);
     }
-    let limit = options.hours.map(|hours| Duration::from_secs_f64(hours.clamp(0.0, 1e6) * 3600.0));
+    let limit = options.hours.map(|hours| Duration::from_secs_f64(hours * 3600.0));
     let begun = Instant::now();
     let progress = Progress::start(limit);
     let mut figures = sim::Figures::default();
@@ -71,10 +71,11 @@ fn main() -> ExitCode {
         progress.done(told.power_cuts);
         figures.add(&told);
         let runs = (seed - options.seed).saturating_add(1);
-        if limit.map_or(runs >= options.runs, |limit| begun.elapsed() >= limit) {
-            break;
+        let over = limit.map_or(runs >= options.runs, |limit| begun.elapsed() >= limit);
+        match seed.checked_add(1) {
+            Some(next) if !over => seed = next,
+            _ => break,
         }
-        seed += 1;
     }
     drop(progress);
     print!("{figures}");

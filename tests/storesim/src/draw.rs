@@ -43,10 +43,15 @@ impl Script {
             Kind::Plain | Kind::Every => 0,
             Kind::Faulty => 0x6661_756c_7479,
             Kind::RottenMap => 0x7477_696e,
+            Kind::Worn => 0x776f_726e,
+            Kind::Room => 0x726f_6f6d,
         };
         let mut random = Random::new(seed ^ salt);
         let random = &mut random;
-        let plan = Plan::draw(random);
+        let mut plan = Plan::draw(random);
+        if kind == Kind::Room {
+            room(&mut plan, random);
+        }
         let fault = if kind == Kind::Plain && random.chance(33) { nuisance(random) } else { Fault::default() };
         let lives = match kind {
             Kind::Every => vec![whole_workload(&plan, random)],
@@ -67,6 +72,13 @@ fn nuisance(random: &mut Random) -> Fault {
     }
 }
 
+/// A disk too small for its world: far more pages than fit.
+fn room(plan: &mut Plan, random: &mut Random) {
+    plan.sizes.blocks = random.within(700, 1200) as usize;
+    plan.sizes.entries = random.within(500, 1500) as usize;
+    (plan.objects, plan.indices, plan.changes) = (4, 300, 60);
+}
+
 fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Random) -> LifePlan {
     let (cut, epochs_max, fault) = match kind {
         // Some cuts hit the opening, the incarnation, the first epoch; the others anything.
@@ -75,17 +87,22 @@ fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Ra
             (Some(if early { random.below(40) } else { random.below(200) }), 60, fault)
         }
         Kind::RottenMap => (Some(random.below(300)), 60, fault),
+        Kind::Worn => (None, 60, fault),
+        Kind::Room => (Some(random.below(3000)), 120, fault),
         Kind::Faulty => {
             let fault = Fault { lost_write: random.below(60), misdirected: random.below(60), ..fault };
             (None, 40, fault)
         }
     };
-    let turns = (0..random.within(1, epochs_max)).map(|_| turn(plan, random)).collect();
+    let epochs = random.within(1, epochs_max);
+    let turns = (0..epochs).map(|_| if kind == Kind::Room { room_turn(plan, random) } else { turn(plan, random) });
+    let turns = turns.collect();
     let rotten = if kind == Kind::Faulty && random.chance(50) { random.within(1, 4) } else { 0 };
     LifePlan {
         // A format is not disturbed: a store whose format was cut was never there.
         fault: if formatting && kind == Kind::Plain { Fault::default() } else { fault },
         cut,
+        writes: (kind == Kind::Worn).then(|| random.below(120)),
         turns,
         mode: CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize],
         seed: random.bits(),
@@ -99,7 +116,7 @@ fn whole_workload(plan: &Plan, random: &mut Random) -> LifePlan {
     let count: u64 = (0..3).map(|_| random.within(1, 24)).sum();
     let turns = (0..count).map(|_| turn(plan, random)).collect();
     let (fault, mode, rot) = (Fault::default(), CutMode::Lost, Vec::new());
-    LifePlan { fault, cut: None, turns, mode, seed: random.bits(), rot, probed: false }
+    LifePlan { fault, cut: None, writes: None, turns, mode, seed: random.bits(), rot, probed: false }
 }
 
 fn turn(plan: &Plan, random: &mut Random) -> Turn {
@@ -111,6 +128,20 @@ fn turn(plan: &Plan, random: &mut Random) -> Turn {
         look: random.chance(10).then(|| (random.below(plan.objects), random.below(plan.indices))),
         retire: random.chance(2),
     }
+}
+
+/// Many pages, some records, now and then an object that could go.
+fn room_turn(plan: &Plan, random: &mut Random) -> Turn {
+    let pages = random.within(1, plan.changes);
+    let page = |random: &mut Random| Change::Page(random.below(plan.objects), random.below(plan.indices));
+    let mut changes: Vec<Change> = (0..pages).map(|_| page(random)).collect();
+    for _ in 0..random.below(6) {
+        changes.push(Change::Record(1, random.below(60) as u32, random.within(1, 150) as u32));
+    }
+    if random.chance(30) {
+        changes.push(Change::DropObject(random.below(plan.objects)));
+    }
+    Turn { changes, ..Turn::default() }
 }
 
 fn change(plan: &Plan, random: &mut Random) -> Change {

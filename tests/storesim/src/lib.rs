@@ -24,7 +24,6 @@ mod progress;
 mod protocol;
 mod provenance;
 mod random;
-#[cfg(test)]
 mod room;
 mod run;
 mod script;
@@ -32,7 +31,6 @@ mod shrink;
 mod soak;
 mod tally;
 mod twins;
-#[cfg(test)]
 mod worn;
 
 pub use arena::{Arena, Sizes};
@@ -40,7 +38,7 @@ pub use disk::{Broken, CutMode, Fault, SimDisk};
 pub use every::{Openings, every_index};
 pub use life::{Ended, History, Life, LifeError, Lived};
 pub use model::{Model, fill};
-pub use progress::{COUNTS_VARIABLE, Progress, note};
+pub use progress::{COUNTS_VARIABLE, Progress, hours, note};
 pub use provenance::commit;
 pub use random::Random;
 pub use run::{Failed, replay, run_script, run_seed};

@@ -16,16 +16,17 @@ struct Options {
     #[arg(long)]
     seed: Option<u64>,
     /// Seeds one after another for so long (a fraction is fine)
-    #[arg(long)]
+    #[arg(long, value_parser = storesim::hours)]
     hours: Option<f64>,
     /// So many seeds
-    #[arg(long, conflicts_with = "hours")]
+    #[arg(long, conflicts_with = "hours", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
-    /// plain, faulty, rotten-map or every; without it all of them, each as often as fits
+    /// plain, faulty, rotten-map, worn, room or every; without it all of them: room for one seed in ten, every, the
+    /// longest, for one in a hundred
     #[arg(long, value_parser = |text: &str| text.parse::<Kind>().map_err(|()| "no such kind"))]
     kind: Option<Kind>,
     /// Cuts of each world
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
     lives: u32,
     /// Make a failing run as small as it goes
     #[arg(long)]
@@ -58,11 +59,16 @@ fn run(script: &Script) -> Result<Tally, Box<Failed>> {
     .map_err(Box::new)
 }
 
-/// The kinds of the seed, the long one for one seed in a hundred.
-fn kinds(wanted: Option<Kind>, seed: u64) -> Vec<Kind> {
+/// The kinds of the seed, the long ones for some seeds only, which begin with the first.
+fn kinds(wanted: Option<Kind>, number: u64) -> Vec<Kind> {
+    let is_due = |kind: &Kind| match kind {
+        Kind::Room => number.is_multiple_of(10),
+        Kind::Every => number.is_multiple_of(100),
+        Kind::Plain | Kind::Faulty | Kind::RottenMap | Kind::Worn => true,
+    };
     match wanted {
         Some(kind) => vec![kind],
-        None => Kind::ALL.into_iter().filter(|kind| *kind != Kind::Every || seed % 100 == 1).collect(),
+        None => Kind::ALL.into_iter().filter(is_due).collect(),
     }
 }
 
@@ -141,14 +147,14 @@ fn main() -> ExitCode {
     if let Some(file) = &options.script {
         return kept(&options, file);
     }
-    let limit = options.hours.map(|hours| Duration::from_secs_f64(hours.clamp(0.0, 1e6) * 3600.0));
+    let limit = options.hours.map(|hours| Duration::from_secs_f64(hours * 3600.0));
     let runs = options.runs.unwrap_or(if options.seed.is_none() && limit.is_none() { 1000 } else { 1 });
     let (begun, first) = (Instant::now(), options.seed.unwrap_or(1));
     let progress = Progress::start(limit);
-    let mut tally = Tally::default();
+    let mut tally = Tally::of_all_classes();
     let mut seed = first;
     loop {
-        for kind in kinds(options.kind, seed) {
+        for kind in kinds(options.kind, seed - first) {
             let mut script = Script::draw(kind, seed, options.lives);
             script.broken = options.broken.unwrap_or_default();
             progress.begin(replay(kind, seed, script.lives.len()));
@@ -172,10 +178,10 @@ fn main() -> ExitCode {
             }
         }
         let over = limit.map_or(seed - first + 1 >= runs, |limit| begun.elapsed() >= limit);
-        if over {
-            break;
+        match seed.checked_add(1) {
+            Some(next) if !over => seed = next,
+            _ => break,
         }
-        seed += 1;
     }
     drop(progress);
     print!("{tally}");

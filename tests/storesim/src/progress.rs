@@ -12,6 +12,15 @@ const HUNG_MAX: Duration = Duration::from_secs(300);
 /// How often a line is written where there is no terminal.
 const QUIET_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Hours from a command line: a fraction is fine, up to a million.
+///
+/// # Errors
+/// When it is no such number.
+pub fn hours(text: &str) -> Result<f64, String> {
+    let hours: f64 = text.parse().map_err(|_| "no number".to_owned())?;
+    if (0.0..=1e6).contains(&hours) { Ok(hours) } else { Err("not within 0 and 1,000,000".into()) }
+}
+
 /// Leaves a line for the report of the suite, if there is to be one.
 pub fn note(title: &str, text: &str) {
     let Some(folder) = std::env::var_os(COUNTS_VARIABLE) else { return };
@@ -98,5 +107,18 @@ fn show(state: &State, limit: Option<Duration>) {
     }
     if is_terminal {
         eprint!("\r\x1b[K");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hours;
+
+    #[test]
+    fn hours_are_numbers_that_a_clock_can_take() {
+        assert_eq!(hours("0.25"), Ok(0.25));
+        for wrong in ["", "x", "-1", "nan", "inf", "1e7", "0x10"] {
+            assert!(hours(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

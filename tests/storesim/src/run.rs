@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use abi::Epoch;
 use format::BlockBytes;
-use snapshot_server::Failure;
+use snapshot_server::{Failure, PutError};
 
 use crate::arena::Arena;
 use crate::disk::{Fault, SimDisk};
@@ -17,6 +17,7 @@ use crate::random::Random;
 use crate::script::{Kind, LifePlan, Script};
 use crate::tally::Tally;
 use crate::twins::{rot_nodes, rot_run};
+use crate::{room, worn};
 
 /// A run that broke a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +174,7 @@ impl<'s> Run<'s> {
         let status = life.store.status();
         self.tally.add("store: retired by itself", status.retired_for_space.into());
         self.tally.add("store: block written again", status.blocks_rewritten);
+        self.tally.add("store: next epoch written before a commit", status.writes_before_commit);
         self.tally.add("store: second copy read", status.second_copies.into());
         self.tally.add("store: copies near each other", status.copies_near.into());
         let opened = life.opened_epoch();
@@ -184,8 +186,9 @@ impl<'s> Run<'s> {
             return Err(LifeError::WrongEpoch(opened, expected));
         }
         let refused = if let Err(Ok(Ended::Refused(refusal))) = &end { Some(*refusal) } else { None };
-        let end = forgiven(end, !formatting && plan.fault.write_error > 0);
+        let end = kept_promise(script.kind, forgiven(end, !formatting && plan.fault.write_error > 0));
         let faulty = script.kind == Kind::Faulty || matches!(end, Err(Ok(Ended::Stopped(_))));
+        worn::count(&end, script.kind, &mut self.tally);
         judge(end, faulty, &mut self.tally)?;
         self.disk.fault = Fault::default();
         if let Some(refusal) = refused {
@@ -237,6 +240,17 @@ fn forgiven(end: Lived<()>, disk_fails: bool) -> Lived<()> {
     }
 }
 
+/// Ends that others may come to and runs of this kind may not.
+fn kept_promise(kind: Kind, end: Lived<()>) -> Lived<()> {
+    match (kind, end) {
+        // Whoever keeps to the room is never told that there is none.
+        (Kind::Room, Err(Ok(Ended::Full))) => Err(Err(LifeError::Put(PutError::Full))),
+        // A medium that takes nothing more ends a store by that alone.
+        (Kind::Worn, Err(Ok(Ended::Stopped(failure @ Failure::Map(_))))) => Err(Err(LifeError::Stopped(failure))),
+        (_, end) => end,
+    }
+}
+
 fn live(life: &mut Life<'_>, script: &Script, plan: &LifePlan, formatting: bool) -> Lived<()> {
     // A format that is cut was never there; formats are cut by a test of their own.
     let cut_opening = !formatting && matches!(script.kind, Kind::Plain | Kind::Every);
@@ -252,6 +266,11 @@ fn live(life: &mut Life<'_>, script: &Script, plan: &LifePlan, formatting: bool)
     }
     if script.kind == Kind::Faulty {
         life.store.host_mut().fault = plan.fault;
+    }
+    life.faults_expected |= plan.writes.is_some();
+    life.store.host_mut().writes_left = plan.writes;
+    if script.kind == Kind::Room {
+        return room::work(life, plan);
     }
     work(life, plan)?;
     if matches!(script.kind, Kind::Faulty | Kind::Every) { life.check_all() } else { Ok(()) }
@@ -328,6 +347,7 @@ mod tests {
             "fault: reset",
             "fault: block forgotten by a reset",
             "store: block written again",
+            "store: next epoch written before a commit",
             "store: retired by itself",
             "case: NoCheckpoint",
             "case: LogEmpty",

@@ -20,11 +20,15 @@ pub enum Kind {
     RottenMap,
     /// A cut at every command of one workload.
     Every,
+    /// A medium that takes nothing more from some write on.
+    Worn,
+    /// A world that keeps to the room it is told of, on a disk too small for it.
+    Room,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Faulty, Self::RottenMap, Self::Every];
+    pub const ALL: [Self; 6] = [Self::Plain, Self::Faulty, Self::RottenMap, Self::Every, Self::Worn, Self::Room];
 
     /// Its name on a command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +37,8 @@ impl Kind {
             Self::Faulty => "faulty",
             Self::RottenMap => "rotten-map",
             Self::Every => "every",
+            Self::Worn => "worn",
+            Self::Room => "room",
         }
     }
 }
@@ -111,6 +117,9 @@ pub struct LifePlan {
     pub fault: Fault,
     /// The command at which the power goes; `None`: after the last turn.
     pub cut: Option<u64>,
+    /// Writes that the medium takes once the incarnation has begun; `None`: any number.
+    #[serde(default)]
+    pub writes: Option<u64>,
     /// Epochs.
     pub turns: Vec<Turn>,
     /// What the cut does to unflushed writes.
@@ -234,6 +243,9 @@ impl std::fmt::Display for Script {
             )?;
             if life.fault.kinds() > 0 {
                 writeln!(f, "  faults, of 10,000 commands: {:?}", life.fault)?;
+            }
+            if let Some(writes) = life.writes {
+                writeln!(f, "  the medium takes {writes} writes")?;
             }
             for turn in &life.turns {
                 writeln!(f, "  {turn}")?;

@@ -188,6 +188,10 @@ impl<'t> Shrinker<'t> {
     fn cuts(&mut self, best: &mut Script, failure: &Failure) {
         for number in 0..best.lives.len() {
             self.accept(best, failure, |script| script.lives[number].probed = false);
+            self.accept(best, failure, |script| script.lives[number].writes = None);
+            while let Some(writes) = best.lives[number].writes.filter(|writes| *writes > 0)
+                && self.accept(best, failure, |script| script.lives[number].writes = Some(writes / 2))
+            {}
             // No cut at a command is simpler than one; else an earlier one.
             if self.accept(best, failure, |script| script.lives[number].cut = None) {
                 continue;

@@ -5,6 +5,7 @@
 mod amplification;
 mod files;
 mod latency;
+mod meter;
 mod stream;
 mod subject;
 mod threads;
@@ -16,6 +17,13 @@ type Error = Box<dyn std::error::Error>;
 
 fn print(name: &str, value: f64, unit: &str) {
     println!("BENCH {name} {value:.4} {unit}");
+}
+
+/// The middle one, or the mean of the middle two. There is one at least.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[half - 1] + values[half]) / 2.0 } else { values[half] }
 }
 
 fn run(folder: &Path, quick: bool, only: &str) -> Result<(), Error> {

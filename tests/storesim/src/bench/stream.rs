@@ -8,16 +8,17 @@ use snapshot_server::{COMMAND_PAGES_MAX, Command, Disk, Op, PageRef};
 use world::HostMemory;
 
 use crate::files::{self, RAW, STORE};
+use crate::meter::Reading;
 use crate::subject::{Bench, BenchHost, sizes};
 use crate::threads::{DEPTH, ThreadDisk};
-use crate::{Error, print};
+use crate::{Error, median, print};
 
 /// Pages of an epoch: 32 MiB.
 const EPOCH_PAGES: u64 = 8192;
 /// Epochs between two looks at the clock.
 const EPOCHS: u64 = 4;
-/// Pages of the caller, and of the raw writer: 32 MiB.
-const CALLER_PAGES: usize = 8192;
+/// Pages of the caller, and of the raw writer: two epochs, one that gathers while the other drains.
+const CALLER_PAGES: usize = 2 * EPOCH_PAGES as usize;
 
 /// `EPOCHS` times 32 MiB from `block` on, each flushed.
 fn raw(disk: &mut ThreadDisk, block: u64, pages: &[PageRef]) -> Result<Duration, Error> {
@@ -53,31 +54,64 @@ pub(crate) fn measure(folder: &Path, rounds: u64) -> Result<(), Error> {
     let host = ThreadDisk::new(store_file, memory.page_count())?;
     let mut bench = Bench::new(&mut memory, host, true)?;
     bench.incarnate()?;
-    let (mut store, mut device) = (Vec::new(), Vec::new());
+    let mut pairs = Vec::new();
+    let (mut meter, mut raw_meter) = (Reading::default(), Reading::default());
     for round in 0..rounds {
         let first = round * EPOCHS * EPOCH_PAGES;
-        device.push(raw(&mut disk, first, &pages)?);
-        let started = Instant::now();
-        for epoch in 0..EPOCHS {
-            let index = first + epoch * EPOCH_PAGES;
-            bench.epoch_of(index..index + EPOCH_PAGES)?;
+        // Turn about, and each first every other time: a disk that gets slower or faster meanwhile prefers neither.
+        let mut pair = (Duration::ZERO, Duration::ZERO);
+        for turn in 0..2 {
+            if (round + turn) % 2 == 0 {
+                disk.read_meter();
+                pair.0 = raw(&mut disk, first, &pages)?;
+                raw_meter.add(&disk.read_meter());
+            } else {
+                bench.store.host_mut().read_meter();
+                pair.1 = through_store(&mut bench, first)?;
+                meter.add(&bench.store.host_mut().read_meter());
+            }
         }
-        bench.settle()?;
-        store.push(started.elapsed());
+        pairs.push(pair);
     }
-    let total = |times: &[Duration]| times.iter().sum::<Duration>().as_secs_f64();
-    let with_folds = total(&device) / total(&store);
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let (store, device) = (median(&mut store), median(&mut device));
-    print("stream_ratio", device / store, "of-raw");
-    // A fold comes in one round of three.
-    print("stream_with_folds_ratio", with_folds, "of-raw");
-    print("stream_rate", (EPOCHS * EPOCH_PAGES * 4096) as f64 / store / 1e6, "MB/s");
+    report(&pairs);
+    report_meter("raw", &raw_meter, pairs.iter().map(|pair| pair.0).sum());
+    report_meter("stream", &meter, pairs.iter().map(|pair| pair.1).sum());
     let status = bench.store.status();
     let commands = bench.store.host_mut().commands() as f64;
     print("stream_commands_per_mib", commands * 256.0 / status.blocks_written as f64, "commands");
     Ok(())
+}
+
+/// The same epochs, of consecutive pages, through the store.
+fn through_store(bench: &mut Bench<'_, ThreadDisk>, first: u64) -> Result<Duration, Error> {
+    let started = Instant::now();
+    for epoch in 0..EPOCHS {
+        let index = first + epoch * EPOCH_PAGES;
+        bench.epoch_of(index..index + EPOCH_PAGES)?;
+    }
+    bench.settle()?;
+    Ok(started.elapsed())
+}
+
+/// Prints the ratio of raw time to the store's: the median of the pairs, and of the sums.
+fn report(pairs: &[(Duration, Duration)]) {
+    let ratios: Vec<f64> = pairs.iter().map(|(raw, store)| raw.as_secs_f64() / store.as_secs_f64()).collect();
+    print("stream_ratio", median(ratios), "of-raw");
+    let total = |times: &mut dyn Iterator<Item = Duration>| times.sum::<Duration>().as_secs_f64();
+    let (raw, store) = (total(&mut pairs.iter().map(|pair| pair.0)), total(&mut pairs.iter().map(|pair| pair.1)));
+    // A fold comes in one round of three.
+    print("stream_with_folds_ratio", raw / store, "of-raw");
+    let times = pairs.iter().map(|pair| pair.1.as_secs_f64()).collect();
+    print("stream_rate", (EPOCHS * EPOCH_PAGES * 4096) as f64 / median(times) / 1e6, "MB/s");
+}
+
+/// Prints what the disk did in `time`.
+fn report_meter(name: &str, meter: &Reading, time: Duration) {
+    let part = |of: Duration| of.as_secs_f64() / time.as_secs_f64();
+    print(&format!("{name}_idle"), part(meter.idle), "of-time");
+    print(&format!("{name}_only_flush"), part(meter.only_flush), "of-time");
+    print(&format!("{name}_caller_busy"), 1.0 - part(meter.slept), "of-time");
+    print(&format!("{name}_depth"), meter.depth / time.as_secs_f64(), "commands");
+    print(&format!("{name}_flushes"), meter.flushes.into(), "flushes");
+    print(&format!("{name}_flush_us"), meter.flushing.as_secs_f64() * 1e6 / f64::from(meter.flushes.max(1)), "us");
 }

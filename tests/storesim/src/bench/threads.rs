@@ -9,10 +9,12 @@ use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use format::{BLOCK_SIZE, BlockBytes};
 use snapshot_server::{Command, Completion, Disk, DiskError, Full, Op, PageMemory, PageRef};
 
+use crate::meter::{Meter, Reading};
 use crate::subject::BenchHost;
 
 /// Commands under way at once, for the store and for what it is compared with.
@@ -45,6 +47,8 @@ pub(crate) struct ThreadDisk {
     under_way: usize,
     commands: u64,
     pages: Vec<Arc<Page>>,
+    meter: Arc<Mutex<Meter>>,
+    slept: Duration,
 }
 
 impl ThreadDisk {
@@ -55,19 +59,42 @@ impl ThreadDisk {
         let (jobs, waiting) = channel();
         let (finished, done) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
+        let meter = Arc::new(Mutex::new(Meter::new()));
         for _ in 0..DEPTH {
             let (file, waiting, finished) = (Arc::clone(&file), Arc::clone(&waiting), finished.clone());
+            let meter = Arc::clone(&meter);
             // The threads end when the disk, which holds the other ends, is dropped.
             std::thread::spawn(move || {
                 while let Some(job) = next(&waiting) {
-                    if finished.send(run(&file, job)).is_err() {
+                    let op = job.op;
+                    let done = run(&file, job);
+                    note(&meter, |meter| meter.ended(op));
+                    if finished.send(done).is_err() {
                         return;
                     }
                 }
             });
         }
         let pages = (0..pages).map(|_| Arc::new(Page([0; BLOCK_SIZE]))).collect();
-        Ok(Self { blocks, jobs, done, inbox: VecDeque::new(), under_way: 0, commands: 0, pages })
+        Ok(Self {
+            blocks,
+            jobs,
+            done,
+            inbox: VecDeque::new(),
+            under_way: 0,
+            commands: 0,
+            pages,
+            meter,
+            slept: Duration::ZERO,
+        })
+    }
+
+    /// What happened since the last reading, the time in which the caller waited for the disk with it.
+    pub(crate) fn read_meter(&mut self) -> Reading {
+        let slept = std::mem::take(&mut self.slept);
+        let mut reading = self.meter.lock().map(|mut meter| meter.read()).unwrap_or_default();
+        reading.slept = slept;
+        reading
     }
 
     /// Waits until fewer commands than `limit` are under way; of those that ended each must have ended well.
@@ -79,6 +106,12 @@ impl ThreadDisk {
             }
         }
         Ok(())
+    }
+}
+
+fn note(meter: &Mutex<Meter>, what: impl FnOnce(&mut Meter)) {
+    if let Ok(mut meter) = meter.lock() {
+        what(&mut meter);
     }
 }
 
@@ -123,6 +156,7 @@ impl Disk for ThreadDisk {
             _ => (command.pages.iter().map(|page| Arc::clone(&self.pages[page.0 as usize])).collect(), Vec::new()),
         };
         let job = Job { tag: command.tag, op: command.op, block: command.block, pages, reads };
+        note(&self.meter, |meter| meter.begun(command.op));
         self.jobs.send(job).map_err(|_| Full)?;
         self.under_way += 1;
         self.commands += 1;
@@ -145,10 +179,10 @@ impl Disk for ThreadDisk {
 
 impl BenchHost for ThreadDisk {
     fn wait(&mut self) {
-        if self.under_way > self.inbox.len()
-            && let Ok(done) = self.done.recv()
-        {
-            self.inbox.push_back(done);
+        if self.under_way > self.inbox.len() {
+            let asleep = Instant::now();
+            self.inbox.extend(self.done.recv());
+            self.slept += asleep.elapsed();
         }
     }
 
