@@ -116,7 +116,7 @@ fn commands_are_no_larger_than_a_disk_takes_and_a_full_ring_is_flushed_unasked()
         assert!(queue.can_flush() && queue.pump(&mut disk));
         // Nothing else is being written: what could grow goes, too. A quarter of the ring is worth a flush.
         let (sent, tags) = disk.taken();
-        assert_eq!(sent, [(Op::Write, 128, 2), (Op::Flush, 0, 0)]);
+        assert_eq!(sent, [(Op::Flush, 0, 0), (Op::Write, 128, 2)]);
         tags.iter().for_each(|tag| assert_eq!(disk.ends(&mut queue, *tag, Ok(())), None));
         assert_eq!(queue.flushed, u64::from(round) * 130 + 128);
         assert!(queue.can_flush());
@@ -129,7 +129,7 @@ fn commands_are_no_larger_than_a_disk_takes_and_a_full_ring_is_flushed_unasked()
 }
 
 #[test]
-fn nothing_behind_a_hold_or_a_gate_goes_before_its_time() {
+fn a_late_block_goes_when_all_before_it_is_durable_and_keeps_nothing_waiting() {
     let (mut ring, mut disk) = ([Pending::default(); 256], Slow::default());
     let mut queue = Queue::new(&mut ring);
     push(&mut queue, [10, 11]);
@@ -140,20 +140,83 @@ fn nothing_behind_a_hold_or_a_gate_goes_before_its_time() {
     queue.hold(None);
     queue.pump(&mut disk);
     assert_eq!(disk.taken().0, [(Op::Write, 11, 1)]);
-    assert!(!queue.is_gated());
-    queue.gate();
-    assert!(queue.is_gated());
+    assert!(!queue.has_late());
+    queue.push_late(Block(50), PageRef(77));
+    assert!(queue.has_late());
     push(&mut queue, [12]);
     queue.want_flush(3);
-    assert!(!queue.pump(&mut disk));
+    queue.pump(&mut disk);
+    assert_eq!((disk.taken().0, queue.overtaken), (vec![(Op::Write, 12, 1)], 1), "what lies behind it does not wait");
     disk.ends(&mut queue, 0, Ok(()));
+    assert!(!queue.pump(&mut disk));
     disk.ends(&mut queue, 1, Ok(()));
     queue.pump(&mut disk);
     let (sent, tags) = disk.taken();
-    assert_eq!(sent, [(Op::Flush, 0, 0)], "although what is wanted is more: it lies behind the gate");
+    assert_eq!(sent, [(Op::Flush, 0, 0)], "although what is wanted is more: it lies behind the late block");
+    disk.ends(&mut queue, 2, Ok(()));
     disk.ends(&mut queue, tags[0], Ok(()));
-    assert!(!queue.is_gated() && queue.pump(&mut disk));
-    assert_eq!(disk.taken().0, [(Op::Write, 12, 1)]);
+    // What lies before it is durable, what lies behind it and is flushed not yet.
+    assert_eq!((queue.flushed, queue.is_durable(1), queue.is_durable(2), queue.release_late()), (2, true, false, None));
+    queue.pump(&mut disk);
+    let (sent, tags) = disk.taken();
+    assert_eq!(sent, [(Op::Write, 50, 1), (Op::Flush, 0, 0)], "the flush is that of what came behind");
+    disk.ends(&mut queue, tags[1], Ok(()));
+    assert_eq!((queue.flushed, queue.is_durable(3)), (3, false), "that flush began before it was written");
+    disk.ends(&mut queue, tags[0], Ok(()));
+    queue.pump(&mut disk);
+    let (sent, tags) = disk.taken();
+    assert_eq!(sent, [(Op::Flush, 0, 0)]);
+    disk.ends(&mut queue, tags[0], Ok(()));
+    assert!(queue.is_durable(3) && queue.has_late());
+    assert_eq!((queue.release_late(), queue.has_late(), queue.is_durable(3)), (Some(PageRef(77)), false, true));
+}
+
+#[test]
+fn a_late_block_that_a_reset_may_have_lost_is_written_again() {
+    // The reset comes before the write has ended, before the flush has begun, before the flush has ended.
+    for steps in 0..3 {
+        let (mut ring, mut disk) = ([Pending::default(); 256], Slow::default());
+        let mut queue = Queue::new(&mut ring);
+        queue.push_late(Block(50), PageRef(77));
+        let pumped = |queue: &mut Queue<'_>, disk: &mut Slow| {
+            assert!(queue.pump(disk));
+            let (sent, tags) = disk.taken();
+            assert_eq!(sent.len(), 1);
+            (sent[0].0, tags[0])
+        };
+        let (op, mut tag) = pumped(&mut queue, &mut disk);
+        assert_eq!(op, Op::Write);
+        if steps > 0 {
+            disk.ends(&mut queue, tag, Ok(()));
+        }
+        if steps > 1 {
+            tag = pumped(&mut queue, &mut disk).1;
+        }
+        disk.resets = 1;
+        if steps != 1 {
+            assert!(!queue.pump(&mut disk), "a command from before is under way");
+            disk.ends(&mut queue, tag, if steps == 0 { Err(DiskError::Lost) } else { Ok(()) });
+        }
+        assert_eq!((queue.release_late(), queue.is_durable(0)), (None, false), "step {steps}");
+        let (op, tag) = pumped(&mut queue, &mut disk);
+        assert_eq!((op, queue.rewritten), (Op::Write, u64::from(steps > 0)), "step {steps}");
+        disk.ends(&mut queue, tag, Err(DiskError::Medium));
+        let (op, tag) = pumped(&mut queue, &mut disk);
+        assert_eq!(op, Op::Write, "what the medium refuses is repeated");
+        disk.ends(&mut queue, tag, Ok(()));
+        let (op, tag) = pumped(&mut queue, &mut disk);
+        assert_eq!(op, Op::Flush);
+        disk.ends(&mut queue, tag, Ok(()));
+        assert_eq!(queue.release_late(), Some(PageRef(77)));
+        // One that the medium never takes is told of by its block.
+        queue.push_late(Block(60), PageRef(78));
+        for _ in 0..=MEDIUM_RETRIES_MAX {
+            let (_, tag) = pumped(&mut queue, &mut disk);
+            disk.ends(&mut queue, tag, Err(DiskError::Medium));
+        }
+        let failed = CommandFailed { op: Op::Write, block: Block(60), error: DiskError::Medium };
+        assert_eq!(queue.failed, Some(failed));
+    }
 }
 
 #[test]
