@@ -45,6 +45,12 @@ fn log_bytes(epoch: &LogEpoch) -> u64 {
     (u64::from(epoch.pages) + u64::from(epoch.descriptors)) * 4096
 }
 
+/// Copies of roots that were written and are not sound, and what is wrong with each.
+fn written_roots(survey: &Survey) -> impl Iterator<Item = (format::Block, &'static str)> + '_ {
+    let written = survey.roots_unsound.iter().filter(|(_, error)| *error != format::RootError::Foreign);
+    written.map(|(block, error)| (*block, world::root_text(*error)))
+}
+
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
@@ -94,6 +100,9 @@ impl Output {
             "headers_sound": survey.headers_sound,
             "roots_sound": survey.roots.0,
             "root_slots": survey.roots.1,
+            "roots_unsound": written_roots(&survey)
+                .map(|(block, error)| json!({ "block": block.0, "why": error }))
+                .collect::<Vec<_>>(),
             "epoch": report.epoch.to_string(),
             "incarnation": report.incarnation,
             "restores_without_commit": report.restores,
@@ -125,6 +134,9 @@ impl Output {
             text += &format!(", {} restores without a commit\n", report.restores);
             text += &format!("checkpoints  {}\n", survey.checkpoints().len());
             text += &format!("log          {} descriptors\nopening      {}\n", report.descriptors, cases.join(", "));
+            for (block, error) in written_roots(&survey) {
+                text += &format!("root         {block}: {error}\n");
+            }
             if let Some(dropped) = report.dropped {
                 text += &format!(
                     "dropped      epoch {}: page {} of object {:#x} at {} is not whole\n",

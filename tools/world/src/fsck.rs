@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use abi::Epoch;
 use format::{
-    Block, Checkpoint, Descriptor, Geometry, Item, Key, Node, Place, Pointer, Seal, SpaceIndex, World, page_checksum,
+    Block, Checkpoint, Descriptor, Geometry, Item, Key, Node, NodeError, Place, Pointer, Seal, SpaceIndex, World,
+    page_checksum,
 };
 
 use crate::file::FileHost;
@@ -18,6 +19,8 @@ pub struct Problem {
     pub block: Block,
     /// What is wrong with it.
     pub what: &'static str,
+    /// What its contents break, where more is known than that.
+    pub why: Option<String>,
     /// The oldest kept epoch that needs it.
     pub epoch: Epoch,
     /// Of a page: object and index.
@@ -81,7 +84,13 @@ impl<'a> Fsck<'a> {
     }
 
     fn report(&mut self, block: Block, what: &'static str, epoch: Epoch, page: Option<(u64, u64)>) {
-        self.problems.push(Problem { block, what, epoch, page, record: None });
+        self.problems.push(Problem { block, what, why: None, epoch, page, record: None });
+    }
+
+    /// Reports a node, and what of it is not as it should be.
+    fn report_node(&mut self, block: Block, what: &'static str, epoch: Epoch, error: &NodeError) {
+        let why = Some(crate::refusal::node(error));
+        self.problems.push(Problem { block, what, why, epoch, page: None, record: None });
     }
 
     /// Marks a block; false when it was verified before.
@@ -146,18 +155,24 @@ impl<'a> Fsck<'a> {
         if let Some(twin) = pointer.to_twin() {
             self.first_time(twin.block);
             let second = self.read(twin.block)?;
-            let sound = |bytes| Node::parse(self.world, &self.geometry, pointer, level, bytes).is_ok();
-            let (first_sound, second_sound) = (sound(&bytes), sound(&second));
-            if second_sound && !first_sound {
-                self.report(pointer.block, "the first copy of a node of the map is damaged", epoch, None);
-                bytes = second;
-            } else if !second_sound {
-                self.report(twin.block, "the second copy of a node of the map is damaged", epoch, None);
+            let parse = |bytes| Node::parse(self.world, &self.geometry, pointer, level, bytes).err();
+            match (parse(&bytes), parse(&second)) {
+                (Some(error), None) => {
+                    self.report_node(pointer.block, "the first copy of a node of the map is damaged", epoch, &error);
+                    bytes = second;
+                }
+                (_, Some(error)) => {
+                    self.report_node(twin.block, "the second copy of a node of the map is damaged", epoch, &error);
+                }
+                (None, None) => {}
             }
         }
-        let Ok(node) = Node::parse(self.world, &self.geometry, pointer, level, &bytes) else {
-            self.report(pointer.block, "a node of the map is damaged", epoch, None);
-            return Ok(());
+        let node = match Node::parse(self.world, &self.geometry, pointer, level, &bytes) {
+            Ok(node) => node,
+            Err(error) => {
+                self.report_node(pointer.block, "a node of the map is damaged", epoch, &error);
+                return Ok(());
+            }
         };
         if level > 0 {
             for (_, child) in (0..node.count()).filter_map(|position| node.child(position)) {

@@ -26,5 +26,6 @@ pub use fsck::{Fsck, Problem, Verified};
 pub use graph::{Graph, Held, ProcessView, rights_text};
 pub use judge::{Unsound, judge};
 pub use memory::{HostMemory, Sizes};
+pub use refusal::root as root_text;
 pub use session::{Contents, Session, WorldError};
 pub use survey::{LogEpoch, Survey};

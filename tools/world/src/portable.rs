@@ -1,9 +1,10 @@
 //! A world in a file of its own: one epoch, without its history, for another disk.
 //!
 //! ```text
-//! | "PERNEXP1" | version u32 | zero u32 | epoch u64 | items: each as in a leaf, a page's contents behind it |
+//! | "PERNEXP1" | version u32 | zero u32 | epoch u64 | programs u64 | items: each as in a leaf, a page's contents behind it |
 //! | end: 24 zero bytes | XXH3-128 of all before it, 16 bytes |
 //! ```
+//! Version 1, which is read too, does not say with which programs the world was made.
 
 use std::io::{self, Write};
 
@@ -13,7 +14,7 @@ use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, Seal, World};
 use crate::session::{Session, WorldError};
 
 const MAGIC: [u8; 8] = *b"PERNEXP1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Pages of one epoch of an import.
 const EPOCH_PAGES: u32 = 512;
 
@@ -58,6 +59,7 @@ pub fn export(session: &mut Session<'_>, out: &mut impl Write) -> Result<u64, Wo
     head[8..12].copy_from_slice(&VERSION.to_le_bytes());
     head[16..].copy_from_slice(&session.report().epoch.bits().to_le_bytes());
     put(out, &mut sum, &head)?;
+    put(out, &mut sum, &session.report().programs.to_le_bytes())?;
     for (object, index) in &contents.pages {
         let Some(bytes) = session.page(*object, *index)? else {
             return Err(WorldError::NoWorld("a page that went away"));
@@ -93,14 +95,26 @@ enum Read {
     Record(u16, u32, Vec<u8>),
 }
 
-/// Goes through a file and hands each item on; the checksum is known to be right when it returns.
-fn each(from: &mut impl io::Read, mut take: impl FnMut(Read) -> Result<(), WorldError>) -> Result<(), WorldError> {
-    let mut sum = Sum::new();
+/// Reads what stands before the items: the fingerprint of the programs.
+fn head(from: &mut impl io::Read, sum: &mut Sum) -> Result<u64, WorldError> {
     let mut head = [0; 24];
-    get(from, &mut sum, &mut head)?;
-    if head[..8] != MAGIC || head[8..12] != VERSION.to_le_bytes() {
+    get(from, sum, &mut head)?;
+    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    if head[..8] != MAGIC || !(1..=VERSION).contains(&version) {
         return Err(WorldError::NoWorld("another format or version"));
     }
+    let mut programs = [0; 8];
+    if version > 1 {
+        get(from, sum, &mut programs)?;
+    }
+    Ok(u64::from_le_bytes(programs))
+}
+
+/// Goes through a file and hands each item on; the checksum is known to be right when it returns. Returns the
+/// fingerprint of the programs.
+fn each(from: &mut impl io::Read, mut take: impl FnMut(Read) -> Result<(), WorldError>) -> Result<u64, WorldError> {
+    let mut sum = Sum::new();
+    let programs = head(from, &mut sum)?;
     let mut bytes = [0; 24 + RECORD_BYTES_MAX];
     loop {
         // The header says how long the body is; both are hashed together, as they were written.
@@ -141,20 +155,29 @@ fn each(from: &mut impl io::Read, mut take: impl FnMut(Read) -> Result<(), World
     if u128::from_le_bytes(expected) != sum.sum {
         return Err(WorldError::NoWorld("its checksum is wrong"));
     }
-    Ok(())
+    Ok(programs)
 }
 
-/// Whether a file is an exported world, whole; how many pages it has.
+/// What an exported world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Pages with contents.
+    pub pages: u64,
+    /// Fingerprint of the programs that the world was made with; 0 when unknown.
+    pub programs: u64,
+}
+
+/// Whether a file is an exported world, whole, and what it holds.
 ///
 /// # Errors
 /// [`WorldError::NoWorld`] and why.
-pub fn check(from: &mut impl io::Read) -> Result<u64, WorldError> {
+pub fn check(from: &mut impl io::Read) -> Result<Exported, WorldError> {
     let mut pages = 0;
-    each(from, |item| {
+    let programs = each(from, |item| {
         pages += u64::from(matches!(item, Read::Page(..)));
         Ok(())
     })?;
-    Ok(pages)
+    Ok(Exported { pages, programs })
 }
 
 /// Reads a world from `from` into the empty store that `session` has open; how many pages it had. A large one is

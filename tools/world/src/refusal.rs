@@ -1,6 +1,6 @@
 //! Why a store cannot be opened, as a sentence: which block, and what is wrong with it.
 
-use format::{GeometryError, HeaderError};
+use format::{GeometryError, HeaderError, ItemError, NodeError, RootError};
 use snapshot_server::{Damage, Failure, ReadError, Refusal};
 
 /// A refusal as a sentence.
@@ -69,5 +69,39 @@ pub(crate) fn read(error: &ReadError) -> String {
         ReadError::Unreadable(block) => format!("{block} cannot be read"),
         ReadError::Wrong(block) => format!("what lies in {block} is not what was written"),
         ReadError::Map(block) => format!("{block}, of the map on the way to it, is damaged"),
+    }
+}
+
+/// What a node of the map breaks.
+pub(crate) fn node(error: &NodeError) -> String {
+    match error {
+        NodeError::Damaged => "its contents do not hash to what its parent says".into(),
+        NodeError::Head => "its head contradicts itself, or it is of another level than its parent says".into(),
+        NodeError::Item(error) => format!("an item in it is none: {}", item(*error)),
+        NodeError::Order(key) => {
+            format!("what it says of index {} of object {:#x} is out of order", key.index, key.object)
+        }
+        NodeError::Place(block) => format!("it points to {block}, which is outside"),
+    }
+}
+
+fn item(error: ItemError) -> String {
+    let of = |key: format::Key| format!("index {} of object {:#x}", key.index, key.object);
+    match error {
+        ItemError::Short => "it ends before it is whole".into(),
+        ItemError::Kind(kind) => format!("there is no kind {kind} that has such fields here"),
+        ItemError::Key(key) => format!("its kind cannot have {}", of(key)),
+        ItemError::Extent(key, count) => format!("{count} pages from {} are empty or too many", of(key)),
+        ItemError::RecordBytes(bytes) => format!("a record has no {bytes} bytes"),
+        ItemError::Place(key) => format!("{} lies nowhere", of(key)),
+    }
+}
+
+/// What a copy of a root breaks.
+pub fn root(error: RootError) -> &'static str {
+    match error {
+        RootError::Foreign => "no root was written there",
+        RootError::Damaged => "its checksum is wrong: torn by a power cut, rotten, misplaced, or of another world",
+        RootError::Invalid => "it is whole, and what it says cannot be",
     }
 }

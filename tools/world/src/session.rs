@@ -25,6 +25,8 @@ pub enum WorldError {
     InUse,
     /// There is no store, or not such an epoch.
     Refused(Refusal),
+    /// No root can be used: where each copy should lie, and what is wrong with it.
+    Roots(Vec<(format::Block, format::RootError)>),
     /// The store stopped.
     Stopped(Failure),
     /// A block of the map is damaged.
@@ -48,7 +50,14 @@ impl std::fmt::Display for WorldError {
             Self::InUse => write!(f, "the image is in use: a machine runs on it, or another tool has it open"),
             Self::Refused(refusal) => write!(f, "refused: {}", crate::refusal::refusal(refusal)),
             Self::Stopped(failure) => write!(f, "the store stopped: {}", crate::refusal::failure(failure)),
-            Self::Map(block) => write!(f, "the map is damaged at {block}"),
+            Self::Roots(copies) => {
+                write!(f, "refused: no root is left: every slot of both rings is damaged or blank")?;
+                copies
+                    .iter()
+                    .filter(|(_, error)| *error != format::RootError::Foreign)
+                    .try_for_each(|(block, error)| write!(f, "; {block}: {}", crate::refusal::root(*error)))
+            }
+            Self::Map(block) => write!(f, "the map is damaged at {block}: world fsck says how"),
             Self::Page(object, index, error) => {
                 write!(f, "page {index} of object {object:#x}: {}", crate::refusal::read(error))
             }

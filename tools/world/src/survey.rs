@@ -1,7 +1,9 @@
 //! Roots, checkpoints and log as they lie on the disk, read without a store.
 
 use abi::Epoch;
-use format::{Block, Checkpoint, Checksum, Descriptor, DescriptorHead, Header, HeaderError, LogStart, Root, World};
+use format::{
+    Block, Checkpoint, Checksum, Descriptor, DescriptorHead, Header, HeaderError, LogStart, Root, RootError, World,
+};
 use snapshot_server::{Disk, Refusal};
 
 use crate::file::FileHost;
@@ -37,6 +39,8 @@ pub struct Survey {
     pub root: Root,
     /// Sound copies of roots, and all slots.
     pub roots: (u32, u32),
+    /// Copies of roots that are not sound, and why. One that a power cut has torn is nothing to worry about.
+    pub roots_unsound: Vec<(Block, RootError)>,
     /// Epochs in the log behind the newest checkpoint, oldest first.
     pub log: Vec<LogEpoch>,
     /// Descriptors of the log with their places, for whoever verifies them further.
@@ -49,26 +53,30 @@ impl Survey {
         let (header, headers_sound) = Self::header(host)?;
         let geometry = header.geometry;
         let mut newest: Option<(Root, Checksum)> = None;
-        let mut sound = 0;
+        let mut unsound = Vec::new();
         let mut bytes = [0; 4096];
         for sequence in 0..u64::from(geometry.root_slots()) {
             for at in geometry.root(sequence) {
                 host.read_block(u64::from(at.0), &mut bytes)?;
-                let Ok((root, sum)) = Root::parse(header.world, &geometry, at, &bytes) else {
-                    continue;
+                let (root, sum) = match Root::parse(header.world, &geometry, at, &bytes) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        unsound.push((at, error));
+                        continue;
+                    }
                 };
-                sound += 1;
                 if newest.as_ref().is_none_or(|(found, _)| found.sequence < root.sequence) {
                     newest = Some((root, sum));
                 }
             }
         }
         let Some((root, _)) = newest else {
-            let damage = snapshot_server::Damage::Roots;
-            return Err(WorldError::Refused(Refusal::Damaged { damage, offer: None }));
+            return Err(WorldError::Roots(unsound));
         };
-        let roots = (sound, geometry.root_slots() * 2);
-        let mut survey = Self { header, headers_sound, root, roots, log: Vec::new(), descriptors: Vec::new() };
+        let slots = geometry.root_slots() * 2;
+        let roots = (slots - unsound.len() as u32, slots);
+        let (log, descriptors) = (Vec::new(), Vec::new());
+        let mut survey = Self { header, headers_sound, root, roots, roots_unsound: unsound, log, descriptors };
         survey.walk(host)?;
         Ok(survey)
     }

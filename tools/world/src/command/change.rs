@@ -33,7 +33,7 @@ impl Output {
 
     pub(crate) fn import(&self, file: &Path, image: &Path, overwrite: bool, size_mib: Option<u64>) -> Done {
         // The file is read twice: nothing is written before all of it is known to be a world.
-        portable::check(&mut BufReader::new(File::open(file)?))?;
+        let portable::Exported { programs, .. } = portable::check(&mut BufReader::new(File::open(file)?))?;
         if let Some(mib) = size_mib {
             let bytes = mib.checked_mul(1 << 20).ok_or(WorldError::Full)?;
             File::create_new(image)?.set_len(bytes)?;
@@ -49,7 +49,7 @@ impl Output {
         let mut memory = Session::memory(image)?;
         // A small disk is divided finely, or too little of it would be left for data.
         let segment_blocks = if memory.blocks() < 1 << 14 { 16 } else { 256 };
-        let options = FormatOptions { world: identity, root_slots: 16, segment_blocks, formatted_ns, programs: 0 };
+        let options = FormatOptions { world: identity, root_slots: 16, segment_blocks, formatted_ns, programs };
         let pages = match write(&mut memory, image, options, file) {
             Ok(pages) => pages,
             Err(error) => {

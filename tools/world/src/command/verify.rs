@@ -26,9 +26,9 @@ impl Output {
         // And everything that only the newest epoch has, through the store itself.
         let refused = match self.newest(image, &records, &mut problems) {
             Ok(()) => None,
-            Err(error @ (WorldError::Refused(_) | WorldError::Map(_) | WorldError::Page(..))) => {
-                Some(error.to_string())
-            }
+            Err(
+                error @ (WorldError::Refused(_) | WorldError::Roots(_) | WorldError::Map(_) | WorldError::Page(..)),
+            ) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
         let count = problems.len() + usize::from(refused.is_some());
@@ -57,7 +57,7 @@ impl Output {
         for unsound in judge(&contents) {
             let record = (unsound.table, unsound.index);
             let block = records.get(&record).copied().unwrap_or_default();
-            problems.push(Problem { block, what: unsound.what, epoch, page: None, record: Some(record) });
+            problems.push(Problem { block, what: unsound.what, why: None, epoch, page: None, record: Some(record) });
         }
         for (object, index) in contents.pages {
             let (block, what) = match session.page(object, index) {
@@ -71,7 +71,7 @@ impl Output {
             // A page of a checkpoint has been found already.
             let page = Some((object, index));
             if !problems.iter().any(|problem| problem.block == block && problem.page == page) {
-                problems.push(Problem { block, what, epoch, page, record: None });
+                problems.push(Problem { block, what, why: None, epoch, page, record: None });
             }
         }
         Ok(())
@@ -80,14 +80,18 @@ impl Output {
 
 fn row(problem: &Problem) -> Value {
     json!({
-        "block": problem.block.0, "what": problem.what, "epoch": problem.epoch.to_string(),
+        "block": problem.block.0, "what": problem.what, "why": problem.why, "epoch": problem.epoch.to_string(),
         "object": problem.page.map(|page| page.0), "index": problem.page.map(|page| page.1),
         "table": problem.record.map(|record| record.0), "record": problem.record.map(|record| record.1),
     })
 }
 
 fn line(problem: &Problem) -> String {
-    let mut text = format!("{}: {} (epoch {})", problem.block, problem.what, problem.epoch);
+    let mut text = format!("{}: {}", problem.block, problem.what);
+    if let Some(why) = &problem.why {
+        text += &format!(": {why}");
+    }
+    text += &format!(" (epoch {})", problem.epoch);
     if let Some((object, index)) = problem.page {
         text += &format!(", page {index} of object {object:#x}");
     }
