@@ -148,7 +148,7 @@ impl Scratch {
                 woven.text.push_str(&weave::switches());
             }
             tried.extend(woven.homeless.iter().map(|&mutant| (mutant, Tried::Apart)));
-            self.write(&file, woven.text.as_bytes())?;
+            self.write_source(&file, &woven.text)?;
             texts.insert(file, woven);
         }
         Ok(texts)
@@ -215,7 +215,7 @@ impl Scratch {
         self.restore()?;
         let text = Self::original(&mutant.file)?;
         let changed = replace(&text, mutant).with_context(|| mutant.name.clone())?;
-        self.write(&mutant.file, changed.as_bytes())?;
+        self.write_source(&mutant.file, &changed)?;
         let built = self.build_stages(stages)?;
         if !built.errors.is_empty() {
             return Ok(false);
@@ -230,12 +230,28 @@ impl Scratch {
         let mut git = Command::new("git");
         git.current_dir(project::root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]).arg(folder);
         for file in child::output(&mut git)?.lines() {
-            if let Ok(bytes) = std::fs::read(project::root().join(file)) {
-                self.write(file, &bytes)?;
+            if let Ok(text) = std::fs::read_to_string(project::root().join(file)) {
+                self.write_source(file, &text)?;
             }
         }
         Ok(())
     }
+
+    /// Writes a file of the crate. Switches and replacements use the standard library, wherever the crate is linked
+    /// into.
+    fn write_source(&self, file: &str, text: &str) -> Result<()> {
+        if file == self.subject.root_file() {
+            return self.write(file, with_std(text).as_bytes());
+        }
+        self.write(file, text.as_bytes())
+    }
+}
+
+/// The text of a crate's root without the attribute that leaves the standard library out; every byte stays in its place.
+fn with_std(text: &str) -> String {
+    let is_attribute = |line: &str| line.starts_with("#![") && line.contains("no_std");
+    let blank = |line: &str| if is_attribute(line) { " ".repeat(line.len() - 1) + "\n" } else { line.to_owned() };
+    text.split_inclusive('\n').map(blank).collect()
 }
 
 /// Takes those out of the weave whose code the errors lie in.
@@ -316,4 +332,17 @@ fn read_error(message: &Value) -> Option<BuildError> {
     let places: Vec<_> = spans.iter().filter_map(place).collect();
     let code = message["code"]["code"].as_str().unwrap_or_default().to_owned();
     (!places.is_empty()).then_some(BuildError { code, places })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_gets_the_standard_library_and_nothing_moves() {
+        let text = "//! no_std\n#![cfg_attr(not(test), no_std)]\n#![forbid(unsafe_code)]\nmod a;\n";
+        let made = with_std(text);
+        assert_eq!(made.replace(' ', ""), "//!no_std\n\n#![forbid(unsafe_code)]\nmoda;\n");
+        assert_eq!((made.len(), made.find("mod a")), (text.len(), text.find("mod a")));
+    }
 }
