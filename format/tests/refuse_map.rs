@@ -130,6 +130,10 @@ fn fields_that_a_kind_does_not_use_are_zero() {
         assert_eq!(parse(record, at, 1), Err(ItemError::Kind(4)), "padding at {at}");
     }
     assert_eq!(parse(record, 5, 4), Err(ItemError::RecordBytes(0x409)));
+    let longest = Item::Record { key: Key::record(2, 3), bytes: &[9; RECORD_BYTES_MAX] };
+    let mut bytes = [0; 24 + RECORD_BYTES_MAX];
+    assert!(longest.write(&mut bytes));
+    assert_eq!(Item::parse(&bytes), Ok(longest));
     for kind in [0, 5, 255] {
         assert_eq!(parse(zero, 0, kind), Err(ItemError::Kind(kind)));
     }

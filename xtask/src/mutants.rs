@@ -106,12 +106,12 @@ fn try_open(
     deadline: Instant,
 ) -> Result<()> {
     let scratch = Scratch::prepare(options.subject)?;
-    let woven = scratch.weave(sample)?;
+    let anew = options.again == Some(Verdict::Unviable);
+    let woven = scratch.weave(sample, |mutant| if anew { Tried::Together } else { ledger.tried(mutant) })?;
     for (mutant, tried) in sample.iter().filter_map(|mutant| Some((mutant, woven.get(&mutant.id)?))) {
-        if *tried == Tried::DoesNotCompile {
-            ledger.set(mutant, Verdict::Unviable, None);
-        }
+        ledger.set_tried(mutant, *tried);
     }
+    ledger.save()?;
     let (apart, mut together): (Vec<&Mutant>, Vec<&Mutant>) = open
         .iter()
         .filter(|mutant| woven.get(&mutant.id) != Some(&Tried::DoesNotCompile))

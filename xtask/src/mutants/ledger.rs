@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::list::Mutant;
+use super::scratch::Tried;
 use super::stage::{Ring, Subject};
 use crate::project;
 
@@ -39,6 +40,9 @@ struct Entry {
     ring: Option<Ring>,
     /// What the explorer says by itself.
     explored: Option<Verdict>,
+    /// It cannot be woven in.
+    #[serde(default)]
+    apart: bool,
 }
 
 /// Verdicts by key.
@@ -76,6 +80,25 @@ impl Ledger {
         match verdict {
             None => entry.verdict != Some(Verdict::Unviable),
             verdict => again.is_some() && verdict == again,
+        }
+    }
+
+    /// What earlier runs found out about how a mutant can be built.
+    pub(super) fn tried(&self, mutant: &Mutant) -> Tried {
+        match self.entries.get(&mutant.key) {
+            Some(entry) if entry.apart => Tried::Apart,
+            Some(entry) if entry.verdict == Some(Verdict::Unviable) => Tried::DoesNotCompile,
+            _ => Tried::Together,
+        }
+    }
+
+    /// Notes how a mutant can be built.
+    pub(super) fn set_tried(&mut self, mutant: &Mutant, tried: Tried) {
+        let entry = self.entries.entry(mutant.key.clone()).or_default();
+        entry.name.clone_from(&mutant.name);
+        entry.apart = tried == Tried::Apart;
+        if tried == Tried::DoesNotCompile {
+            entry.verdict = Some(Verdict::Unviable);
         }
     }
 

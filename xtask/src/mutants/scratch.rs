@@ -108,9 +108,10 @@ impl Scratch {
         command
     }
 
-    /// Weaves the sample into the crate, and builds its unit tests until only what compiles is left.
-    pub(super) fn weave(&self, sample: &[Mutant]) -> Result<HashMap<u32, Tried>> {
-        let mut tried: HashMap<u32, Tried> = sample.iter().map(|mutant| (mutant.id, Tried::Together)).collect();
+    /// Weaves the sample into the crate, and builds its unit tests until only what compiles is left. `known` says what
+    /// was found out before.
+    pub(super) fn weave(&self, sample: &[Mutant], known: impl Fn(&Mutant) -> Tried) -> Result<HashMap<u32, Tried>> {
+        let mut tried: HashMap<u32, Tried> = sample.iter().map(|mutant| (mutant.id, known(mutant))).collect();
         let step = Step::begin("Weaving the mutants into one build");
         for round in 1..=ROUNDS_MAX {
             let woven = self.write_woven(sample, &mut tried)?;

@@ -146,12 +146,12 @@ fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
         ],
         Subject::Format => {
             let mut stages = vec![
-                stage(Ring::Unit, "format", Lib, &[]),
-                stage(Ring::Unit, "format", Test("parsers"), &[]),
                 stage(Ring::Unit, "format", Test("refuse_head"), &[]),
                 stage(Ring::Unit, "format", Test("refuse_map"), &[]),
                 stage(Ring::Unit, "format", Test("refuse_root"), &[]),
                 stage(Ring::Unit, "format", Test("reference"), &[]),
+                stage(Ring::Unit, "format", Lib, &[]),
+                stage(Ring::Unit, "format", Test("parsers"), &[]),
                 stage(Ring::Property, "snapshot-server", Lib, &[]),
             ];
             stages.extend(lives());
