@@ -360,6 +360,7 @@ mod tests {
                 }
                 prop_assert!(table.is_sound());
                 prop_assert_eq!(table.is_drained(), ended.is_empty());
+                prop_assert_eq!(table.peek().is_none(), ended.is_empty());
                 prop_assert_eq!(table.is_quiet(), changed.is_empty());
                 for index in 0..12 {
                     prop_assert_eq!(*table.get(index), values[index as usize]);
@@ -390,7 +391,21 @@ mod tests {
         *table.live_mut(4) = 7;
         assert_eq!((*table.get(4), table.has_changed(4)), (7, false));
         *table.change(9) = 1;
-        assert!(!table.has_changed(9), "volatile records are not counted");
+        *table.change(8) = 1;
+        assert!(!table.has_changed(9) && !table.has_changed(8), "volatile records are not counted");
+    }
+
+    #[test]
+    fn a_copy_is_the_same_until_either_changes() {
+        let mut table = Table::new(&mut HostArena, 6, 5, 0_u64);
+        let copy = table.clone();
+        assert!(table.is_same(&copy) && copy.is_same(&table));
+        *table.change(1) = 10;
+        assert!(!table.is_same(&copy) && !copy.is_same(&table));
+        assert_eq!(table.cut(), Ok(()));
+        *table.change(2) = 10;
+        table.drain();
+        assert!(table.is_drained() && table.is_sound() && table.has_changed(2));
     }
 
     #[test]
