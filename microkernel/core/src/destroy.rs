@@ -303,6 +303,7 @@ impl Kernel {
         if self.is_world_process(process) != self.is_world_object(&port) {
             return Err(Status::WorldClosed);
         }
+        self.capabilities.outdate();
         let record = self.processes.change(process);
         record.port = port.object;
         record.port_generation = port.generation;
@@ -456,6 +457,7 @@ impl Kernel {
         self.holders[chunks_of(slots, slot_count)].fill(NONE);
         self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
         *self.processes.change(process) = Process { generation, ..Process::FREE };
+        self.capabilities.outdate();
         self.free_processes.insert(process);
         self.refund(budget, Counts::one(Kind::Process, slot_count));
         true

@@ -193,7 +193,7 @@ impl Kernel {
     }
 
     /// Delivers a page fault of the running thread of `cpu` to its pager, which waits, if the fault is no first write and
-    /// nothing else stands against it. The registers of the pager, which goes on with all of them; the thread's own are
+    /// nothing else stands against it; else [`Self::admit_fault`] may find something new. The registers of the pager, which goes on with all of them; the thread's own are
     /// in its record.
     #[inline(always)]
     pub fn fast_fault(
@@ -205,23 +205,26 @@ impl Kernel {
         if access.contains(Access::WRITE | Access::PRESENT) {
             return None;
         }
+        let version = self.version();
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
-        let process = self.processes.try_get(self.threads.try_get(from)?.process)?;
-        let (endpoint, queue) = self.endpoints.try_both(process.port)?;
-        if endpoint.generation != process.port_generation || endpoint.life != 1 {
+        let pass = &self.threads.try_beside(from)?.passes.fault;
+        if !pass.is_of(version) {
             return None;
         }
+        let served = (pass.badge, pass.control);
+        let queue = self.endpoints.try_beside_mut(pass.object)?;
         let to = queue.head;
-        let [(from_task, from_link), (to_task, to_link)] = self.threads.fresh_pair(from, to)?;
+        if self.threads.try_beside(to)?.passes.at_hand != version {
+            return None;
+        }
+        let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (thread, pager) = (&mut from_task.thread, &mut to_task.thread);
-        if thread.state != State::Ready || pager.state != State::Receiving || pager.deadline != u64::MAX {
-            return None;
-        }
-        if self.run.reaches(pager.priority) || pager.registers.rip >= abi::USER_END {
-            return None;
-        }
-        if pager.process < self.processes.world() && !self.pool.is_stamped(to_link.root, self.stamp)
+        if thread.state != State::Ready
+            || pager.state != State::Receiving
+            || pager.deadline != u64::MAX
+            || self.run.reaches(pager.priority)
+            || pager.registers.rip >= abi::USER_END
             || !queue.take_only(to_link)
         {
             return None;
@@ -237,7 +240,7 @@ impl Kernel {
         pager.object = NONE;
         pager.serving = from;
         pager.serving_sequence = thread.call_sequence;
-        thread.write_fault(from, process, &mut pager.registers);
+        thread.write_fault(from, served, &mut pager.registers);
         state.switch_to(m, cpu, (to, pager.process), to_link.root);
         Some(&mut pager.registers)
     }
@@ -285,7 +288,12 @@ impl Kernel {
         access: Access,
         code: u64,
     ) -> bool {
-        let Some(&mut to) = self.fast_fault(m, cpu, (address, access, code)) else { return false };
+        let fault = (address, access, code);
+        let mut made = self.fast_fault(m, cpu, fault).copied();
+        if made.is_none() && self.admit_fault(cpu) {
+            made = self.fast_fault(m, cpu, fault).copied();
+        }
+        let Some(to) = made else { return false };
         self.cpus[cpu].frame = to;
         true
     }

@@ -2,7 +2,7 @@
 
 use crate::object::NONE;
 use crate::space::WriteFault;
-use crate::{Kernel, Machine, Process, State, Thread};
+use crate::{Kernel, Machine, State, Thread};
 use abi::fault::{Access, Fault};
 use abi::{Event, Outcome, Registers, Timeout};
 
@@ -91,20 +91,20 @@ impl Kernel {
     pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
         let record = **self.threads.get(thread);
         let process = *self.processes.get(record.process);
-        record.write_fault(thread, &process, self.registers_mut(receiver));
+        record.write_fault(thread, (process.port_badge, process.name(record.process)), self.registers_mut(receiver));
     }
 }
 
 impl Thread {
-    /// Writes the message of its fault into a receiver's registers; `number` is its own.
+    /// Writes the message of its fault into a receiver's registers; `number` is its own; with the badge and the name of
+    /// its process.
     #[inline(always)]
-    pub(crate) fn write_fault(&self, number: u32, process: &Process, to: &mut Registers) {
+    pub(crate) fn write_fault(&self, number: u32, (badge, name): (u64, u64), to: &mut Registers) {
         let [address, access, code] = self.fault;
         let exception = access == EXCEPTION;
-        to.rax = Outcome::event(Event::Fault, process.port_badge).0;
+        to.rax = Outcome::event(Event::Fault, badge).0;
         to.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
         let detail = if exception { address } else { access };
-        let name = u64::from(self.process) | u64::from(process.generation) << 32;
         to.words = [address, detail, name, u64::from(number), self.registers.rip, code, 0, 0];
         to.caps = 0;
     }

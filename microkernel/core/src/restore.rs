@@ -133,6 +133,7 @@ impl Kernel {
             _ => return Err(RecordError::Field),
         }
         self.restored = true;
+        self.capabilities.outdate();
         Ok(())
     }
 

@@ -10,7 +10,6 @@ use abi::fault::Access;
 use abi::{Outcome, USER_END};
 use kernel_core::{BootProcess, Kernel, Short, Switch};
 
-pub(crate) const PAGE_FAULT: u8 = 14;
 const GENERAL_PROTECTION: u8 = 13;
 const FIRST_INTERRUPT: u8 = 32;
 
@@ -65,6 +64,14 @@ impl Answer {
         Self { first: outcome.0, second: SAME }
     }
 
+    #[inline(always)]
+    fn short(short: Short<'_>) -> Self {
+        match short {
+            Short::Same(outcome) => Self::same(outcome),
+            Short::Other(switch) => Self::switch(switch),
+        }
+    }
+
     /// The edge moves the registers and releases the lock.
     #[inline(always)]
     fn switch(switch: Switch<'_>) -> Self {
@@ -98,9 +105,14 @@ pub(crate) extern "C" fn signal_fast(cpu: usize, control: u64) -> Answer {
     fast(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same), signal_again)
 }
 
-/// The same for `Wait`.
+/// The same for a `Wait` that polls.
+pub(crate) extern "C" fn poll_fast(cpu: usize, control: u64) -> Answer {
+    fast(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same), poll_again)
+}
+
+/// The same for any other `Wait`.
 pub(crate) extern "C" fn wait_fast(cpu: usize, control: u64) -> Answer {
-    fast(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same), wait_again)
+    fast(cpu, control, |kernel, hardware| kernel.fast_wait(hardware, cpu, control).map(Answer::short), wait_again)
 }
 
 #[inline(always)]
@@ -134,29 +146,14 @@ extern "C" fn signal_again(cpu: usize, control: u64) -> Answer {
     again(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same))
 }
 
-/// Any wait but a poll comes here first.
 #[inline(never)]
-extern "C" fn wait_again(cpu: usize, control: u64) -> Answer {
-    if cpu == UNLOCKED {
-        return Answer::declined(control);
-    }
-    let State { kernel, hardware, .. } = with_state();
-    match kernel.fast_wait(hardware, cpu, control) {
-        Some(Short::Other(switch)) => Answer::switch(switch),
-        Some(Short::Same(outcome)) => Answer::same(outcome),
-        None => wait_once_more(cpu, control),
-    }
+extern "C" fn poll_again(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same))
 }
 
 #[inline(never)]
-extern "C" fn wait_once_more(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, hardware| match kernel.fast_poll(cpu, control) {
-        Some(outcome) => Some(Answer::same(outcome)),
-        None => with_state().kernel.fast_wait(hardware, cpu, control).map(|short| match short {
-            Short::Other(switch) => Answer::switch(switch),
-            Short::Same(outcome) => Answer::same(outcome),
-        }),
-    })
+extern "C" fn wait_again(cpu: usize, control: u64) -> Answer {
+    again(cpu, control, |kernel, hardware| kernel.fast_wait(hardware, cpu, control).map(Answer::short))
 }
 
 /// Once more, if something has been found that the fast path did not know.
@@ -187,15 +184,30 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
 
 /// A page fault of a program, whose registers are in the CPU's frame. The address of the registers to go on with, with
 /// the kernel lock held; 0: they are in the frame, and it has been released.
-pub(crate) extern "C" fn page_fault(cpu: usize, _vector: u64, error: u64) -> u64 {
-    let fault = (cr2(), access(error), error);
-    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
+pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) -> u64 {
     lock::acquire(cpu);
-    let state = with_state();
-    if let Some(registers) = state.kernel.fast_fault(&mut state.hardware, cpu, fault) {
+    if error & page_error::RESERVED == 0 {
+        let State { kernel, hardware, .. } = with_state();
+        if let Some(registers) = kernel.fast_fault(hardware, cpu, (cr2(), access(error), error)) {
+            return address(registers);
+        }
+    }
+    page_fault_again(cpu, error)
+}
+
+/// The lock is held.
+#[inline(never)]
+extern "C" fn page_fault_again(cpu: usize, error: u64) -> u64 {
+    let (at, access) = (cr2(), access(error));
+    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {at:#x}");
+    let State { kernel, hardware, .. } = with_state();
+    // First writes never go the fast way.
+    if !access.contains(Access::WRITE | Access::PRESENT)
+        && kernel.admit_fault(cpu)
+        && let Some(registers) = kernel.fast_fault(hardware, cpu, (at, access, error))
+    {
         return address(registers);
     }
-    let (at, access, error) = fault;
     let state = with_state();
     state.kernel.page_fault(&mut state.hardware, cpu, at, access, error);
     finish(state, cpu);

@@ -4,7 +4,7 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,signal,wait}_fast ▶ sysret, at once, or leave, from a record
+//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,signal,poll,wait}_fast ▶ sysret, at once, or leave, from a record
 //!              │ if it declines
 //!              └───────────────────┬─▶ dispatch::syscall ────┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
@@ -136,8 +136,12 @@ vector_stubs:
     .else
     push 0
     .endif
+    .ifeq vector - {page_fault_vector}
+    jmp page_fault_entry
+    .else
     push vector
     jmp trap_entry
+    .endif
     .set vector, vector + 1
     .endr
 
@@ -163,6 +167,29 @@ vector_stubs:
     mov gs:[{r15}], r15
     mov gs:[{rcx}], rcx
     mov gs:[{r11}], r11
+    .endm
+
+    # Saves all registers of a program that was interrupted; what the processor pushed begins \at bytes up the stack.
+    .macro save_interrupted at
+    swapgs
+    mov gs:[{rax}], rax
+    save_changing
+    save_rest
+    mov rax, [rsp + \at]
+    mov gs:[{rip}], rax
+    mov rax, [rsp + \at + 16]
+    mov gs:[{rflags}], rax
+    mov rax, [rsp + \at + 24]
+    mov gs:[{rsp}], rax
+    .endm
+
+    # Our stack, our flags, the CPU's number, no caller.
+    .macro enter_rust
+    mov rsp, gs:[{stack}]
+    push 2
+    popfq
+    mov rdi, gs:[{cpu}]
+    xor ebp, ebp
     .endm
 
     # Saves what a message leaves to the threads themselves, into the thread's record at \at; changes rcx.
@@ -267,12 +294,21 @@ syscall_short:
     je syscall_signal
     cmp al, {wait}
     jne syscall_slow
+    # The time-out is the upper half, that of a poll is all ones.
+    bt rax, 63
+    jc syscall_poll
     call {wait_fast}
     test rdx, rdx
     jz syscall_same
     cmp rdx, {fast_declined}
     je syscall_slow
     jmp syscall_depart
+
+syscall_poll:
+    call {poll_fast}
+    test rdx, rdx
+    jz syscall_same
+    jmp syscall_slow
 
 syscall_signal:
     call {signal_fast}
@@ -356,44 +392,34 @@ trap_entry:
     je trap_fatal
     cmp dword ptr [rsp], {machine_check}
     je trap_fatal
-    swapgs
-    mov gs:[{rax}], rax
-    save_changing
-    save_rest
-    mov rax, [rsp + 16]
-    mov gs:[{rip}], rax
-    mov rax, [rsp + 32]
-    mov gs:[{rflags}], rax
-    mov rax, [rsp + 40]
-    mov gs:[{rsp}], rax
+    save_interrupted 16
     mov rsi, [rsp]
     mov rdx, [rsp + 8]
-    mov rsp, gs:[{stack}]
-    push 2
-    popfq
-    mov rdi, gs:[{cpu}]
-    xor ebp, ebp
-    cmp esi, {page_fault_vector}
-    jne trap_other
+    enter_rust
+    call {from_user}
+    jmp leave_kernel
+
+    # [rsp]: error code, rip, cs, rflags, rsp, ss
+page_fault_entry:
+    test byte ptr [rsp + 16], 3
+    jz page_fault_of_kernel
+    save_interrupted 8
+    mov rsi, [rsp]
+    enter_rust
     call {page_fault}
     test rax, rax
     jz leave_kernel
     mov rsp, rax
     jmp leave_switched
-trap_other:
-    call {from_user}
-    jmp leave_kernel
+page_fault_of_kernel:
+    push {page_fault_vector}
 
     # Interrupts of the kernel arrive in `idle` only, exceptions never should.
 trap_of_kernel:
     cmp dword ptr [rsp], 32
     jb trap_fatal
     mov rsi, [rsp]
-    mov rsp, gs:[{stack}]
-    push 2
-    popfq
-    mov rdi, gs:[{cpu}]
-    xor ebp, ebp
+    enter_rust
     call {from_idle}
     jmp leave_kernel
 
@@ -475,9 +501,10 @@ idle_loop:
     call_fast = sym dispatch::call_fast,
     reply_fast = sym dispatch::reply_fast,
     signal_fast = sym dispatch::signal_fast,
+    poll_fast = sym dispatch::poll_fast,
     wait_fast = sym dispatch::wait_fast,
     fast_declined = const dispatch::DECLINED,
-    page_fault_vector = const dispatch::PAGE_FAULT,
+    page_fault_vector = const 14,
     page_fault = sym dispatch::page_fault,
     from_user = sym dispatch::from_user,
     from_idle = sym dispatch::from_idle,

@@ -19,8 +19,8 @@ use abi::{Control, Rights};
 /// Where a control word leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pass {
-    /// The control word.
-    control: u64,
+    /// The control word; of a fault the name of the process.
+    pub(super) control: u64,
     /// When that was seen.
     version: u64,
     /// Badge of the capability.
@@ -39,10 +39,18 @@ pub(crate) struct Passes {
     pub(super) signal: Pass,
     pub(super) wait: Pass,
     pub(super) poll: Pass,
+    /// To the endpoint that serves the thread's memory.
+    pub(super) fault: Pass,
 }
 
 impl Pass {
-    const NONE: Self = Self { control: 0, version: 0, badge: 0, object: NONE };
+    const NONE: Self = Self { control: 0, version: u64::MAX, badge: 0, object: NONE };
+
+    /// Whether it holds.
+    #[inline(always)]
+    pub(super) fn is_of(&self, version: u64) -> bool {
+        self.version == version
+    }
 
     /// Whether it is for this control word and holds.
     #[inline(always)]
@@ -59,6 +67,7 @@ impl Passes {
         signal: Pass::NONE,
         wait: Pass::NONE,
         poll: Pass::NONE,
+        fault: Pass::NONE,
     };
 
     /// The place for the pass of a call, and which right it needs; no call that goes the fast way has none.
@@ -92,14 +101,37 @@ impl Kernel {
             WAIT => self.run.next().unwrap_or(NONE),
             _ => NONE,
         };
-        let at_hand = to < self.threads.len() && self.is_at_hand(to);
-        let version = self.version();
-        let mut new =
-            at_hand && core::mem::replace(&mut self.threads.beside_mut(to).passes.at_hand, version) != version;
+        let mut new = self.take_in_hand(to);
         if let Some((place, _)) = self.threads.beside_mut(from).passes.of(control) {
             new |= core::mem::replace(place, pass) != pass;
         }
         new
+    }
+
+    /// The same for a fault of the running thread.
+    pub fn admit_fault(&mut self, cpu: usize) -> bool {
+        let from = self.cpus.get(cpu).map_or(NONE, |state| state.current);
+        let Some(pass) = self.look_up_fault(from) else { return false };
+        let at_hand = self.take_in_hand(self.endpoints.beside(pass.object).head);
+        core::mem::replace(&mut self.threads.beside_mut(from).passes.fault, pass) != pass || at_hand
+    }
+
+    /// Notes that a thread is at hand, if it is; whether that was not known.
+    fn take_in_hand(&mut self, thread: u32) -> bool {
+        let version = self.version();
+        thread < self.threads.len()
+            && self.is_at_hand(thread)
+            && core::mem::replace(&mut self.threads.beside_mut(thread).passes.at_hand, version) != version
+    }
+
+    /// The pass of a thread to who serves its memory.
+    fn look_up_fault(&self, from: u32) -> Option<Pass> {
+        let number = self.threads.try_get(from)?.process;
+        let process = self.processes.try_get(number)?;
+        let endpoint = self.endpoints.try_get(process.port)?;
+        let serves = endpoint.generation == process.port_generation && endpoint.life == 1;
+        let (control, badge, object) = (process.name(number), process.port_badge, process.port);
+        (serves && self.threads.is_fresh(from)).then_some(Pass { control, version: self.version(), badge, object })
     }
 
     /// The pass of a thread for a control word; rights of different kinds are different bits, so that the kind of the
@@ -142,12 +174,10 @@ impl Kernel {
         let version = self.version();
         (0..self.threads.len()).find(|&thread| {
             let passes = &self.threads.beside(thread).passes;
-            let false_pass =
-                [passes.call, passes.reply_receive, passes.signal, passes.wait, passes.poll].into_iter().any(|pass| {
-                    pass.version == version
-                        && pass != Pass::NONE
-                        && self.look_up_pass(thread, pass.control) != Some(pass)
-                });
+            let is_false = |pass: &Pass, found: Option<Pass>| pass.version == version && found != Some(*pass);
+            let calls = [passes.call, passes.reply_receive, passes.signal, passes.wait, passes.poll];
+            let false_pass = calls.iter().any(|pass| is_false(pass, self.look_up_pass(thread, pass.control)))
+                || is_false(&passes.fault, self.look_up_fault(thread));
             false_pass || passes.at_hand == version && !self.is_at_hand(thread)
         })
     }
@@ -159,6 +189,10 @@ impl Kernel {
             let (record, link) = (of.threads.get(thread), of.threads.beside(thread));
             (record.state != crate::State::Free).then_some((record.process, link.slots, link.slot_count, link.root))
         };
+        let process = |of: &Self, index| {
+            let process = of.processes.get(index);
+            (process.generation, process.port, process.port_generation, process.port_badge)
+        };
         let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
         let notification =
             |of: &Self, index| (of.notifications.get(index).generation, of.notifications.get(index).life == 1);
@@ -167,6 +201,7 @@ impl Kernel {
                 && (self.capabilities.is_same(&before.capabilities)
                     || (0..self.capabilities.len())
                         .all(|slot| self.capabilities.get(slot) == before.capabilities.get(slot)))
+                && (0..self.processes.len()).all(|index| process(self, index) == process(before, index))
                 && (0..self.endpoints.len()).all(|index| endpoint(self, index) == endpoint(before, index))
                 && (0..self.notifications.len()).all(|index| notification(self, index) == notification(before, index))
                 && (0..self.threads.len()).all(|thread| {

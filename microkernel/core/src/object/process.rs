@@ -46,6 +46,11 @@ impl Process {
         reserved: 0,
     };
 
+    /// How a fault of a process with this number names it.
+    pub(crate) fn name(&self, number: u32) -> u64 {
+        u64::from(number) | u64::from(self.generation) << 32
+    }
+
     /// Whether there is such a process.
     pub fn exists(&self) -> bool {
         self.slot_count != 0
