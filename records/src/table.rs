@@ -131,6 +131,7 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     }
 
     /// What is derived for the records, in their order.
+    #[cfg(any(test, feature = "host"))]
     pub fn all_beside(&self) -> impl Iterator<Item = &D> {
         self.slots.iter().map(|slot| &slot.beside)
     }
@@ -159,23 +160,6 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     #[inline(always)]
     pub fn try_beside_mut(&mut self, index: u32) -> Option<&mut D> {
         self.slots.get_mut(index as usize).map(|slot| &mut slot.beside)
-    }
-
-    /// The live value and what is derived for it, if there is such an index.
-    #[inline(always)]
-    pub fn try_both(&mut self, index: u32) -> Option<(&T, &mut D)> {
-        self.slots.get_mut(index as usize).map(|slot| (&slot.live, &mut slot.beside))
-    }
-
-    /// The live values of two records, to be changed, if they are two and [`Self::is_fresh`] holds for both; and what
-    /// is derived for them.
-    #[inline(always)]
-    pub fn fresh_pair(&mut self, first: u32, second: u32) -> Option<[(&mut T, &mut D); 2]> {
-        // Known to be 0 or 1, so that no bound is checked.
-        let running = self.running & 1;
-        let [first, second] = self.slots.get_disjoint_mut([first as usize, second as usize]).ok()?;
-        let fresh = first.next[running] != NONE && second.next[running] != NONE;
-        fresh.then_some([(&mut first.live, &mut first.beside), (&mut second.live, &mut second.beside)])
     }
 
     /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it; and what is
@@ -250,6 +234,7 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     }
 
     /// Invariants 1 and 3: both lists end, hold recorded indices only, and hold all that are marked.
+    #[cfg(any(test, feature = "host"))]
     pub fn is_sound(&self) -> bool {
         (0..2).all(|list| {
             let (mut at, mut seen) = (self.heads[list], 0);
@@ -368,10 +353,11 @@ mod tests {
                     prop_assert_eq!(table.is_fresh(index), fresh);
                     prop_assert_eq!(table.fresh(index).map(|(live, _)| *live), fresh.then_some(values[index as usize]));
                     let other = (index + 5) % 12;
-                    let both = fresh && table.is_fresh(other);
-                    let pair = table.fresh_pair(index, other).map(|[(a, _), (b, _)]| (*a, *b));
-                    prop_assert_eq!(pair, both.then_some((values[index as usize], values[other as usize])));
-                    prop_assert!(table.fresh_pair(index, index).is_none() && table.fresh_pair(index, 12).is_none());
+                    if fresh && table.is_fresh(other) {
+                        let pair = table.pair(index, other).map(|[(a, _), (b, _)]| (*a, *b));
+                        prop_assert_eq!(pair, Some((values[index as usize], values[other as usize])));
+                        prop_assert!(table.pair(index, index).is_none() && table.pair(index, 12).is_none());
+                    }
                 }
             }
         }
@@ -413,13 +399,14 @@ mod tests {
         let mut table = Table::with(&mut HostArena, 6, 5, 1_u64, 7_u32);
         *table.beside_mut(2) = 8;
         assert_eq!((*table.beside(2), table.is_quiet(), table.has_changed(2)), (8, true, false));
-        assert_eq!(table.try_both(2), Some((&1, &mut 8)));
-        assert_eq!(table.try_both(6), None);
+        assert_eq!(table.try_beside(2).copied(), Some(8));
+        assert_eq!(table.try_beside_mut(2).copied(), Some(8));
+        assert!(table.try_beside(6).is_none() && table.try_beside_mut(6).is_none());
         table.all_beside_mut().for_each(|beside| *beside += 1);
         assert_eq!(table.all_beside().copied().collect::<Vec<_>>(), [8, 8, 9, 8, 8, 8]);
         *table.change(2) = 4;
         *table.change(3) = 5;
-        let pair = table.fresh_pair(3, 2).map(|[(a, b), (c, d)]| (*a, *b, *c, *d));
+        let pair = table.pair(3, 2).map(|[(a, b), (c, d)]| (*a, *b, *c, *d));
         assert_eq!(pair, Some((5, 8, 4, 9)));
         assert_eq!(table.cut(), Ok(()));
         *table.change(2) = 6;

@@ -28,6 +28,7 @@ mod first_write;
 pub mod graph;
 #[cfg(any(test, feature = "host"))]
 mod host;
+#[cfg(any(test, feature = "host"))]
 mod invariant;
 mod ipc;
 mod kernel;
@@ -51,6 +52,7 @@ pub use fast::{Short, Switch};
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]
 pub use host::HostMachine;
+#[cfg(any(test, feature = "host"))]
 pub use invariant::Violation;
 pub use kernel::{Cpu, Kernel, World};
 pub use machine::{Machine, TableId};

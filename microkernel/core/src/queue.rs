@@ -227,6 +227,7 @@ impl RunQueues {
     }
 
     /// Those that wait at a priority.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn queue(&self, priority: u8) -> &Queue {
         &self.queues[priority as usize]
     }
@@ -339,6 +340,7 @@ impl Heap {
     }
 
     /// Invariant 3's half that it can see: order, and places that agree with the links.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn is_sound(&self, threads: &Threads) -> bool {
         (0..self.used).all(|place| {
             threads.beside(self.entries[place].1).heap == place as u32

@@ -412,6 +412,7 @@ impl Kernel {
     }
 
     /// Invariant 2, seen from one leaf: used by the checker.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn leaf_is_sound(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
         let entry = m.table_entry(table, index);
         entry & (PRESENT | WRITABLE) != PRESENT | WRITABLE
@@ -419,12 +420,14 @@ impl Kernel {
     }
 
     /// Whether an entry of a table is noted as present just when it is.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn is_noted(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
         let noted = self.pool.tables[table as usize].present[index / 64] >> (index % 64) & 1;
         noted == m.table_entry(table, index) & PRESENT
     }
 
     /// The children of a table that are present and fresh, for the checker.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn fresh_child(&self, m: &impl Machine, table: TableId, index: usize) -> Option<(TableId, bool)> {
         let entry = m.table_entry(table, index);
         (entry & PRESENT != 0).then(|| {

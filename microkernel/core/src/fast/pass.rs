@@ -170,6 +170,7 @@ impl Kernel {
     }
 
     /// A thread for which invariant 1 or 2 does not hold.
+    #[cfg(any(test, feature = "host"))]
     pub(crate) fn false_pass(&self) -> Option<u32> {
         let version = self.version();
         (0..self.threads.len()).find(|&thread| {
