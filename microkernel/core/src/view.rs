@@ -186,6 +186,16 @@ impl Kernel {
         })
     }
 
+    /// Interrupts there are.
+    pub fn interrupts_known(&self) -> u32 {
+        self.bindings.len() as u32
+    }
+
+    /// World time minus time since boot, wrapping.
+    pub fn world_ahead(&self) -> u64 {
+        self.time_offset
+    }
+
     /// Whether the world runs.
     pub fn has_started(&self) -> bool {
         self.started

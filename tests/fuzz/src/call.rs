@@ -4,44 +4,20 @@
 use std::sync::OnceLock;
 
 use abi::fault::Access;
-use abi::{Call, Epoch, Rights};
+use abi::{Call, Epoch};
 use kernel_core::Violation;
-use spec::{Event, Frame, Genesis, Op, Sim};
+use spec::{Event, Frame, Op, Sim};
 
 use crate::Source;
 
-/// Handle of init's memory, as [`Genesis`] gives it.
-const MEMORY: u16 = 16;
 /// Events in one input, at most.
 const EVENTS_MAX: usize = 200;
 
-/// Two islands as in the universe `wild`, and init still running; before and after the world was started.
+/// The islands of the universe `wild`, and init still running; before and after the world was started.
 fn starts() -> &'static [Sim; 2] {
     static STARTS: OnceLock<[Sim; 2]> = OnceLock::new();
     STARTS.get_or_init(|| {
-        let mut genesis = Genesis::new([3, 5, 5, 4, 4, 64], [3, 5, 5, 4, 4, 64], 2);
-        let (world, volatile) = (abi::boot_info::handle::WORLD_BUDGET.0, abi::boot_info::handle::BUDGET.0);
-        let port = genesis.endpoint(world, 7);
-        for budget in [world, volatile] {
-            let (endpoint, bell) = (genesis.endpoint(budget, 0), genesis.notification(budget));
-            let processes = [genesis.process(budget), genesis.process(budget)];
-            let threads = [genesis.thread(budget, processes[0], 10), genesis.thread(budget, processes[1], 11)];
-            let purse = genesis.budget(budget, [0, 1, 1, 1, 1, 0]);
-            for (number, &process) in processes.iter().enumerate() {
-                let badge = number as u64 + 1;
-                genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE | Rights::COPY, badge);
-                for object in [bell, process, threads[1 - number], purse, endpoint] {
-                    genesis.grant(process, object.handle, Rights::all(), 0);
-                }
-                if budget == volatile {
-                    genesis.grant(process, port.handle, Rights::all(), 0);
-                    genesis.grant(process, MEMORY, Rights::all(), 0);
-                }
-                let memory_port = if budget == world { port } else { endpoint };
-                genesis
-                    .call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[memory_port.handle]));
-            }
-        }
+        let mut genesis = spec::universe::islands();
         let before = genesis.sim.clone();
         genesis.resume();
         [before, genesis.sim]

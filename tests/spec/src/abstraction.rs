@@ -2,7 +2,8 @@
 
 use crate::event::Frame;
 use crate::model::{
-    Budget, Cap, Cpu, Doing, Endpoint, Mapping, Model, Name, Notification, Object, Pages, Process, Serves, Thread,
+    Budget, Cap, Cpu, Devices, Doing, Endpoint, Mapping, Model, Name, Notification, Object, Pages, Process, Serves,
+    Thread,
 };
 use crate::shared::Shared;
 use crate::sim::Sim;
@@ -73,6 +74,14 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
             .collect(),
         pages: pages(sim),
         interrupts: kernel.interrupt_bindings().collect(),
+        devices: Devices {
+            interrupts: kernel.interrupts_known(),
+            masked: sim.m.masked.clone(),
+            ports: sim.m.ports.clone(),
+            debug: sim.m.debug.clone(),
+        },
+        committed: kernel.committed().bits(),
+        world_ahead: kernel.world_ahead(),
         world: [processes, threads, endpoints, notifications, budgets],
         sizes: [sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]],
     }

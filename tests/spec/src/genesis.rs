@@ -15,6 +15,8 @@ pub(crate) const WORLD: u16 = abi::boot_info::handle::WORLD_BUDGET.0;
 pub(crate) const EPOCH: u16 = abi::boot_info::handle::EPOCH.0;
 /// Init's handle for its interrupts.
 pub(crate) const INTERRUPTS: u16 = abi::boot_info::handle::INTERRUPTS.0;
+/// Init's handle for all I/O ports.
+pub(crate) const PORTS: u16 = abi::boot_info::handle::PORTS.0;
 /// Init's handle for its memory.
 pub const MEMORY: u16 = 16;
 

@@ -9,13 +9,17 @@
 
 mod capability;
 mod crossing;
+mod device;
 mod entry;
+mod epoch;
 mod message;
 mod object;
 mod pages;
 
 use crate::event::Frame;
 use crate::shared::Shared;
+pub use device::Devices;
+pub(crate) use epoch::PORT_RIGHTS;
 pub(crate) use pages::written;
 pub use pages::{Mapping, Pages};
 
@@ -215,6 +219,12 @@ pub struct Model {
     pub pages: Pages,
     /// Where interrupts are delivered: notification and badge.
     pub interrupts: BTreeMap<u32, (u32, u64)>,
+    /// What devices have been told.
+    pub devices: Devices,
+    /// The last epoch that is durable.
+    pub committed: u64,
+    /// World time minus time since boot, wrapping.
+    pub world_ahead: u64,
     /// Numbers below these are of the world: processes, threads, endpoints, notifications, budgets.
     pub world: [u32; 5],
     /// How many there can be of each.

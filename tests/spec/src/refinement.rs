@@ -47,7 +47,7 @@ pub fn agree(expected: &Model, seen: &Model) -> Result<(), String> {
             }
         )*};
     }
-    value!(now, started, tickets, cpus, pages, world, sizes);
+    value!(now, started, tickets, cpus, pages, devices, committed, world_ahead, world, sizes);
     Err(lines.join("\n"))
 }
 

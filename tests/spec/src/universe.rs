@@ -10,6 +10,8 @@ mod restore;
 mod two_cpus;
 mod wild;
 
+pub use wild::islands;
+
 use crate::event::{Event, Op};
 use crate::model::Model;
 use crate::property::{self, Islands};
@@ -124,7 +126,8 @@ impl Universe {
             if earliest.is_some() && sim.m.timers.get(&cpu) == earliest {
                 events.push(Event::Timer(cpu));
             }
-            events.extend(self.interrupts.iter().map(|&line| Event::Interrupt(cpu, line)));
+            let unmasked = self.interrupts.iter().filter(|line| !sim.m.masked.contains(line));
+            events.extend(unmasked.map(|&line| Event::Interrupt(cpu, line)));
         }
         events.extend(self.crash.map(|_| Event::Crash));
         events

@@ -1,7 +1,7 @@
 //! Each property and the comparison itself, shown to fail on a state or step that breaks it.
 
 use abi::{Call, Kind, Rights};
-use spec::model::{Cap, Doing, Model, Object};
+use spec::model::{Cap, Doing, Model, Object, Serves};
 use spec::property::{self, Islands};
 use spec::{Event, Op, Sim, Universe, abstraction, agree, refines, universe};
 
@@ -171,4 +171,114 @@ fn a_change_without_authority_is_found() {
     let mut after = before.clone();
     after.threads.get_mut(&foreign).expect("it is there").frame.words[0] ^= 1;
     assert!(property::integrity(&before, &islands, event, &after).is_err());
+}
+
+#[test]
+fn a_queue_that_lies_is_found() {
+    let (_, model) = start("ipc");
+    assert_eq!(property::queues_match(&model), Ok(()));
+    let thread = *model.ready.values().next().expect("somebody is ready").front().expect("somebody");
+    let broken = |spoil: &dyn Fn(&mut Model)| {
+        let mut other = model.clone();
+        spoil(&mut other);
+        property::queues_match(&other).is_err()
+    };
+    assert!(broken(&|model| model.ready.values_mut().for_each(|queue| queue.push_back(thread))), "twice on a queue");
+    assert!(broken(&|model| model.ready.clear()), "on none");
+    assert!(broken(&|model| model.threads.get_mut(&thread).expect("there").doing = Doing::Calling(0)), "on another");
+    assert!(broken(&|model| model.endpoints.values_mut().for_each(|e| e.queue.push_back(thread))), "on two");
+    assert!(broken(&|model| model.threads.get_mut(&thread).expect("there").doing = Doing::Waiting(0)), "on no bell");
+}
+
+#[test]
+fn senders_beside_receivers_are_found() {
+    let (sim, _) = meeting();
+    let mut model = abstraction(&sim);
+    assert_eq!(property::one_side(&model), Ok(()));
+    let sender = model.cpus[0].runs.expect("somebody runs");
+    let endpoint = model.endpoints.iter_mut().find(|(_, endpoint)| !endpoint.queue.is_empty()).expect("a receiver");
+    endpoint.1.queue.push_back(sender);
+    model.threads.get_mut(&sender).expect("there").doing = Doing::Calling(*endpoint.0);
+    assert!(property::one_side(&model).is_err());
+}
+
+#[test]
+fn a_derivation_that_widens_or_turns_back_is_found() {
+    let (universe, _) = start("capabilities");
+    let copy = universe.alphabets.iter().flatten().find(|op| op.call == Call::Copy).expect("a copy");
+    let holder = (0..).zip(&universe.alphabets).find(|(_, ops)| ops.contains(copy)).expect("its thread").0;
+    let mut sim = universe.start.clone();
+    while sim.kernel.current(0) != Some(holder) {
+        sim.apply(Event::Call(0, Op::new(Call::Yield, 0)));
+    }
+    sim.apply(Event::Call(0, *copy));
+    let model = abstraction(&sim);
+    assert_eq!(property::derivations_narrow(&model), Ok(()));
+    let (&child, parent) = model.caps.iter().find_map(|(name, cap)| Some((name, cap.parent?))).expect("a child");
+    let broken = |spoil: &dyn Fn(&mut Model)| {
+        let mut other = model.clone();
+        spoil(&mut other);
+        property::derivations_narrow(&other).is_err()
+    };
+    assert!(broken(&|model| model.caps.get_mut(&parent).expect("there").rights = Rights::empty()), "wider");
+    assert!(broken(&|model| model.caps.get_mut(&parent).expect("there").badge = 1 << 20), "another badge");
+    assert!(broken(&|model| model.caps.get_mut(&parent).expect("there").object = Object::Epoch), "another object");
+    assert!(broken(&|model| model.caps.get_mut(&child).expect("there").parent = Some(child)), "below itself");
+    assert!(broken(&|model| model.caps.retain(|name, _| *name != parent)), "below nothing");
+
+    // A revoke that says it has ended, and has not.
+    let mut after = model.clone();
+    let number = model.cpus[0].runs.expect("it runs");
+    let revoke = Event::Call(0, Op::new(Call::Revoke, parent.1));
+    after.threads.get_mut(&number).expect("there").frame.rax = abi::Outcome::of(abi::Status::Ok).0;
+    assert!(property::revoke_complete(&model, revoke, &after).is_err());
+    after.caps.remove(&child);
+    assert_eq!(property::revoke_complete(&model, revoke, &after), Ok(()));
+}
+
+#[test]
+fn a_message_through_what_was_revoked_is_found() {
+    let (universe, _) = start("ipc");
+    let (sim, _) = step(&universe.start, Event::Call(0, Op::new(Call::Send, 1).with(1, &[77])));
+    let before = abstraction(&sim);
+    let receive = Event::Call(0, Op::new(Call::Receive, 1));
+    let (_, after) = step(&sim, receive);
+    assert_eq!(property::revoke_complete(&before, receive, &after), Ok(()));
+    let sender = before.threads.iter().find(|(_, thread)| matches!(thread.doing, Doing::Sending(_)));
+    let process = sender.expect("it waits").1.process;
+    let spoils: [fn(&mut Cap); 3] =
+        [|cap| cap.dying = true, |cap| cap.rights = Rights::RECEIVE, |cap| cap.object = Object::Epoch];
+    for spoil in spoils {
+        let mut revoked = before.clone();
+        spoil(revoked.caps.get_mut(&(process, 1)).expect("it is there"));
+        let mut later = after.clone();
+        spoil(later.caps.get_mut(&(process, 1)).expect("it is there"));
+        assert!(property::revoke_complete(&revoked, receive, &later).is_err());
+    }
+}
+
+#[test]
+fn a_reply_too_many_or_too_few_is_found() {
+    let (sim, event) = meeting();
+    let (_, model) = step(&sim, event);
+    assert_eq!(property::one_reply(&model), Ok(()));
+    let caller = *model.threads.iter().find(|(_, thread)| thread.doing == Doing::AwaitReply).expect("it waits").0;
+    let reply = Cap {
+        object: Object::Reply(caller),
+        of_world: true,
+        rights: Rights::REPLY,
+        badge: 0,
+        parent: None,
+        dying: false,
+    };
+    let mut twice = model.clone();
+    twice.caps.insert((0, 15), reply);
+    assert!(property::one_reply(&twice).is_err());
+    let mut never = model.clone();
+    never.threads.values_mut().for_each(|thread| thread.serves = None);
+    assert!(property::one_reply(&never).is_err());
+    let mut late = model;
+    late.threads.get_mut(&caller).expect("there").doing = Doing::Ready;
+    assert!(property::one_reply(&late).is_err());
+    assert!(late.threads.values().any(|thread| thread.serves == Some(Serves::Caller(caller))));
 }

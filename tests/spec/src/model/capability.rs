@@ -88,10 +88,11 @@ impl Model {
         copy.parent = self.parent_for(process, name);
         if let Object::Range(kind, first, count) = copy.object {
             let (offset, length) = if part == (0, 0) { (0, u64::from(count)) } else { part };
+            let end = offset.checked_add(length).ok_or(Status::BadRange)?;
             if badge != 0 {
                 return Err(Status::BadArgument);
             }
-            if length == 0 || offset.checked_add(length).is_none_or(|end| end > u64::from(count)) {
+            if length == 0 || end > u64::from(count) {
                 return Err(Status::BadRange);
             }
             copy.object = Object::Range(kind, first + offset as u32, length as u32);

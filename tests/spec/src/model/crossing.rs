@@ -61,6 +61,8 @@ impl Model {
         }
         self.now = 0;
         self.interrupts.clear();
+        self.devices = super::Devices::default();
+        (self.committed, self.world_ahead) = (0, 0);
         self.pages = super::Pages::default();
         for cpu in &mut self.cpus {
             cpu.runs = None;

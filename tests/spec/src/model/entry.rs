@@ -54,9 +54,7 @@ impl Model {
             }
             Event::Interrupt(cpu, line) => {
                 self.settle(cpu);
-                if let Some(&(notification, badge)) = self.interrupts.get(&line) {
-                    self.signal_bits(notification, badge);
-                }
+                self.interrupt(line);
                 self.dispatch(cpu);
             }
             Event::Crash => return Err(Unspecified),
@@ -133,7 +131,17 @@ impl Model {
             Call::ReadLog => self.read_log(thread, name, frame),
             Call::Donate => self.donate(thread, name, frame),
             Call::SetFrames => self.set_frames(thread, name, frame),
-            _ => return Err(Unspecified),
+            Call::Identify => self.identify(thread, name, seen),
+            Call::Clock => self.clock(thread),
+            Call::Export => self.export(thread, name, frame, seen),
+            Call::Restore | Call::Resume => self.begin(name)?,
+            Call::Committed => self.commit(name, frame),
+            Call::BindPort => self.bind_port(thread, name, frame),
+            Call::BindInterrupt => self.bind_interrupt(thread, name, frame, seen),
+            Call::AckInterrupt => self.ack_interrupt(name),
+            Call::PortRead => self.port_read(thread, name, frame),
+            Call::PortWrite => self.port_write(name, frame),
+            Call::DebugWrite => self.debug_write(name, frame),
         })
     }
 

@@ -77,6 +77,11 @@ impl Pages {
         };
     }
 
+    /// A batch of records lies in a frame now: what was written there is seen.
+    pub(super) fn write_batch(&mut self, frame: u32, seen: &Self) {
+        self.set_content(frame, seen.content(frame));
+    }
+
     /// The first write of the epoch to a frame: false if a device has it, or the pager has left no room.
     fn first_write(&mut self, frame: u32) -> bool {
         if self.is_writable_now(frame) {

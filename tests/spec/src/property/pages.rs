@@ -4,9 +4,9 @@ use super::{Verdict, require};
 use crate::model::Model;
 use crate::sim::Sim;
 
-/// What a CPU could write through, by the rules of the hardware, is a page that is open; and what is open in the world
+/// P14: what a CPU could write through, by the rules of the hardware, is a page that is open; and what is open in the world
 /// is a frame whose first write of the running epoch has been settled, or that is in no epoch.
-pub(super) fn written_in_its_epoch(model: &Model, sim: &Sim) -> Verdict {
+pub fn written_in_its_epoch(model: &Model, sim: &Sim) -> Verdict {
     for (cpu, state) in model.cpus.iter().enumerate() {
         let root = sim.m.loaded.get(&cpu).copied().flatten();
         let process = state.runs.map(|thread| model.threads[&thread].process);
@@ -26,9 +26,9 @@ pub(super) fn written_in_its_epoch(model: &Model, sim: &Sim) -> Verdict {
     Ok(())
 }
 
-/// What a frame held at the cut is still there until the pager says that it is durable: in the frame, as long as it
+/// P14: what a frame held at the cut is still there until the pager says that it is durable: in the frame, as long as it
 /// has not been written, else in the one copy that the log names. No frame is logged twice in an epoch.
-pub(super) fn frozen_is_kept(model: &Model, sim: &Sim) -> Verdict {
+pub fn frozen_is_kept(model: &Model, sim: &Sim) -> Verdict {
     let pages = &model.pages;
     let (frozen, cut_at) = &sim.frozen;
     let tail = pages.log_head - pages.log.len() as u64;

@@ -8,6 +8,8 @@ use abi::{Call, Rights, Timeout};
 const ENDPOINT: u16 = 1;
 const FIRST: u16 = 2;
 const SECOND: u16 = 3;
+/// The first thread's handle for the interrupt.
+const LINE: u16 = 4;
 
 /// Volatile threads, as drivers are.
 pub(super) fn universe() -> Universe {
@@ -20,6 +22,9 @@ pub(super) fn universe() -> Universe {
         genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, bits);
         for notification in notifications {
             genesis.grant(process, notification.handle, Rights::SIGNAL | Rights::WAIT, bits);
+        }
+        if bits == 1 {
+            genesis.grant(process, INTERRUPTS, Rights::INTERRUPT_BIND, 0);
         }
         threads.push(genesis.thread(VOLATILE, process, 10 + u8::from(bits == 1)).index);
     }
@@ -37,6 +42,7 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Receive, ENDPOINT),
                 Op::new(Call::Receive, ENDPOINT).within(soon),
                 Op::new(Call::Wait, SECOND).within(later),
+                Op::new(Call::AckInterrupt, LINE),
             ],
         )
         .may(

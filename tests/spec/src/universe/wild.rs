@@ -3,12 +3,13 @@
 
 use super::Universe;
 use crate::event::Op;
-use crate::genesis::{Genesis, VOLATILE, WORLD};
+use crate::genesis::{EPOCH, Genesis, INTERRUPTS, MEMORY, PORTS, VOLATILE, WORLD};
 use abi::{Call, Rights};
 
-/// Every process: 1 endpoint, 2 notification, 3 its own process, 4 the other thread of its island, 5 a budget, 6 an
-/// endpoint without badge and with all rights; the volatile ones also 7 a port of the world.
-pub(super) fn universe() -> Universe {
+/// The islands, while init still runs and the world does not. Every process: 1 endpoint, 2 notification, 3 its own
+/// process, 4 the other thread of its island, 5 a budget, 6 an endpoint without badge and with all rights; the volatile
+/// ones also 7 a port of the world, 8 epochs, 9 memory, 10 interrupts, 11 I/O ports.
+pub fn islands() -> Genesis {
     let mut genesis = Genesis::new([3, 5, 5, 4, 4, 64], [3, 5, 5, 4, 4, 64], 2);
     let port = genesis.endpoint(WORLD, 7);
     for budget in [WORLD, VOLATILE] {
@@ -27,10 +28,18 @@ pub(super) fn universe() -> Universe {
             genesis.grant(process, spare.handle, Rights::all(), 0);
             if budget == VOLATILE {
                 genesis.grant(process, port.handle, Rights::all(), 0);
+                for given in [EPOCH, MEMORY, INTERRUPTS, PORTS] {
+                    genesis.grant(process, given, Rights::all(), 0);
+                }
             }
             genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[endpoint.handle]));
         }
     }
+    genesis
+}
+
+pub(super) fn universe() -> Universe {
+    let mut genesis = islands();
     genesis.resume();
     let mut universe = Universe::new("wild", "two islands, for random calls", genesis.sleep());
     universe.faults = (0..universe.start.kernel.table_sizes()[1]).collect();
