@@ -109,7 +109,8 @@ pub enum Call {
     /// does. Out arg 0: bit mask of those that changed.
     SetFrames = 28,
     /// Write a batch of the ended epoch's changed records (right EPOCH_RECORDS) into the page at offset arg 0 of the
-    /// Memory cap 0 (right MEMORY_WRITE). Out arg 0: bytes written; 0: all of the ended epoch has been exported.
+    /// Memory cap 0 (right MEMORY_WRITE): as many as a bounded step takes, not as many as there is room for. Out arg 0:
+    /// bytes written; 0: all of the ended epoch has been exported.
     /// Layout: [`crate::record`].
     Export = 29,
     /// Take back a batch of records from the page at offset arg 0 of the Memory cap 0, before the world runs (right

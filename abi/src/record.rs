@@ -94,7 +94,7 @@ impl<'a> BatchWriter<'a> {
         self.used + records * size_of::<RawEntry>() + bytes <= self.page.len()
     }
 
-    /// Appends a record whose `bytes` bytes `fill` writes; false when it does not fit.
+    /// Appends a record, all of whose `bytes` bytes `fill` writes; false when it does not fit.
     pub fn push(&mut self, table: u16, index: u32, bytes: usize, fill: impl FnOnce(&mut [u8])) -> bool {
         let start = self.used + size_of::<RawEntry>();
         let end = start + bytes.next_multiple_of(8);
@@ -103,8 +103,8 @@ impl<'a> BatchWriter<'a> {
         }
         let entry = RawEntry { table: table.into(), bytes: (bytes as u16).into(), index: index.into() };
         self.page[self.used..start].copy_from_slice(entry.as_bytes());
-        self.page[start..end].fill(0);
         fill(&mut self.page[start..start + bytes]);
+        self.page[start + bytes..end].fill(0);
         self.used = end;
         self.records += 1;
         true

@@ -20,6 +20,5 @@ fn go_on(boot: &mut Boot) -> ! {
     boot.start_clock();
     boot.start_processors();
     boot.make_kernel();
-    boot.provoke();
     boot.start_init()
 }

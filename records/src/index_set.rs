@@ -181,6 +181,7 @@ impl IndexSet {
     }
 
     /// Invariant 1.
+    #[cfg(any(test, feature = "host"))]
     pub fn is_sound(&self) -> bool {
         (1..LEVELS).all(|level| {
             let below = self.starts[level] - self.starts[level - 1];

@@ -21,6 +21,8 @@ pub(crate) const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 pub(crate) const PROGRAM_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The package and the binary of the kernel.
 const KERNEL: &str = "microkernel";
+/// The package of the kernel that fails on demand, and the example that it is.
+const PROVOKER: [&str; 2] = ["kernel-hal", "provoke"];
 
 /// What was built.
 pub(crate) struct Artifacts {
@@ -64,6 +66,21 @@ impl Profile {
             command.arg("--release");
         }
     }
+}
+
+/// Builds the kernel that fails on demand and a bundle with its symbols, for tests.
+pub(crate) fn build_provoker() -> Result<(PathBuf, PathBuf)> {
+    let [package, example] = PROVOKER;
+    let mut command = Compiler::choose()?.cargo();
+    command.args(["build", "-p", package, "--example", example, "--target", bare_metal::TARGET, "--release"]);
+    run_build("Building the kernel that fails on demand", command)?;
+    let folder = project::target().join("bare").join(bare_metal::TARGET).join("release/examples");
+    let kernel = folder.join(example);
+    let mut packer = Packer::default();
+    packer.add_kernel(&fs::read(&kernel).with_context(|| format!("reading {}", kernel.display()))?)?;
+    let bundle = kernel.with_extension("bundle");
+    fs::write(&bundle, packer.finish()?).with_context(|| format!("writing {}", bundle.display()))?;
+    Ok((kernel, bundle))
 }
 
 fn build_kernel(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {

@@ -112,9 +112,12 @@ fn run_ring(ring: Ring, packages: &[String], options: &Options, counts: &Path, r
 fn build_machine() -> Result<Vec<(String, std::ffi::OsString)>> {
     packages::need_emulator()?;
     let artifacts = artifacts::build(Profile::Release)?;
+    let (provoker, its_bundle) = artifacts::build_provoker()?;
     Ok(vec![
         (qemu_machine::KERNEL_VARIABLE.to_owned(), artifacts.kernel.into()),
         (qemu_machine::BUNDLE_VARIABLE.to_owned(), artifacts.bundle.into()),
+        (qemu_machine::PROVOKER_VARIABLE.to_owned(), provoker.into()),
+        (qemu_machine::PROVOKER_BUNDLE_VARIABLE.to_owned(), its_bundle.into()),
     ])
 }
 

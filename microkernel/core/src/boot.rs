@@ -132,7 +132,7 @@ impl Kernel {
         argument: u64,
     ) -> Result<BootProcess, Status> {
         let budget = self.budgets.world();
-        let (process, process_generation) = self.create_process(m, budget, false, handles)?;
+        let (process, process_generation) = self.create_process(m, budget, handles)?;
         let thread =
             self.free_threads.take_first(self.threads.world(), self.threads.len()).ok_or(Status::TablesExhausted)?;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
@@ -147,8 +147,7 @@ impl Kernel {
             (Kind::Epoch, 0, 0),
         ] {
             // In this order they come to lie at the handles that `abi::boot_info` promises.
-            let rights = kind.rights().bits();
-            self.place(process, Capability { kind: kind as u8, rights, object, generation, ..Capability::EMPTY })?;
+            self.place(process, Capability::root(kind, object, generation))?;
         }
         self.boot_range(process, Kind::Interrupt, 0, self.bindings.len() as u32, true)?;
         self.boot_range(process, Kind::IoPorts, 0, 0x1_0000, true)?;
@@ -178,8 +177,7 @@ impl Kernel {
             return Err(Status::BadHandle);
         }
         let badge = Capability::range_badge(first, count);
-        let rights = Kind::Memory.rights().bits();
-        self.fill(slot, Capability { kind: Kind::Memory as u8, rights, badge, ..Capability::EMPTY });
+        self.fill(slot, Capability { badge, ..Capability::root(Kind::Memory, 0, 0) });
         Ok(())
     }
 

@@ -6,11 +6,12 @@
 //! 3. A capability of a world process has no volatile parent, and refers to an object of the world.
 //! 4. `revoking` counts the slots that are dying.
 
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
+use crate::graph::is_world_object;
 use crate::kernel::Caller;
 use crate::object::{DEPTH_MAX, HANDLES_MIN, NONE};
 use crate::{Capability, Kernel, State};
-use abi::{Handle, Kind, Rights, Status};
+use abi::{Handle, Kind, Registers, Rights, Status};
 
 /// Descendants that one step of a revoke removes.
 const REVOKE_STEP_MAX: usize = 8;
@@ -30,13 +31,9 @@ impl CapabilityLink {
 impl Kernel {
     /// The slot that `handle` names in `process`, if the capability there allows `needed` and its object lives.
     pub(crate) fn look_up(&self, process: u32, handle: Handle, needed: Rights) -> Result<u32, Status> {
-        let table = self.processes.get(process);
-        if u32::from(handle.0) >= table.slot_count {
-            return Err(Status::BadHandle);
-        }
-        let slot = table.slots + u32::from(handle.0);
+        let slot = self.full_slot(process, handle)?;
         let capability = self.capabilities.get(slot);
-        let Some(kind) = capability.kind() else { return Err(Status::BadHandle) };
+        let kind = capability.kind().ok_or(Status::BadHandle)?;
         if !capability.rights().contains(needed) {
             let other_kind = !kind.rights().contains(needed);
             return Err(if other_kind { Status::WrongKind } else { Status::MissingRight });
@@ -48,6 +45,26 @@ impl Kernel {
             return Err(Status::PeerDied);
         }
         Ok(slot)
+    }
+
+    /// The slot that `handle` names in `process`, if anything is in it.
+    fn full_slot(&self, process: u32, handle: Handle) -> Result<u32, Status> {
+        let table = self.processes.get(process);
+        let slot = table.slots + u32::from(handle.0);
+        let full = u32::from(handle.0) < table.slot_count && self.capabilities.get(slot).kind != 0;
+        full.then_some(slot).ok_or(Status::BadHandle)
+    }
+
+    /// The capability that a call is made on, likewise.
+    #[inline(always)]
+    pub(crate) fn named(&self, caller: Caller, needed: Rights) -> Result<Capability, Status> {
+        self.look_up(caller.process, caller.handle, needed).map(|slot| *self.capabilities.get(slot))
+    }
+
+    /// The first capability that a call gives, likewise.
+    #[inline(always)]
+    pub(crate) fn given(&self, caller: Caller, needed: Rights) -> Result<Capability, Status> {
+        self.look_up(caller.process, caller.given, needed).map(|slot| *self.capabilities.get(slot))
     }
 
     /// Whether a capability or one it was derived from is being revoked.
@@ -94,15 +111,7 @@ impl Kernel {
 
     /// Whether the object of a capability belongs to the world.
     pub(crate) fn is_world_object(&self, capability: &Capability) -> bool {
-        let bound = match capability.kind() {
-            Some(Kind::Endpoint) => self.endpoints.world(),
-            Some(Kind::Notification) => self.notifications.world(),
-            Some(Kind::Thread | Kind::Reply) => self.threads.world(),
-            Some(Kind::Process) => self.processes.world(),
-            Some(Kind::Budget) => self.budgets.world(),
-            _ => 0,
-        };
-        capability.object < bound
+        is_world_object(capability, &self.world.capacities)
     }
 
     /// Law 3: whether `process` may hold this capability.
@@ -115,14 +124,8 @@ impl Kernel {
     pub(crate) fn has_room(&self, process: u32, enough: usize) -> bool {
         let table = self.processes.get(process);
         let end = table.slots + table.slot_count;
-        let mut from = table.slots + 1;
-        for _ in 0..enough {
-            match self.free_slots.first_from(from).filter(|&slot| slot < end) {
-                Some(slot) => from = slot + 1,
-                None => return false,
-            }
-        }
-        true
+        let next = |from: u32| self.free_slots.first_from(from).filter(|&slot| slot < end).map(|slot| slot + 1);
+        (0..enough).try_fold(table.slots + 1, |from, _| next(from)).is_some()
     }
 
     /// Puts a capability into the lowest empty slot of `process`; its parent is linked.
@@ -204,17 +207,14 @@ impl Kernel {
                 self.clear_leaf(slot, reply_status);
                 return true;
             }
-            self.reparent_to_grandparent(child);
+            self.reparent(child, self.capabilities.get(slot).parent);
         }
         false
     }
 
-    /// Makes the parent of its parent the parent of `child`.
-    fn reparent_to_grandparent(&mut self, child: u32) {
-        let parent = self.capabilities.get(child).parent;
-        let grandparent = self.capabilities.get(parent).parent;
+    fn reparent(&mut self, child: u32, parent: u32) {
         self.unlink_child(child);
-        self.capabilities.change(child).parent = grandparent;
+        self.capabilities.change(child).parent = parent;
         self.link_child(child);
     }
 
@@ -236,23 +236,17 @@ impl Kernel {
     pub(crate) fn move_capability(&mut self, slot: u32, process: u32) -> Result<Handle, Status> {
         let crosses = self.is_world_process(self.holder(slot)) != self.is_world_process(process);
         let mut capability = *self.capabilities.get(slot);
-        if crosses {
-            // A world capability must not hang below a volatile one, and what enters the world hangs below its object.
-            let parent = if self.is_world_process(process) { NONE } else { capability.parent };
-            capability.depth = if parent == NONE { 0 } else { capability.depth };
-            capability.parent = parent;
+        if crosses && self.is_world_process(process) {
+            // A world capability must not hang below a volatile one: what enters the world hangs below its object.
+            (capability.parent, capability.depth) = (NONE, 0);
         }
         let handle = self.place(process, capability)?;
         let target = self.processes.get(process).slots + u32::from(handle.0);
         while self.capability_links[slot as usize].child != NONE {
             let child = self.capability_links[slot as usize].child;
-            if crosses {
-                self.reparent_to_grandparent(child);
-            } else {
-                self.unlink_child(child);
-                self.capabilities.change(child).parent = target;
-                self.link_child(child);
-            }
+            // What may not go along stays with whom the capability was derived from.
+            let parent = if crosses { self.capabilities.get(slot).parent } else { target };
+            self.reparent(child, parent);
         }
         self.unlink_child(slot);
         *self.capabilities.change(slot) = Capability::EMPTY;
@@ -261,15 +255,13 @@ impl Kernel {
     }
 
     /// System call `Copy`.
-    pub(crate) fn copy(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::COPY)?;
-        let arguments = self.cpus[caller.cpu].frame;
-        let rights = Rights::from_bits_truncate(arguments.rdi as u32);
-        let copy =
-            self.derive(slot, caller.process, rights, arguments.words[0], (arguments.words[1], arguments.words[2]))?;
+    pub(crate) fn copy(&mut self, caller: Caller) -> Called {
+        let slot = self.look_up(caller.process, caller.handle, Rights::COPY)?;
+        let Registers { rdi, words: [badge, offset, length, ..], .. } = self.cpus[caller.cpu].frame;
+        let rights = Rights::from_bits_truncate(rdi as u32);
+        let copy = self.derive(slot, caller.process, rights, badge, (offset, length))?;
         let handle = self.place(caller.process, copy)?;
-        self.cpus[caller.cpu].frame.rdi = u64::from(handle.0);
-        Ok(Answer::Done)
+        Ok(Answer::Value(handle.0.into()))
     }
 
     /// A copy of `slot` for `process`: fewer rights, a badge if it has none, a part of its range.
@@ -309,22 +301,14 @@ impl Kernel {
     }
 
     /// System call `Drop`.
-    pub(crate) fn drop_handle(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let table = self.processes.get(caller.process);
-        let slot = table.slots + u32::from(handle.0);
-        if u32::from(handle.0) >= table.slot_count || self.capabilities.get(slot).kind == 0 {
-            return Err(Status::BadHandle);
-        }
+    pub(crate) fn drop_handle(&mut self, caller: Caller) -> Called {
+        let slot = self.full_slot(caller.process, caller.handle)?;
         if self.empty_slot(slot, Status::Abandoned) { Ok(Answer::Done) } else { Ok(self.restart_call(caller)) }
     }
 
     /// System call `Revoke`: the root dies first, then its descendants go in steps.
-    pub(crate) fn revoke(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let table = self.processes.get(caller.process);
-        let slot = table.slots + u32::from(handle.0);
-        if u32::from(handle.0) >= table.slot_count || self.capabilities.get(slot).kind == 0 {
-            return Err(Status::BadHandle);
-        }
+    pub(crate) fn revoke(&mut self, caller: Caller) -> Called {
+        let slot = self.full_slot(caller.process, caller.handle)?;
         let capability = self.capabilities.get(slot);
         if !capability.rights().contains(Rights::REVOKE) {
             return Err(Status::MissingRight);
@@ -367,37 +351,36 @@ impl Kernel {
     }
 
     /// System call `Identify`.
-    pub(crate) fn identify(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::empty())?;
-        let capability = *self.capabilities.get(slot);
+    pub(crate) fn identify(&mut self, caller: Caller) -> Called {
+        let capability = self.named(caller, Rights::empty())?;
         let kind = capability.kind().ok_or(Status::BadHandle)?;
         let world = self.is_world_object(&capability);
         let ranged = Capability::has_range(kind);
         let (first, count) = capability.range();
-        let frame = &mut self.cpus[caller.cpu].frame;
-        frame.rdi = u64::from(capability.kind) | u64::from(world) << 8;
-        frame.words[0] = u64::from(capability.rights);
-        frame.words[1] = if ranged { 0 } else { capability.badge };
-        frame.words[2] = u64::from(capability.object) | u64::from(capability.generation) << 32;
-        frame.words[3] = if ranged { u64::from(first) } else { 0 };
-        frame.words[4] = if ranged { u64::from(count) } else { 0 };
-        Ok(Answer::Done)
+        let (badge, first, count) = if ranged { (0, first, count) } else { (capability.badge, 0, 0) };
+        let name = u64::from(capability.object) | u64::from(capability.generation) << 32;
+        self.cpus[caller.cpu].frame.words[..5].copy_from_slice(&[
+            u64::from(capability.rights),
+            badge,
+            name,
+            u64::from(first),
+            u64::from(count),
+        ]);
+        Ok(Answer::Value(u64::from(capability.kind) | u64::from(world) << 8))
     }
 
     /// System call `Grant`.
-    pub(crate) fn grant(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let target = self.look_up(caller.process, handle, Rights::PROCESS_GRANT)?;
-        let process = self.capabilities.get(target).object;
+    pub(crate) fn grant(&mut self, caller: Caller) -> Called {
+        let process = self.named(caller, Rights::PROCESS_GRANT)?.object;
         if self.processes.get(process).dying != 0 {
             return Err(Status::PeerDied);
         }
         let frame = self.cpus[caller.cpu].frame;
-        let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::COPY)?;
+        let slot = self.look_up(caller.process, caller.given, Rights::COPY)?;
         let rights = Rights::from_bits_truncate(frame.rdi as u32);
         let copy = self.derive(slot, process, rights, frame.words[0], (0, 0))?;
         let given = self.place(process, copy).map_err(|_| Status::PeerTableFull)?;
-        self.cpus[caller.cpu].frame.rdi = u64::from(given.0);
-        Ok(Answer::Done)
+        Ok(Answer::Value(given.0.into()))
     }
 }
 

@@ -3,16 +3,21 @@
 use crate::capability::SYSCALL_BYTES;
 use crate::kernel::Caller;
 use crate::{Kernel, Machine, State};
-use abi::{Call, Control, Outcome, Status};
+use abi::{Call, Control, Handle, Outcome, Status};
 
 /// What becomes of the caller's result register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Success.
     Done,
+    /// Success, and this in argument 0.
+    Value(u64),
     /// It holds what it should: an event, a request that will be made again, or another thread's registers.
     Keep,
 }
+
+/// How a call went.
+pub(crate) type Called = Result<Answer, Status>;
 
 impl Kernel {
     /// The running thread of `cpu` made a system call; its registers are in the CPU's frame.
@@ -26,12 +31,18 @@ impl Kernel {
             self.dispatch(m, cpu);
             return;
         }
-        let caller = Caller { cpu, thread, process: self.threads.get(thread).process };
-        match self.invoke(m, caller) {
-            Ok(Answer::Done) => self.cpus[cpu].frame.rax = Outcome::of(Status::Ok).0,
-            Ok(Answer::Keep) => {}
-            Err(status) => self.cpus[cpu].frame.rax = Outcome::of(status).0,
-        }
+        let (control, given) = (self.control(cpu), Handle(self.cpus[cpu].frame.caps as u16));
+        let caller = Caller { cpu, thread, process: self.threads.get(thread).process, handle: control.handle(), given };
+        let status = match self.invoke(m, caller, control) {
+            Ok(Answer::Keep) => return self.dispatch(m, cpu),
+            Ok(Answer::Done) => Status::Ok,
+            Ok(Answer::Value(value)) => {
+                self.cpus[cpu].frame.rdi = value;
+                Status::Ok
+            }
+            Err(status) => status,
+        };
+        self.cpus[cpu].frame.rax = Outcome::of(status).0;
         self.dispatch(m, cpu);
     }
 
@@ -40,54 +51,52 @@ impl Kernel {
         Control(self.cpus[cpu].frame.rax)
     }
 
-    fn invoke(&mut self, m: &mut impl Machine, caller: Caller) -> Result<Answer, Status> {
-        let control = self.control(caller.cpu);
-        let handle = control.handle();
+    fn invoke(&mut self, m: &mut impl Machine, caller: Caller, control: Control) -> Called {
         match Call::from_bits(control.call()).ok_or(Status::NoSuchCall)? {
             Call::Null => Ok(Answer::Done),
-            Call::Call => self.send(m, caller, handle, true),
-            Call::ReplyReceive => self.reply_receive(m, caller, handle),
-            Call::Send => self.send(m, caller, handle, false),
-            Call::Receive => self.receive(m, caller, handle),
-            Call::Reply => self.reply(caller, handle),
+            Call::Call => self.send(m, caller, true),
+            Call::ReplyReceive => self.reply_receive(m, caller),
+            Call::Send => self.send(m, caller, false),
+            Call::Receive => self.receive(m, caller),
+            Call::Reply => self.reply(caller),
             Call::SaveReply => self.save_reply(caller),
-            Call::Signal => self.signal(caller, handle),
-            Call::Wait => self.wait_for(m, caller, handle),
-            Call::BindNotification => self.bind_notification(caller, handle),
+            Call::Signal => self.signal(caller),
+            Call::Wait => self.wait_for(m, caller),
+            Call::BindNotification => self.bind_notification(caller),
             Call::Yield => {
                 self.cpus[caller.cpu].frame.rax = Outcome::of(Status::Ok).0;
                 self.yield_now(m, caller.cpu);
                 Ok(Answer::Keep)
             }
-            Call::Copy => self.copy(caller, handle),
-            Call::Drop => self.drop_handle(caller, handle),
-            Call::Revoke => self.revoke(caller, handle),
-            Call::Identify => self.identify(caller, handle),
-            Call::Destroy => self.destroy(m, caller, handle),
-            Call::Create => self.create(m, caller, handle),
-            Call::Grant => self.grant(caller, handle),
-            Call::SetMemoryPort => self.set_memory_port(caller, handle),
-            Call::Start => self.start(caller, handle),
-            Call::Stop => self.stop(m, caller, handle),
-            Call::SetPriority => self.set_priority(caller, handle),
-            Call::Map => self.map(m, caller, handle),
-            Call::Unmap => self.unmap(m, caller, handle),
-            Call::Protect => self.protect(m, caller, handle),
-            Call::Cut => self.cut(m, caller, handle),
-            Call::ReadLog => self.read_log(caller, handle),
-            Call::Donate => self.donate(caller, handle),
-            Call::SetFrames => self.set_frames(m, caller, handle),
-            Call::Export => self.export(m, caller, handle),
-            Call::Restore => self.restore(m, caller, handle),
-            Call::Resume => self.resume(m, caller, handle),
-            Call::Committed => self.commit(caller, handle),
-            Call::BindPort => self.bind_port(caller, handle),
+            Call::Copy => self.copy(caller),
+            Call::Drop => self.drop_handle(caller),
+            Call::Revoke => self.revoke(caller),
+            Call::Identify => self.identify(caller),
+            Call::Destroy => self.destroy(m, caller),
+            Call::Create => self.create(m, caller),
+            Call::Grant => self.grant(caller),
+            Call::SetMemoryPort => self.set_memory_port(caller),
+            Call::Start => self.start(caller),
+            Call::Stop => self.stop(m, caller),
+            Call::SetPriority => self.set_priority(caller),
+            Call::Map => self.map(m, caller),
+            Call::Unmap => self.unmap(m, caller),
+            Call::Protect => self.protect(m, caller),
+            Call::Cut => self.cut(m, caller),
+            Call::ReadLog => self.read_log(caller),
+            Call::Donate => self.donate(caller),
+            Call::SetFrames => self.set_frames(m, caller),
+            Call::Export => self.export(m, caller),
+            Call::Restore => self.restore(m, caller),
+            Call::Resume => self.resume(m, caller),
+            Call::Committed => self.commit(caller),
+            Call::BindPort => self.bind_port(caller),
             Call::Clock => self.clock(m, caller),
-            Call::BindInterrupt => self.bind_interrupt(m, caller, handle),
-            Call::AckInterrupt => self.ack_interrupt(m, caller, handle),
-            Call::PortRead => self.port_read(m, caller, handle),
-            Call::PortWrite => self.port_write(m, caller, handle),
-            Call::DebugWrite => self.debug_write(m, caller, handle),
+            Call::BindInterrupt => self.bind_interrupt(m, caller),
+            Call::AckInterrupt => self.ack_interrupt(m, caller),
+            Call::PortRead => self.port_read(m, caller),
+            Call::PortWrite => self.port_write(m, caller),
+            Call::DebugWrite => self.debug_write(m, caller),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Making, starting, stopping and destroying objects. Destruction goes in bounded steps.
 
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::Link;
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
-use abi::{Handle, Kind, Registers, Rights, Status};
+use abi::{Kind, Registers, Rights, Status};
+use records::Table;
 
 /// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
 const STEP_MAX: usize = 8;
@@ -18,24 +19,38 @@ pub(crate) fn chunks_of(slots: u32, slot_count: u32) -> core::ops::Range<usize> 
     (slots / HANDLES_MIN) as usize..((slots + slot_count) / HANDLES_MIN) as usize
 }
 
-/// Makes the lowest free index of a table's world part, or of its volatile part, taken.
-macro_rules! take_index {
-    ($set:expr, $table:expr, $world:expr) => {{
-        let (from, to) = if $world { (0, $table.world()) } else { ($table.world(), $table.len()) };
-        $set.take_first(from, to).ok_or(Status::TablesExhausted)
+/// Takes the lowest free index of a table's world part, or of its volatile part, and its counts from the budget that
+/// pays; with the generation that the object there will have. 0 is nobody's: it says that there never was such an object.
+macro_rules! take {
+    ($kernel:ident, $set:ident, $table:ident, $budget:ident, $counts:expr) => {{
+        let counts = $counts;
+        $kernel.budgets.get($budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+        let (from, to) = part(&$kernel.$table, $budget < $kernel.budgets.world());
+        let index = $kernel.$set.take_first(from, to).ok_or(Status::TablesExhausted)?;
+        $kernel.charge($budget, counts);
+        (index, $kernel.$table.get(index).generation.wrapping_add(1).max(1))
     }};
 }
 
-/// The generation after this one. 0 is nobody's: it says that there never was such an object.
-fn next(generation: u32) -> u32 {
-    generation.wrapping_add(1).max(1)
+/// The other way: an object is no more, and its budget has its counts again.
+macro_rules! give_back {
+    ($kernel:ident, $set:ident, $table:ident, $index:expr, $record:ident, $counts:expr) => {{
+        let $record { generation, budget, .. } = *$kernel.$table.get($index);
+        *$kernel.$table.change($index) = $record { generation, ..$record::FREE };
+        $kernel.$set.insert($index);
+        $kernel.refund(budget, $counts);
+    }};
+}
+
+/// The world's part of a table, or the volatile one.
+fn part<T: Copy, D: Copy>(table: &Table<T, D>, world: bool) -> (u32, u32) {
+    if world { (0, table.world()) } else { (table.world(), table.len()) }
 }
 
 impl Kernel {
     /// System call `Create`.
-    pub(crate) fn create(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::BUDGET_SPEND)?;
-        let budget = self.capabilities.get(slot).object;
+    pub(crate) fn create(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let budget = self.named(caller, Rights::BUDGET_SPEND)?.object;
         let world = budget < self.budgets.world();
         if world && self.restored && !self.started {
             // Records are there, but not yet what says which numbers are free.
@@ -48,32 +63,26 @@ impl Kernel {
             return Err(Status::TableFull);
         }
         let (object, generation) = match kind {
-            Kind::Process => self.create_process(m, budget, world, frame.words[0])?,
+            Kind::Process => self.create_process(m, budget, frame.words[0])?,
             Kind::Thread => {
-                let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::PROCESS_THREADS)?;
-                let process = self.capabilities.get(slot).object;
+                let process = self.given(caller, Rights::PROCESS_THREADS)?.object;
                 let highest = self.threads.get(caller.thread).priority;
-                self.create_thread(budget, world, process, &frame.words, highest)?
+                self.create_thread(budget, process, &frame.words, highest)?
             }
-            Kind::Endpoint => self.create_endpoint(budget, world, frame.words[0])?,
-            Kind::Notification => self.create_notification(budget, world)?,
-            Kind::Budget => self.split_budget(budget, world, &frame.words)?,
+            Kind::Endpoint => self.create_endpoint(budget, frame.words[0])?,
+            Kind::Notification => self.create_notification(budget)?,
+            Kind::Budget => self.split_budget(budget, &frame.words)?,
             _ => return Err(Status::BadArgument),
         };
-        let rights = kind.rights().bits();
-        let root = Capability { kind: kind as u8, rights, object, generation, ..Capability::EMPTY };
-        let made = self.place(caller.process, root)?;
-        self.cpus[caller.cpu].frame.rdi = u64::from(made.0);
-        Ok(Answer::Done)
+        let made = self.place(caller.process, Capability::root(kind, object, generation))?;
+        Ok(Answer::Value(made.0.into()))
     }
 
-    /// Takes counts from a budget.
-    fn charge(&mut self, budget: u32, counts: Counts) -> Result<(), Status> {
-        let left = self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
+    /// Takes counts from a budget, which has them.
+    fn charge(&mut self, budget: u32, counts: Counts) {
         let record = self.budgets.change(budget);
-        record.left = left;
+        record.left = record.left.minus(counts).unwrap_or(record.left);
         record.used = record.used.plus(counts);
-        Ok(())
     }
 
     /// Gives counts back to the budget they were taken from.
@@ -90,7 +99,6 @@ impl Kernel {
         &mut self,
         m: &mut impl Machine,
         budget: u32,
-        world: bool,
         handles: u64,
     ) -> Result<(u32, u32), Status> {
         if handles > u64::from(HANDLES_MAX) {
@@ -98,22 +106,16 @@ impl Kernel {
         }
         let slot_count = (handles as u32).next_power_of_two().max(HANDLES_MIN);
         let counts = Counts::one(Kind::Process, slot_count);
+        let ((from, to), unit) = (part(&self.capabilities, budget < self.budgets.world()), HANDLES_MIN);
         self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let (from, to) =
-            if world { (0, self.capabilities.world()) } else { (self.capabilities.world(), self.capabilities.len()) };
-        let unit = HANDLES_MIN;
-        let run =
-            self.free_chunks.find_run(from / unit, to / unit, slot_count / unit).ok_or(Status::TablesExhausted)?;
-        let process = take_index!(self.free_processes, self.processes, world)?;
-        if let Err(status) = self.create_space(m, process) {
-            self.free_processes.insert(process);
-            return Err(status);
-        }
-        self.charge(budget, counts)?;
+        let run = self.free_chunks.find_run(from / unit, to / unit, slot_count / unit);
+        let run = run.ok_or(Status::TablesExhausted)?;
+        self.pool.free.first_from(0).ok_or(Status::PoolExhausted)?;
+        let (process, generation) = take!(self, free_processes, processes, budget, counts);
+        self.create_space(m, process)?;
         self.free_chunks.remove_range(run, run + slot_count / unit);
         let slots = run * unit;
         self.own_slots(process, slots, slot_count);
-        let generation = next(self.processes.get(process).generation);
         *self.processes.change(process) = Process { generation, slots, slot_count, budget, ..Process::FREE };
         Ok((process, generation))
     }
@@ -127,7 +129,6 @@ impl Kernel {
     fn create_thread(
         &mut self,
         budget: u32,
-        world: bool,
         process: u32,
         arguments: &[u64; 8],
         highest: u8,
@@ -135,7 +136,7 @@ impl Kernel {
         let [entry, stack, argument, priority, ..] = *arguments;
         let priority =
             u8::try_from(priority).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
-        if world != self.is_world_process(process) {
+        if (budget < self.budgets.world()) != self.is_world_process(process) {
             return Err(Status::WorldClosed);
         }
         if self.processes.get(process).dying != 0 {
@@ -144,12 +145,8 @@ impl Kernel {
         if entry >= abi::USER_END || stack >= abi::USER_END {
             return Err(Status::BadAddress);
         }
-        let counts = Counts::one(Kind::Thread, 0);
-        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let thread = take_index!(self.free_threads, self.threads, world)?;
-        self.charge(budget, counts)?;
-        let Thread { generation, call_sequence, .. } = **self.threads.get(thread);
-        let generation = next(generation);
+        let (thread, generation) = take!(self, free_threads, threads, budget, Counts::one(Kind::Thread, 0));
+        let call_sequence = self.threads.get(thread).call_sequence;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
         let state = State::Stopped;
         let thread_made =
@@ -167,22 +164,18 @@ impl Kernel {
         (link.slots, link.slot_count, link.root) = (slots, slot_count, self.spaces[process as usize].root);
     }
 
-    fn create_endpoint(&mut self, budget: u32, world: bool, service: u64) -> Result<(u32, u32), Status> {
+    fn create_endpoint(&mut self, budget: u32, service: u64) -> Result<(u32, u32), Status> {
         let service = u32::try_from(service).map_err(|_| Status::BadArgument)?;
         // Only the world has ports, and a service has one.
         let place = self.ports.iter().position(|&port| port == NONE);
         let place = if service == 0 { None } else { Some(place.ok_or(Status::TablesExhausted)?) };
-        if service != 0 && (!world || self.port_of(service).is_some()) {
+        if service != 0 && (budget >= self.budgets.world() || self.port_of(service).is_some()) {
             return Err(Status::BadArgument);
         }
-        let counts = Counts::one(Kind::Endpoint, 0);
-        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let endpoint = take_index!(self.free_endpoints, self.endpoints, world)?;
-        self.charge(budget, counts)?;
+        let (endpoint, generation) = take!(self, free_endpoints, endpoints, budget, Counts::one(Kind::Endpoint, 0));
         if let Some(place) = place {
             self.ports[place] = endpoint;
         }
-        let generation = next(self.endpoints.get(endpoint).generation);
         *self.endpoints.change(endpoint) = Endpoint { generation, service, budget, life: 1 };
         Ok((endpoint, generation))
     }
@@ -192,34 +185,28 @@ impl Kernel {
         self.ports.iter().copied().find(|&port| port != NONE && self.endpoints.get(port).service == service)
     }
 
-    fn create_notification(&mut self, budget: u32, world: bool) -> Result<(u32, u32), Status> {
+    fn create_notification(&mut self, budget: u32) -> Result<(u32, u32), Status> {
         let counts = Counts::one(Kind::Notification, 0);
-        self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let notification = take_index!(self.free_notifications, self.notifications, world)?;
-        self.charge(budget, counts)?;
-        let generation = next(self.notifications.get(notification).generation);
+        let (notification, generation) = take!(self, free_notifications, notifications, budget, counts);
         *self.notifications.change(notification) = Notification { generation, budget, life: 1, ..Notification::FREE };
         Ok((notification, generation))
     }
 
-    fn split_budget(&mut self, parent: u32, world: bool, arguments: &[u64; 8]) -> Result<(u32, u32), Status> {
+    fn split_budget(&mut self, parent: u32, arguments: &[u64; 8]) -> Result<(u32, u32), Status> {
         let mut given = Counts::default();
         for (count, &argument) in given.0.iter_mut().zip(arguments) {
             *count = u32::try_from(argument).map_err(|_| Status::BadArgument)?;
         }
         let mut counts = given;
         counts.0[4] = counts.0[4].checked_add(1).ok_or(Status::BadArgument)?;
-        self.budgets.get(parent).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let budget = take_index!(self.free_budgets, self.budgets, world)?;
-        self.charge(parent, counts)?;
-        let generation = next(self.budgets.get(budget).generation);
+        let (budget, generation) = take!(self, free_budgets, budgets, parent, counts);
         *self.budgets.change(budget) = Budget { left: given, generation, budget: parent, life: 1, ..Budget::FREE };
         Ok((budget, generation))
     }
 
     /// System call `Start`.
-    pub(crate) fn start(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let thread = self.controlled(caller, handle)?;
+    pub(crate) fn start(&mut self, caller: Caller) -> Called {
+        let thread = self.controlled(caller)?;
         let record = self.threads.get(thread);
         if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
             return Err(Status::WrongState);
@@ -234,20 +221,23 @@ impl Kernel {
     }
 
     /// System call `Stop`.
-    pub(crate) fn stop(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let thread = self.controlled(caller, handle)?;
+    pub(crate) fn stop(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let thread = self.controlled(caller)?;
         if matches!(self.threads.get(thread).state, State::Stopped | State::Free) {
             return Ok(Answer::Done);
         }
         let waits = !matches!(self.threads.get(thread).state, State::Ready | State::Faulting | State::AwaitFault);
-        self.unqueue(thread);
+        self.halt(thread);
         if waits {
             self.finish(thread, Status::Cancelled);
         }
-        let record = self.threads.change(thread);
-        record.state = State::Stopped;
-        record.object = NONE;
         self.take_off_cpu(m, caller, thread)
+    }
+
+    /// Takes a thread off whatever it waits in, to be started again or not.
+    fn halt(&mut self, thread: u32) {
+        self.unqueue(thread);
+        self.set_state(thread, State::Stopped, NONE);
     }
 
     /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.
@@ -267,8 +257,8 @@ impl Kernel {
     }
 
     /// System call `SetPriority`.
-    pub(crate) fn set_priority(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let thread = self.controlled(caller, handle)?;
+    pub(crate) fn set_priority(&mut self, caller: Caller) -> Called {
+        let thread = self.controlled(caller)?;
         let highest = self.threads.get(caller.thread).priority;
         let asked = self.cpus[caller.cpu].frame.rdi;
         let priority = u8::try_from(asked).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
@@ -283,18 +273,15 @@ impl Kernel {
         Ok(Answer::Done)
     }
 
-    fn controlled(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::THREAD_CONTROL)?;
-        Ok(self.capabilities.get(slot).object)
+    fn controlled(&self, caller: Caller) -> Result<u32, Status> {
+        self.named(caller, Rights::THREAD_CONTROL).map(|capability| capability.object)
     }
 
     /// System call `SetMemoryPort`.
-    pub(crate) fn set_memory_port(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::PROCESS_GRANT)?;
-        let process = self.capabilities.get(slot).object;
+    pub(crate) fn set_memory_port(&mut self, caller: Caller) -> Called {
+        let process = self.named(caller, Rights::PROCESS_GRANT)?.object;
         let frame = self.cpus[caller.cpu].frame;
-        let slot = self.look_up(caller.process, Handle(frame.caps as u16), Rights::SEND)?;
-        let port = *self.capabilities.get(slot);
+        let port = self.given(caller, Rights::SEND)?;
         // Badges are unforgeable: who holds a badged capability can speak with that badge only.
         if frame.rdi > abi::BADGE_MAX || port.badge != 0 && port.badge != frame.rdi {
             return Err(Status::BadArgument);
@@ -312,10 +299,10 @@ impl Kernel {
     }
 
     /// System call `Destroy`.
-    pub(crate) fn destroy(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::DESTROY)?;
-        let Capability { object, .. } = *self.capabilities.get(slot);
-        let done = match self.capabilities.get(slot).kind() {
+    pub(crate) fn destroy(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let capability = self.named(caller, Rights::DESTROY)?;
+        let object = capability.object;
+        let done = match capability.kind() {
             Some(Kind::Endpoint) => self.destroy_endpoint(object),
             Some(Kind::Notification) => self.destroy_notification(object),
             Some(Kind::Thread) => self.end_thread(m, caller.cpu, object),
@@ -337,21 +324,15 @@ impl Kernel {
         self.capabilities.outdate();
         for _ in 0..self.steps(STEP_MAX) {
             let Some(thread) = self.endpoints.beside(endpoint).first() else {
-                let Endpoint { generation, budget, .. } = *self.endpoints.get(endpoint);
-                *self.endpoints.change(endpoint) = Endpoint { generation, ..Endpoint::FREE };
                 if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
                     self.ports[place] = NONE;
                 }
-                self.free_endpoints.insert(endpoint);
-                self.refund(budget, Counts::one(Kind::Endpoint, 0));
+                give_back!(self, free_endpoints, endpoints, endpoint, Endpoint, Counts::one(Kind::Endpoint, 0));
                 return true;
             };
             if self.threads.get(thread).state == State::Faulting {
                 // Nobody serves its memory any more: it cannot go on.
-                self.unqueue(thread);
-                let record = self.threads.change(thread);
-                record.state = State::Stopped;
-                record.object = NONE;
+                self.halt(thread);
             } else {
                 self.wake_with(thread, Status::PeerDied);
             }
@@ -368,10 +349,8 @@ impl Kernel {
                 if bound != NONE {
                     self.unbind(bound);
                 }
-                let Notification { generation, budget, .. } = *self.notifications.get(notification);
-                *self.notifications.change(notification) = Notification { generation, ..Notification::FREE };
-                self.free_notifications.insert(notification);
-                self.refund(budget, Counts::one(Kind::Notification, 0));
+                let counts = Counts::one(Kind::Notification, 0);
+                give_back!(self, free_notifications, notifications, notification, Notification, counts);
                 return true;
             };
             self.wake_with(thread, Status::PeerDied);
@@ -386,9 +365,7 @@ impl Kernel {
         }
         // Records from a hostile store say anything about counts.
         let counts = record.left.plus(Counts::one(Kind::Budget, 0));
-        *self.budgets.change(budget) = Budget { generation: record.generation, ..Budget::FREE };
-        self.free_budgets.insert(budget);
-        self.refund(record.budget, counts);
+        give_back!(self, free_budgets, budgets, budget, Budget, counts);
         Ok(true)
     }
 
@@ -398,11 +375,9 @@ impl Kernel {
         if record.state == State::Free {
             return true;
         }
-        self.unqueue(thread);
+        self.halt(thread);
         let runs_on = self.threads.beside(thread).cpu;
         if runs_on != NONE && runs_on as usize != cpu {
-            let record = self.threads.change(thread);
-            (record.state, record.object) = (State::Stopped, NONE);
             m.kick(runs_on as usize);
             return false;
         }
@@ -432,7 +407,7 @@ impl Kernel {
         if !self.end_threads(m, cpu, process) {
             return false;
         }
-        let Process { slots, slot_count, generation, budget, .. } = *self.processes.get(process);
+        let Process { slots, slot_count, .. } = *self.processes.get(process);
         let status = if self.is_world_process(process) { Status::PeerDied } else { Status::Restarted };
         let mut emptied = 0;
         while let Some(slot) = self.free_slots.first_absent(slots + 1, slots + slot_count) {
@@ -456,20 +431,14 @@ impl Kernel {
         self.free_slots.remove_range(slots + 1, slots + slot_count);
         self.holders[chunks_of(slots, slot_count)].fill(NONE);
         self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
-        *self.processes.change(process) = Process { generation, ..Process::FREE };
         self.capabilities.outdate();
-        self.free_processes.insert(process);
-        self.refund(budget, Counts::one(Kind::Process, slot_count));
+        give_back!(self, free_processes, processes, process, Process, Counts::one(Kind::Process, slot_count));
         true
     }
 
     /// Ends some threads of a process that is dying; true when none is left.
     fn end_threads(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
-        let (from, to) = if self.is_world_process(process) {
-            (0, self.threads.world())
-        } else {
-            (self.threads.world(), self.threads.len())
-        };
+        let (from, to) = part(&self.threads, self.is_world_process(process));
         // No thread is made for a dying process, so there is none before the place where the last step stopped.
         let mut at = from.max(self.spaces[process as usize].looked_at);
         let end = to.min(at + 64 * LOOK_MAX);

@@ -1,11 +1,11 @@
 //! What volatile processes may do with the machine: page tables, interrupts, I/O ports, the debug port.
 
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::space::Run;
 use crate::{Capability, Kernel, Machine};
-use abi::{Epoch, Handle, Kind, MapFlags, Rights, Status};
+use abi::{Epoch, Kind, MapFlags, Registers, Rights, Status};
 
 /// First I/O port of the debug serial port.
 const DEBUG_PORT: u32 = 0x3f8;
@@ -32,29 +32,25 @@ impl Binding {
 
 impl Kernel {
     /// The process that `Map`, `Unmap` or `Protect` is about.
-    fn target_process(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::empty())?;
-        let capability = *self.capabilities.get(slot);
+    fn target_process(&self, caller: Caller) -> Result<u32, Status> {
+        let capability = self.named(caller, Rights::empty())?;
         match capability.kind() {
-            Some(Kind::Process) => {
-                self.look_up(caller.process, handle, Rights::PROCESS_MAP)?;
-                Ok(capability.object)
-            }
-            Some(Kind::Endpoint) => {
-                self.look_up(caller.process, handle, Rights::RECEIVE)?;
+            Some(Kind::Process) if capability.rights().contains(Rights::PROCESS_MAP) => Ok(capability.object),
+            Some(Kind::Endpoint) if capability.rights().contains(Rights::RECEIVE) => {
                 let name = self.cpus[caller.cpu].frame.words[4];
                 let process = self.processes.try_get(name as u32).ok_or(Status::BadArgument)?;
                 let named = process.exists() && process.generation == (name >> 32) as u32;
                 let served = process.port == capability.object && process.port_generation == capability.generation;
                 if named && served { Ok(name as u32) } else { Err(Status::BadArgument) }
             }
+            Some(Kind::Process | Kind::Endpoint) => Err(Status::MissingRight),
             _ => Err(Status::WrongKind),
         }
     }
 
     /// System call `Map`.
-    pub(crate) fn map(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let process = self.target_process(caller, handle)?;
+    pub(crate) fn map(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let process = self.target_process(caller)?;
         let arguments = self.cpus[caller.cpu].frame;
         let [first_page, pages, flags, epoch, ..] = arguments.words;
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
@@ -64,8 +60,7 @@ impl Kernel {
         Self::check_range(arguments.rdi, pages)?;
         let mut needed = Rights::MEMORY_MAP;
         needed.set(Rights::MEMORY_WRITE, flags.contains(MapFlags::WRITE));
-        let slot = self.look_up(caller.process, Handle(arguments.caps as u16), needed)?;
-        let (first, count) = self.capabilities.get(slot).range();
+        let (first, count) = self.given(caller, needed)?.range();
         if first_page.checked_add(pages).is_none_or(|end| end > u64::from(count)) {
             return Err(Status::BadRange);
         }
@@ -87,72 +82,53 @@ impl Kernel {
                 Err(_) => break,
             }
         }
-        self.cpus[caller.cpu].frame.rdi = page;
         if replaced {
             m.flush(self.cpus_with(process), (pages == 1).then_some(arguments.rdi));
         }
-        Ok(Answer::Done)
+        Ok(Answer::Value(page))
     }
 
     /// System call `Unmap`.
-    pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let process = self.target_process(caller, handle)?;
-        let arguments = self.cpus[caller.cpu].frame;
-        Self::check_range(arguments.rdi, arguments.words[0])?;
-        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], |_| 0);
-        self.cpus[caller.cpu].frame.rdi = changed;
-        Ok(Answer::Done)
+    pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let process = self.target_process(caller)?;
+        let Registers { rdi: address, words: [pages, ..], .. } = self.cpus[caller.cpu].frame;
+        Self::check_range(address, pages)?;
+        Ok(Answer::Value(self.change_pages(m, process, address, pages, |_| 0)))
     }
 
     /// System call `Protect`.
-    pub(crate) fn protect(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let process = self.target_process(caller, handle)?;
-        let arguments = self.cpus[caller.cpu].frame;
-        let flags = MapFlags::from_bits(arguments.words[1]).ok_or(Status::BadArgument)?;
-        Self::check_range(arguments.rdi, arguments.words[0])?;
+    pub(crate) fn protect(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let process = self.target_process(caller)?;
+        let Registers { rdi: address, words: [pages, flags, ..], .. } = self.cpus[caller.cpu].frame;
+        let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
+        Self::check_range(address, pages)?;
         let (keep, set) = Self::narrowing(flags);
-        let changed = self.change_pages(m, process, arguments.rdi, arguments.words[0], |entry| entry & keep | set);
-        self.cpus[caller.cpu].frame.rdi = changed;
-        Ok(Answer::Done)
+        Ok(Answer::Value(self.change_pages(m, process, address, pages, |entry| entry & keep | set)))
     }
 
     /// The first number of the range of an Interrupt capability.
-    fn interrupt_line(&self, caller: Caller, handle: Handle) -> Result<u32, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::INTERRUPT_BIND)?;
-        let (first, _) = self.capabilities.get(slot).range();
+    fn interrupt_line(&self, caller: Caller) -> Result<u32, Status> {
+        let (first, _) = self.named(caller, Rights::INTERRUPT_BIND)?.range();
         if (first as usize) < self.bindings.len() { Ok(first) } else { Err(Status::BadRange) }
     }
 
     /// System call `BindInterrupt`.
-    pub(crate) fn bind_interrupt(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
-        let line = self.interrupt_line(caller, handle)?;
-        let caps = self.cpus[caller.cpu].frame.caps;
-        let slot = self.look_up(caller.process, Handle(caps as u16), Rights::SIGNAL)?;
-        let Capability { object, generation, badge, .. } = *self.capabilities.get(slot);
+    pub(crate) fn bind_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let line = self.interrupt_line(caller)?;
+        let Capability { object, generation, badge, .. } = self.given(caller, Rights::SIGNAL)?;
         if badge == 0 {
             return Err(Status::BadArgument);
         }
         self.bindings[line as usize] = Binding { notification: object, generation, badge };
         let (address, data) = m.route_interrupt(line);
         m.mask_interrupt(line, false);
-        let frame = &mut self.cpus[caller.cpu].frame;
-        (frame.rdi, frame.words[0]) = (address, data);
-        Ok(Answer::Done)
+        self.cpus[caller.cpu].frame.words[0] = data;
+        Ok(Answer::Value(address))
     }
 
     /// System call `AckInterrupt`.
-    pub(crate) fn ack_interrupt(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
-        let line = self.interrupt_line(caller, handle)?;
+    pub(crate) fn ack_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let line = self.interrupt_line(caller)?;
         m.mask_interrupt(line, false);
         Ok(Answer::Done)
     }
@@ -172,11 +148,9 @@ impl Kernel {
     }
 
     /// The port and width of a port call, if the capability covers them.
-    fn port_range(&self, caller: Caller, handle: Handle) -> Result<(u16, u8), Status> {
-        let slot = self.look_up(caller.process, handle, Rights::PORTS_USE)?;
-        let (first, count) = self.capabilities.get(slot).range();
-        let frame = &self.cpus[caller.cpu].frame;
-        let (port, width) = (frame.rdi, frame.words[0]);
+    fn port_range(&self, caller: Caller) -> Result<(u16, u8), Status> {
+        let (first, count) = self.named(caller, Rights::PORTS_USE)?.range();
+        let Registers { rdi: port, words: [width, ..], .. } = self.cpus[caller.cpu].frame;
         if !matches!(width, 1 | 2 | 4) {
             return Err(Status::BadArgument);
         }
@@ -186,33 +160,21 @@ impl Kernel {
     }
 
     /// System call `PortRead`.
-    pub(crate) fn port_read(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let (port, width) = self.port_range(caller, handle)?;
-        self.cpus[caller.cpu].frame.rdi = u64::from(m.port_read(port, width));
-        Ok(Answer::Done)
+    pub(crate) fn port_read(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let (port, width) = self.port_range(caller)?;
+        Ok(Answer::Value(u64::from(m.port_read(port, width))))
     }
 
     /// System call `PortWrite`.
-    pub(crate) fn port_write(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
-        let (port, width) = self.port_range(caller, handle)?;
+    pub(crate) fn port_write(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let (port, width) = self.port_range(caller)?;
         m.port_write(port, width, self.cpus[caller.cpu].frame.words[1] as u32);
         Ok(Answer::Done)
     }
 
     /// System call `DebugWrite`.
-    pub(crate) fn debug_write(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::PORTS_USE)?;
-        let (first, count) = self.capabilities.get(slot).range();
+    pub(crate) fn debug_write(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let (first, count) = self.named(caller, Rights::PORTS_USE)?.range();
         if !(first..first.saturating_add(count)).contains(&DEBUG_PORT) {
             return Err(Status::BadRange);
         }

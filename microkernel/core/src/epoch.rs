@@ -1,19 +1,34 @@
 //! The cut, what is exported after it, and the frames and log around it.
 
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::queue::Threads;
 use crate::{Kernel, Machine, Thread};
 use abi::record::{BatchWriter, Table as Kept};
-use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Handle, Rights, Status};
+use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Rights, Status};
 use records::Table;
 use zerocopy::IntoBytes;
 
+/// Records that one `Export` writes; more are left to the next.
+const EXPORT_STEP_MAX: usize = 16;
+
+/// Whether a method says so of each recorded table.
+macro_rules! each_table {
+    ($kernel:ident, $method:ident $(($($as_said:tt)*))?) => {
+        $kernel.threads.$method()$($($as_said)*)?
+            && $kernel.processes.$method()$($($as_said)*)?
+            && $kernel.endpoints.$method()$($($as_said)*)?
+            && $kernel.notifications.$method()$($($as_said)*)?
+            && $kernel.budgets.$method()$($($as_said)*)?
+            && $kernel.capabilities.$method()$($($as_said)*)?
+    };
+}
+
 impl Kernel {
     /// System call `Cut`. Its steps depend on the number of CPUs and on nothing else.
-    pub(crate) fn cut(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
+    pub(crate) fn cut(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_CUT)?;
         if !self.started {
             return Err(Status::WrongState);
         }
@@ -43,12 +58,12 @@ impl Kernel {
                 flush |= 1 << cpu;
             }
         }
-        m.flush(flush, None);
-        let frame = &mut self.cpus[caller.cpu].frame;
-        frame.rdi = next.bits();
-        frame.words[0] = self.log.head;
-        frame.words[1] = u64::from(quiet);
-        Ok(Answer::Done)
+        if flush != 0 {
+            m.flush(flush, None);
+        }
+        let words = &mut self.cpus[caller.cpu].frame.words;
+        (words[0], words[1]) = (self.log.head(), u64::from(quiet));
+        Ok(Answer::Value(next.bits()))
     }
 
     /// Copies the registers of a world thread that runs on `cpu` into its record.
@@ -66,61 +81,48 @@ impl Kernel {
     }
 
     pub(crate) fn is_exported(&self) -> bool {
-        self.ended_world.is_none()
-            && self.threads.is_drained()
-            && self.processes.is_drained()
-            && self.endpoints.is_drained()
-            && self.notifications.is_drained()
-            && self.budgets.is_drained()
-            && self.capabilities.is_drained()
+        self.ended_world.is_none() && each_table!(self, is_drained)
     }
 
     fn is_quiet(&self) -> bool {
-        self.threads.is_quiet()
-            && self.processes.is_quiet()
-            && self.endpoints.is_quiet()
-            && self.notifications.is_quiet()
-            && self.budgets.is_quiet()
-            && self.capabilities.is_quiet()
+        each_table!(self, is_quiet)
     }
 
     fn cut_tables(&mut self) {
-        let cut = [
-            self.threads.cut(),
-            self.processes.cut(),
-            self.endpoints.cut(),
-            self.notifications.cut(),
-            self.budgets.cut(),
-            self.capabilities.cut(),
-        ];
-        debug_assert!(cut.iter().all(Result::is_ok), "everything was drained");
+        let cut = each_table!(self, cut(.is_ok()));
+        debug_assert!(cut, "everything was drained");
     }
 
     /// System call `Export`.
-    pub(crate) fn export(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+    pub(crate) fn export(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         let page = self.cpus[caller.cpu].frame.rdi;
         let frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
+        let mut left = self.steps(EXPORT_STEP_MAX);
         let mut batch = BatchWriter::new(m.frame(frame));
-        let more = export_table(&mut batch, &mut self.processes, Kept::Process, |p| p.generation != 0)
-            || export_threads(&mut batch, &mut self.threads)
-            || export_table(&mut batch, &mut self.endpoints, Kept::Endpoint, |e| e.generation != 0)
-            || export_table(&mut batch, &mut self.notifications, Kept::Notification, |n| n.generation != 0)
-            || export_table(&mut batch, &mut self.budgets, Kept::Budget, |b| b.generation != 0)
-            || export_table(&mut batch, &mut self.capabilities, Kept::Capability, |c| c.kind != 0);
+        macro_rules! export {
+            ($table:ident, $kept:ident, $exists:expr) => {
+                export_table(&mut batch, &mut left, &mut self.$table, Kept::$kept, $exists)
+            };
+        }
+        let more = export!(processes, Process, |p| p.generation != 0)
+            || export_threads(&mut batch, &mut left, &mut self.threads)
+            || export!(endpoints, Endpoint, |e| e.generation != 0)
+            || export!(notifications, Notification, |n| n.generation != 0)
+            || export!(budgets, Budget, |b| b.generation != 0)
+            || export!(capabilities, Capability, |c| c.kind != 0);
         if !more
             && let Some(world) = self.ended_world
             && batch.push(Kept::World as u16, 0, size_of_val(&world), |to| to.copy_from_slice(world.as_bytes()))
         {
             self.ended_world = None;
         }
-        self.cpus[caller.cpu].frame.rdi = batch.finish() as u64;
-        Ok(Answer::Done)
+        Ok(Answer::Value(batch.finish() as u64))
     }
 
     /// System call `ReadLog`.
-    pub(crate) fn read_log(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
+    pub(crate) fn read_log(&mut self, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_CUT)?;
         let frame = &mut self.cpus[caller.cpu].frame;
         let position = frame.rdi;
         self.log.release(position);
@@ -131,59 +133,35 @@ impl Kernel {
             *place = entry;
             read += 1;
         }
-        frame.rdi = read;
-        Ok(Answer::Done)
+        Ok(Answer::Value(read))
     }
 
     /// System call `Donate`.
-    pub(crate) fn donate(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
-        let arguments = self.cpus[caller.cpu].frame;
-        let count = arguments.rdi as usize;
-        if count == 0 || count > FRAMES_BATCH_MAX || arguments.rdi > FRAMES_BATCH_MAX as u64 {
-            return Err(Status::BadArgument);
-        }
-        let mut frames = [0; FRAMES_BATCH_MAX];
-        for (frame, page) in frames[..count].iter_mut().zip(arguments.words) {
-            *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
-        }
+    pub(crate) fn donate(&mut self, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_CUT)?;
+        let (frames, count) = self.memory_frames(caller, self.cpus[caller.cpu].frame.rdi)?;
         let taken = frames[..count].iter().take_while(|&&frame| self.log.donate(frame)).count();
-        self.cpus[caller.cpu].frame.rdi = taken as u64;
-        Ok(Answer::Done)
+        Ok(Answer::Value(taken as u64))
     }
 
     /// System call `SetFrames`.
-    pub(crate) fn set_frames(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_CUT)?;
-        let arguments = self.cpus[caller.cpu].frame;
-        let count = usize::from(arguments.rdi as u8);
-        let state = FrameState::from_bits((arguments.rdi >> 8) as u8);
-        let state = state.filter(|_| arguments.rdi < 1 << 16).ok_or(Status::BadArgument)?;
-        if count == 0 || count > FRAMES_BATCH_MAX {
-            return Err(Status::BadArgument);
-        }
-        let mut frames = [0; FRAMES_BATCH_MAX];
-        for (frame, page) in frames[..count].iter_mut().zip(arguments.words) {
-            *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
-        }
+    pub(crate) fn set_frames(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_CUT)?;
+        let asked = self.cpus[caller.cpu].frame.rdi;
+        let state = FrameState::from_bits((asked >> 8) as u8);
+        let state = state.filter(|_| asked < 1 << 16).ok_or(Status::BadArgument)?;
+        let (frames, count) = self.memory_frames(caller, asked & 0xff)?;
         let mut changed = 0;
         for (at, &frame) in frames[..count].iter().enumerate() {
             changed |= u64::from(self.set_frame(m, frame, state)) << at;
         }
-        self.cpus[caller.cpu].frame.rdi = changed;
-        Ok(Answer::Done)
+        Ok(Answer::Value(changed))
     }
 
     /// Frame number of page `page` of the Memory that cap 0 of the call refers to. Frames beyond the machine's memory
     /// are refused: the kernel itself writes only to memory.
     pub(crate) fn memory_frame(&self, caller: Caller, needed: Rights, page: u64) -> Result<u32, Status> {
-        let slot = self.look_up(caller.process, Handle(self.cpus[caller.cpu].frame.caps as u16), needed)?;
-        let (first, count) = self.capabilities.get(slot).range();
+        let (first, count) = self.given(caller, needed)?.range();
         if page >= u64::from(count) {
             return Err(Status::BadRange);
         }
@@ -191,9 +169,21 @@ impl Kernel {
         if (frame as usize) < self.frames.len() { Ok(frame) } else { Err(Status::BadRange) }
     }
 
+    /// The frames that a call names by their pages, and how many there are.
+    fn memory_frames(&self, caller: Caller, count: u64) -> Result<([u32; FRAMES_BATCH_MAX], usize), Status> {
+        if count == 0 || count > FRAMES_BATCH_MAX as u64 {
+            return Err(Status::BadArgument);
+        }
+        let (mut frames, count) = ([0; FRAMES_BATCH_MAX], count as usize);
+        for (frame, page) in frames[..count].iter_mut().zip(self.cpus[caller.cpu].frame.words) {
+            *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;
+        }
+        Ok((frames, count))
+    }
+
     /// System call `Committed`.
-    pub(crate) fn commit(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+    pub(crate) fn commit(&mut self, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         let epoch = Epoch::from_bits(self.cpus[caller.cpu].frame.rdi);
         if epoch < self.committed || epoch >= self.epoch() && self.started {
             return Err(Status::BadArgument);
@@ -203,19 +193,19 @@ impl Kernel {
     }
 
     /// System call `Clock`.
-    pub(crate) fn clock(&mut self, m: &mut impl Machine, caller: Caller) -> Result<Answer, Status> {
+    pub(crate) fn clock(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let now = self.world_time(m);
-        let frame = &mut self.cpus[caller.cpu].frame;
-        frame.rdi = self.world.epoch;
-        frame.words[0] = self.committed.bits();
-        frame.words[1] = now;
-        Ok(Answer::Done)
+        let words = &mut self.cpus[caller.cpu].frame.words;
+        (words[0], words[1]) = (self.committed.bits(), now);
+        Ok(Answer::Value(self.world.epoch))
     }
 }
 
-/// Writes changed records of the ended epoch into a batch; true when the batch is full before the table is done.
+/// Writes changed records of the ended epoch into a batch, one of `left` each; true when the batch is full, or none is
+/// left, before the table is done.
 fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static, D: Copy + 'static>(
     batch: &mut BatchWriter<'_>,
+    left: &mut usize,
     table: &mut Table<T, D>,
     kept: Kept,
     exists: impl Fn(&T) -> bool,
@@ -224,24 +214,26 @@ fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static, D: Copy + '
         // A record that never existed, or an empty slot, is an entry without bytes. One whose object died stays: its
         // generation is what keeps old capabilities from meaning a new object.
         let bytes = if exists(record) { record.as_bytes() } else { &[] };
-        if !batch.push(kept as u16, index, bytes.len(), |to| to.copy_from_slice(bytes)) {
+        if *left == 0 || !batch.push(kept as u16, index, bytes.len(), |to| to.copy_from_slice(bytes)) {
             return true;
         }
         table.pop();
+        *left -= 1;
     }
     false
 }
 
 /// The same for threads, of two records each.
-fn export_threads(batch: &mut BatchWriter<'_>, threads: &mut Threads) -> bool {
+fn export_threads(batch: &mut BatchWriter<'_>, left: &mut usize, threads: &mut Threads) -> bool {
     while let Some((index, task)) = threads.peek() {
         let (thread, vector) = (task.thread.as_bytes(), task.vector.as_bytes());
-        if !batch.has_room(2, thread.len() + vector.len()) {
+        if *left == 0 || !batch.has_room(2, thread.len() + vector.len()) {
             return true;
         }
         batch.push(Kept::Thread as u16, index, thread.len(), |to| to.copy_from_slice(thread));
         batch.push(Kept::Vector as u16, index, vector.len(), |to| to.copy_from_slice(vector));
         threads.pop();
+        *left -= 1;
     }
     false
 }

@@ -31,12 +31,13 @@ impl Kernel {
         if thread == NONE {
             return;
         }
-        if self.settle(m, cpu) {
+        let Thread { state, process, .. } = **self.threads.get(thread);
+        if state != State::Ready {
+            self.settle(m, cpu);
             self.dispatch(m, cpu);
             return;
         }
         let mut access = access;
-        let process = self.threads.get(thread).process;
         if access.contains(Access::WRITE) && address < abi::USER_END {
             match self.write_fault(m, cpu, process, address) {
                 WriteFault::Settled => return,

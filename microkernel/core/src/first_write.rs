@@ -12,35 +12,58 @@ use crate::{Kernel, Machine};
 use abi::FrameState;
 use records::{Arena, Slab};
 
+/// A ring over fixed places. Positions only grow; a place is a position modulo their number.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+struct Ring<T: 'static> {
+    places: Slab<T>,
+    head: u64,
+    tail: u64,
+}
+
+impl<T: Copy + Default + 'static> Ring<T> {
+    fn new(arena: &mut impl Arena, places: u32) -> Self {
+        Self { places: arena.slab(places as usize, T::default()), head: 0, tail: 0 }
+    }
+
+    /// What is at a position that is still there.
+    fn get(&self, position: u64) -> Option<T> {
+        let place = (position % self.places.len() as u64) as usize;
+        (self.tail..self.head).contains(&position).then(|| self.places[place])
+    }
+
+    fn has_room(&self) -> bool {
+        self.head - self.tail < self.places.len() as u64
+    }
+
+    /// Appends what there is room for.
+    fn push(&mut self, value: T) {
+        let place = (self.head % self.places.len() as u64) as usize;
+        self.places[place] = value;
+        self.head += 1;
+    }
+}
+
 /// The log of first writes, and the ring of donated frames.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct WriteLog {
-    entries: Slab<u64>,
-    /// Positions only grow; an entry's place is its position modulo the slab's length.
-    pub(crate) head: u64,
-    tail: u64,
+    entries: Ring<u64>,
     /// The position at which first writes stop.
     limit: u64,
-    donated: Slab<u32>,
-    donated_head: u64,
-    donated_tail: u64,
+    donated: Ring<u32>,
 }
 
 impl WriteLog {
     pub(crate) fn new(arena: &mut impl Arena, entries: u32, donated: u32) -> Self {
-        Self {
-            entries: arena.slab(entries as usize, 0),
-            head: 0,
-            tail: 0,
-            limit: u64::MAX,
-            donated: arena.slab(donated as usize, 0),
-            donated_head: 0,
-            donated_tail: 0,
-        }
+        Self { entries: Ring::new(arena, entries), limit: u64::MAX, donated: Ring::new(arena, donated) }
+    }
+
+    /// The position behind the last entry.
+    pub(crate) fn head(&self) -> u64 {
+        self.entries.head
     }
 
     fn has_room(&self) -> bool {
-        self.head - self.tail < self.entries.len() as u64 && self.head < self.limit
+        self.entries.has_room() && self.entries.head < self.limit
     }
 
     /// First writes stop at `position`.
@@ -48,42 +71,37 @@ impl WriteLog {
         self.limit = position;
     }
 
-    fn append(&mut self, entry: u64) {
-        let place = (self.head % self.entries.len() as u64) as usize;
-        self.entries[place] = entry;
-        self.head += 1;
-    }
-
     /// The entry at a position that is still there.
     pub(crate) fn read(&self, position: u64) -> Option<u64> {
-        (self.tail..self.head)
-            .contains(&position)
-            .then(|| self.entries[(position % self.entries.len() as u64) as usize])
+        self.entries.get(position)
     }
 
     /// Releases everything before a position.
     pub(crate) fn release(&mut self, position: u64) {
-        self.tail = position.clamp(self.tail, self.head);
+        self.entries.tail = position.clamp(self.entries.tail, self.entries.head);
     }
 
     /// Adds a frame for copies; false when the ring is full.
     pub(crate) fn donate(&mut self, frame: u32) -> bool {
-        let room = self.donated_head - self.donated_tail < self.donated.len() as u64;
+        let room = self.donated.has_room();
         if room {
-            let place = (self.donated_head % self.donated.len() as u64) as usize;
-            self.donated[place] = frame;
-            self.donated_head += 1;
+            self.donated.push(frame);
         }
         room
     }
 
     fn take_donated(&mut self) -> Option<u32> {
-        if self.donated_tail == self.donated_head {
-            return None;
-        }
-        let place = (self.donated_tail % self.donated.len() as u64) as usize;
-        self.donated_tail += 1;
-        Some(self.donated[place])
+        let frame = self.donated.get(self.donated.tail)?;
+        self.donated.tail += 1;
+        Some(frame)
+    }
+}
+
+#[cfg(any(test, feature = "host"))]
+impl<T: Copy + Default + 'static> Ring<T> {
+    /// What is there, the oldest first.
+    fn all(&self) -> Vec<T> {
+        (self.tail..self.head).filter_map(|at| self.get(at)).collect()
     }
 }
 
@@ -91,7 +109,7 @@ impl WriteLog {
 impl WriteLog {
     /// The position behind the last entry, and the entries that are there.
     pub(crate) fn parts(&self) -> (u64, Vec<u64>) {
-        (self.head, (self.tail..self.head).filter_map(|at| self.read(at)).collect())
+        (self.entries.head, self.entries.all())
     }
 
     /// The position at which first writes stop.
@@ -101,18 +119,17 @@ impl WriteLog {
 
     /// What is in the ring, the next first.
     pub(crate) fn donations(&self) -> Vec<u32> {
-        let place = |at: u64| self.donated[(at % self.donated.len() as u64) as usize];
-        (self.donated_tail..self.donated_head).map(place).collect()
+        self.donated.all()
     }
 
     /// Room of log and ring.
     pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.entries.len(), self.donated.len())
+        (self.entries.places.len(), self.donated.places.len())
     }
 
     /// What is in the log and the ring, in order, and how far from its beginning first writes stop.
     pub(crate) fn canonical(&self) -> (Vec<u64>, Vec<u32>, Option<u64>) {
-        let stop = (self.limit < u64::MAX).then(|| self.limit.saturating_sub(self.tail));
+        let stop = (self.limit < u64::MAX).then(|| self.limit.saturating_sub(self.entries.tail));
         (self.parts().1, self.donations(), stop)
     }
 }
@@ -147,10 +164,10 @@ impl Kernel {
     /// Makes a frame writable in the running epoch: logs it, and first copies contents that are not durable yet.
     /// False: claimed by a device, or no donated frame or log entry is left.
     pub(crate) fn first_write(&mut self, m: &mut impl Machine, frame: u32) -> bool {
-        if self.is_writable_now(frame) {
+        let (state, stamp) = self.frame_state(frame);
+        if state == FrameState::Untracked || state == FrameState::Dirty && stamp == self.stamp {
             return true;
         }
-        let (state, _) = self.frame_state(frame);
         if state == FrameState::Claimed || !self.log.has_room() {
             return false;
         }
@@ -160,7 +177,7 @@ impl Kernel {
             m.copy_frame(frame, copy);
             entry |= u64::from(copy) << 32;
         }
-        self.log.append(entry);
+        self.log.entries.push(entry);
         self.frames[frame as usize] = word(FrameState::Dirty, self.stamp);
         true
     }
@@ -180,13 +197,8 @@ impl Kernel {
             FrameState::Claimed => state == FrameState::Dirty && !written_now,
             FrameState::Dirty => false,
         };
-        match self.frames.get_mut(frame as usize) {
-            Some(place) if allowed => {
-                *place = word(to, stamp);
-                true
-            }
-            _ => false,
-        }
+        let place = self.frames.get_mut(frame as usize).filter(|_| allowed);
+        place.map(|place| *place = word(to, stamp)).is_some()
     }
 }
 
@@ -201,7 +213,7 @@ mod tests {
         log.stop_at(2);
         for entry in 0..2 {
             assert!(log.has_room());
-            log.append(entry);
+            log.entries.push(entry);
         }
         assert!(!log.has_room());
         log.release(2);

@@ -36,16 +36,21 @@ pub trait Graph {
 pub fn is_sound<G: Graph>(graph: &mut G, table: u16, index: u32) -> Result<bool, G::Error> {
     const PROCESS: u16 = Table::Process as u16;
     const THREAD: u16 = Table::Thread as u16;
+    const ENDPOINT: u16 = Table::Endpoint as u16;
     const NOTIFICATION: u16 = Table::Notification as u16;
     const BUDGET: u16 = Table::Budget as u16;
     const CAPABILITY: u16 = Table::Capability as u16;
     match table {
         PROCESS => process(graph, index),
         THREAD => thread(graph, index),
+        ENDPOINT => {
+            let record = graph.endpoint(index)?;
+            Ok(record.life == 0 || pays(graph, record.budget)?)
+        }
         NOTIFICATION => notification(graph, index),
         BUDGET => {
-            let parent = graph.budget(index)?.budget;
-            Ok(parent == NONE || parent < graph.capacities()[4])
+            let Budget { life, budget, .. } = graph.budget(index)?;
+            Ok(life == 0 || budget == NONE || pays(graph, budget)?)
         }
         CAPABILITY => capability(graph, index),
         _ => Ok(true),
@@ -54,9 +59,9 @@ pub fn is_sound<G: Graph>(graph: &mut G, table: u16, index: u32) -> Result<bool,
 
 fn process<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
     let record = graph.process(index)?;
-    let [.., endpoints, _, budgets, slots] = graph.capacities();
+    let [_, _, endpoints, .., slots] = graph.capacities();
     let slots = record.slots.checked_add(record.slot_count).is_some_and(|end| end <= slots);
-    let budget = !record.exists() || record.budget < budgets;
+    let budget = !record.exists() || pays(graph, record.budget)?;
     // A process may have faults go to no port, or to one that has since died, but never to a volatile endpoint.
     let port = record.port == NONE || record.port < endpoints;
     Ok(slots && budget && port)
@@ -67,7 +72,7 @@ fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
     if record.state == State::Free {
         return Ok(true);
     }
-    let [processes, threads, endpoints, notifications, budgets, _] = graph.capacities();
+    let [processes, threads, endpoints, notifications, ..] = graph.capacities();
     let process = record.process < processes && graph.process(record.process)?.exists();
     let object = match record.state {
         State::Calling | State::Sending | State::Faulting | State::Receiving => {
@@ -76,22 +81,31 @@ fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
         State::Waiting => record.object < notifications && graph.notification(record.object)?.life != 0,
         _ => true,
     };
-    let serving = record.serving == NONE || record.serving < threads && record.serving != index;
+    let serving = record.serving == NONE
+        || record.serving < threads
+            && record.serving != index
+            && has_reached(graph.thread(record.serving)?.call_sequence, record.serving_sequence);
     let bound = record.bound == NONE
         || record.bound < notifications && {
             let notification = graph.notification(record.bound)?;
             notification.bound == index && notification.life != 0
         };
-    Ok(process && object && serving && bound && record.budget < budgets)
+    Ok(process && object && serving && bound && pays(graph, record.budget)?)
 }
 
 fn notification<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
-    let bound = graph.notification(index)?.bound;
-    Ok(bound == NONE
-        || bound < graph.capacities()[1] && {
-            let thread = graph.thread(bound)?;
+    let record = graph.notification(index)?;
+    let bound = record.bound == NONE
+        || record.bound < graph.capacities()[1] && {
+            let thread = graph.thread(record.bound)?;
             thread.bound == index && thread.state != State::Free
-        })
+        };
+    Ok(bound && (record.life == 0 || pays(graph, record.budget)?))
+}
+
+/// Whether there is a budget that an object can have been made from, and that has its counts again when it goes.
+fn pays<G: Graph>(graph: &mut G, budget: u32) -> Result<bool, G::Error> {
+    Ok(budget < graph.capacities()[4] && graph.budget(budget)?.life == 1)
 }
 
 fn capability<G: Graph>(graph: &mut G, slot: u32) -> Result<bool, G::Error> {
@@ -99,8 +113,8 @@ fn capability<G: Graph>(graph: &mut G, slot: u32) -> Result<bool, G::Error> {
     let Some(kind) = record.kind() else { return Ok(true) };
     let capacities = graph.capacities();
     let in_range = is_world_object(&record, &capacities);
-    if record.parent == NONE {
-        return Ok(in_range);
+    if !in_range || record.parent == NONE {
+        return Ok(in_range && has_been_made(graph, &record)?);
     }
     // A Reply is linear: derived from nothing.
     if kind == Kind::Reply || record.parent >= capacities[5] {
@@ -112,7 +126,26 @@ fn capability<G: Graph>(graph: &mut G, slot: u32) -> Result<bool, G::Error> {
         && parent.rights().contains(record.rights())
         && parent.depth < record.depth
         && (parent.badge == 0 || parent.badge == record.badge);
-    Ok(in_range && narrows)
+    Ok(narrows)
+}
+
+/// Whether an object in range has come to the generation for which a capability was made, or a thread to the call.
+fn has_been_made<G: Graph>(graph: &mut G, capability: &Capability) -> Result<bool, G::Error> {
+    let index = capability.object;
+    let now = match capability.kind() {
+        Some(Kind::Process) => graph.process(index)?.generation,
+        Some(Kind::Thread) => graph.thread(index)?.generation,
+        Some(Kind::Reply) => graph.thread(index)?.call_sequence,
+        Some(Kind::Endpoint) => graph.endpoint(index)?.generation,
+        Some(Kind::Notification) => graph.notification(index)?.generation,
+        _ => graph.budget(index)?.generation,
+    };
+    Ok(has_reached(now, capability.generation))
+}
+
+/// Whether a counter that wraps around has come as far.
+fn has_reached(now: u32, then: u32) -> bool {
+    now.wrapping_sub(then) <= u32::MAX / 2
 }
 
 /// Whether a capability names an object of a world whose tables have these sizes.

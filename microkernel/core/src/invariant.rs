@@ -1,5 +1,5 @@
 //! Every invariant of the kernel, with the function that checks it. Tests and the explorer call [`Kernel::check`]
-//! after each step; it reads everything and is no part of the running kernel.
+//! after each step; it reads everything, and on the host alone.
 
 use crate::object::NONE;
 use crate::queue::Queue;

@@ -5,27 +5,19 @@
 //! 2. A thread in `AwaitReply` or `AwaitFault` has at most one Reply in the system.
 //! 3. A message is delivered once, or its sender is told why not.
 
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
-use crate::transfer::Undeliverable;
 use crate::{Capability, Kernel, Machine, State};
-use abi::{Event, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status, Timeout};
+use abi::{Event, FLAG_MOVE, FLAG_REPEATABLE, Kind, Outcome, Rights, Status, Timeout};
 
 /// Senders whose messages turn out undeliverable that one receive passes over.
 const FAILED_SENDERS_MAX: usize = 8;
 
 impl Kernel {
     /// System calls `Call` and `Send`.
-    pub(crate) fn send(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-        call: bool,
-    ) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::SEND)?;
-        let Capability { object: endpoint, badge, .. } = *self.capabilities.get(slot);
+    pub(crate) fn send(&mut self, m: &mut impl Machine, caller: Caller, call: bool) -> Called {
+        let Capability { object: endpoint, badge, .. } = self.named(caller, Rights::SEND)?;
         if !self.is_world_thread(caller.thread) && endpoint < self.endpoints.world() {
             // Law 3: the volatile side never waits inside the world.
             return Err(Status::WorldClosed);
@@ -53,7 +45,7 @@ impl Kernel {
             return Ok(Answer::Keep);
         };
         let event = if call { Event::Call } else { Event::Message };
-        self.deliver(caller.thread, receiver, event, badge, flags).map_err(|Undeliverable::Sender(status)| status)?;
+        self.deliver(caller.thread, receiver, event, badge, flags)?;
         if !call {
             self.wake(receiver);
             return Ok(Answer::Done);
@@ -72,9 +64,8 @@ impl Kernel {
     }
 
     /// System call `Receive`.
-    pub(crate) fn receive(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::RECEIVE)?;
-        let endpoint = self.capabilities.get(slot).object;
+    pub(crate) fn receive(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let endpoint = self.named(caller, Rights::RECEIVE)?.object;
         if self.threads.get(caller.thread).serving != NONE {
             return Err(Status::WrongState);
         }
@@ -82,9 +73,7 @@ impl Kernel {
             return Err(Status::PeerDied);
         }
         let bound = self.threads.get(caller.thread).bound;
-        if bound != NONE && self.notifications.get(bound).bits != 0 {
-            let bits = core::mem::take(&mut self.notifications.change(bound).bits);
-            self.cpus[caller.cpu].frame.rax = Outcome::event(Event::Notification, bits).0;
+        if bound != NONE && self.take_bits(caller, bound) {
             return Ok(Answer::Keep);
         }
         for _ in 0..self.steps(FAILED_SENDERS_MAX) {
@@ -97,7 +86,7 @@ impl Kernel {
                 self.wait(m, caller.cpu, State::Receiving, endpoint, timeout);
                 return Ok(Answer::Keep);
             };
-            if self.take_from(m, sender, caller.thread) {
+            if self.take_from(sender, caller.thread) {
                 return Ok(Answer::Keep);
             }
         }
@@ -106,7 +95,7 @@ impl Kernel {
 
     /// Takes the message of the first sender of a queue for `receiver`, which runs. False: it could not be delivered,
     /// and the sender has been told.
-    fn take_from(&mut self, m: &mut impl Machine, sender: u32, receiver: u32) -> bool {
+    fn take_from(&mut self, sender: u32, receiver: u32) -> bool {
         let record = **self.threads.get(sender);
         if record.state == State::Faulting {
             self.deliver_fault(sender, receiver);
@@ -119,9 +108,9 @@ impl Kernel {
         let delivered = if self.still_may_send(sender) {
             self.deliver(sender, receiver, event, record.badge, record.flags)
         } else {
-            Err(Undeliverable::Sender(Status::Revoked))
+            Err(Status::Revoked)
         };
-        if let Err(Undeliverable::Sender(status)) = delivered {
+        if let Err(status) = delivered {
             self.wake_with(sender, status);
             return false;
         }
@@ -132,7 +121,6 @@ impl Kernel {
         } else {
             self.wake_with(sender, Status::Ok);
         }
-        let _ = m;
         true
     }
 
@@ -153,35 +141,30 @@ impl Kernel {
     }
 
     /// System call `Reply`.
-    pub(crate) fn reply(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        if handle.is_null() {
-            let Some((thread, sequence)) = self.held_reply(caller.thread) else { return Err(Status::NoReply) };
-            let answered = self.answer(caller, thread, sequence, false);
-            if matches!(answered, Ok(()) | Err(Status::PeerDied)) {
-                // Used up, or void: a server must be able to receive again.
+    pub(crate) fn reply(&mut self, caller: Caller) -> Called {
+        let (reply, saved) = if caller.handle.is_null() {
+            (self.held_reply(caller.thread).ok_or(Status::NoReply)?, None)
+        } else {
+            let slot = self.look_up(caller.process, caller.handle, Rights::REPLY)?;
+            (self.saved_reply(slot).ok_or(Status::WrongKind)?, Some(slot))
+        };
+        let answered = self.answer(caller, reply.0, reply.1, false);
+        if matches!(answered, Ok(()) | Err(Status::PeerDied)) {
+            // Used up, or void: a server must be able to receive again.
+            if let Some(slot) = saved {
+                // No child: a Reply is never copied.
+                self.empty_slot(slot, Status::Abandoned);
+            } else {
                 self.threads.change(caller.thread).serving = NONE;
             }
-            return answered.map(|()| Answer::Done);
-        }
-        let slot = self.look_up(caller.process, handle, Rights::REPLY)?;
-        let Some((thread, sequence)) = self.saved_reply(slot) else { return Err(Status::WrongKind) };
-        let answered = self.answer(caller, thread, sequence, false);
-        if matches!(answered, Ok(()) | Err(Status::PeerDied)) {
-            // Used up, or void. No child: a Reply is never copied.
-            self.empty_slot(slot, Status::Abandoned);
         }
         answered.map(|()| Answer::Done)
     }
 
     /// System call `ReplyReceive`.
-    pub(crate) fn reply_receive(
-        &mut self,
-        m: &mut impl Machine,
-        caller: Caller,
-        handle: Handle,
-    ) -> Result<Answer, Status> {
+    pub(crate) fn reply_receive(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         // Checked first, so that a bad handle leaves the Reply where it is.
-        self.look_up(caller.process, handle, Rights::RECEIVE)?;
+        self.look_up(caller.process, caller.handle, Rights::RECEIVE)?;
         if let Some((thread, sequence)) = self.held_reply(caller.thread) {
             if let Err(status) = self.answer(caller, thread, sequence, true) {
                 // The server's mistake is the caller's loss: it must not wait for ever for a reply that failed.
@@ -193,10 +176,11 @@ impl Kernel {
             }
             self.threads.change(caller.thread).serving = NONE;
         }
-        self.receive(m, caller, handle)
+        self.receive(m, caller)
     }
 
-    fn held_reply(&self, thread: u32) -> Option<(u32, u32)> {
+    /// The Reply that a thread holds.
+    pub(crate) fn held_reply(&self, thread: u32) -> Option<(u32, u32)> {
         let record = self.threads.get(thread);
         (record.serving != NONE).then_some((record.serving, record.serving_sequence))
     }
@@ -208,8 +192,7 @@ impl Kernel {
         }
         if self.threads.get(thread).state == State::AwaitReply {
             let flags = self.control(caller.cpu).flags();
-            self.deliver(caller.thread, thread, Event::None, 0, flags)
-                .map_err(|Undeliverable::Sender(status)| status)?;
+            self.deliver(caller.thread, thread, Event::None, 0, flags)?;
         }
         if hand_over {
             self.hand_over(thread)
@@ -220,28 +203,20 @@ impl Kernel {
     }
 
     /// System call `SaveReply`.
-    pub(crate) fn save_reply(&mut self, caller: Caller) -> Result<Answer, Status> {
+    pub(crate) fn save_reply(&mut self, caller: Caller) -> Called {
         let Some((object, generation)) = self.held_reply(caller.thread) else { return Err(Status::NoReply) };
-        let reply = Capability {
-            kind: Kind::Reply as u8,
-            rights: Rights::REPLY.bits(),
-            object,
-            generation,
-            ..Capability::EMPTY
-        };
+        let reply = Capability::root(Kind::Reply, object, generation);
         if !self.may_hold(caller.process, &reply) {
             return Err(Status::WorldClosed);
         }
         let handle = self.place(caller.process, reply)?;
         self.threads.change(caller.thread).serving = NONE;
-        self.cpus[caller.cpu].frame.rdi = u64::from(handle.0);
-        Ok(Answer::Done)
+        Ok(Answer::Value(handle.0.into()))
     }
 
     /// System call `Signal`.
-    pub(crate) fn signal(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        let slot = self.look_up(caller.process, handle, Rights::SIGNAL)?;
-        let Capability { object, badge, .. } = *self.capabilities.get(slot);
+    pub(crate) fn signal(&mut self, caller: Caller) -> Called {
+        let Capability { object, badge, .. } = self.named(caller, Rights::SIGNAL)?;
         if badge == 0 {
             return Err(Status::BadArgument);
         }
@@ -271,24 +246,20 @@ impl Kernel {
     }
 
     /// System call `Wait`.
-    pub(crate) fn wait_for(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
+    pub(crate) fn wait_for(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let timeout = self.control(caller.cpu).timeout();
-        if handle.is_null() {
+        if caller.handle.is_null() {
             if timeout == Timeout::POLL {
                 return Ok(Answer::Done);
             }
             self.wait(m, caller.cpu, State::Sleeping, NONE, timeout);
             return Ok(Answer::Keep);
         }
-        let slot = self.look_up(caller.process, handle, Rights::WAIT)?;
-        let notification = self.capabilities.get(slot).object;
+        let notification = self.named(caller, Rights::WAIT)?.object;
         if self.notifications.get(notification).life != 1 {
             return Err(Status::PeerDied);
         }
-        let bits = self.notifications.get(notification).bits;
-        if bits != 0 {
-            self.notifications.change(notification).bits = 0;
-            self.cpus[caller.cpu].frame.rax = Outcome::event(Event::Notification, bits).0;
+        if self.take_bits(caller, notification) {
             return Ok(Answer::Keep);
         }
         if timeout == Timeout::POLL {
@@ -298,14 +269,23 @@ impl Kernel {
         Ok(Answer::Keep)
     }
 
+    /// Gives the bits of a notification to the running thread; false if there are none.
+    fn take_bits(&mut self, caller: Caller, notification: u32) -> bool {
+        let bits = self.notifications.get(notification).bits;
+        if bits != 0 {
+            self.notifications.change(notification).bits = 0;
+            self.cpus[caller.cpu].frame.rax = Outcome::event(Event::Notification, bits).0;
+        }
+        bits != 0
+    }
+
     /// System call `BindNotification`.
-    pub(crate) fn bind_notification(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        if handle.is_null() {
+    pub(crate) fn bind_notification(&mut self, caller: Caller) -> Called {
+        if caller.handle.is_null() {
             self.unbind(caller.thread);
             return Ok(Answer::Done);
         }
-        let slot = self.look_up(caller.process, handle, Rights::WAIT)?;
-        let notification = self.capabilities.get(slot).object;
+        let notification = self.named(caller, Rights::WAIT)?.object;
         let same_world = (notification < self.notifications.world()) == self.is_world_thread(caller.thread);
         if !same_world {
             return Err(Status::WorldClosed);

@@ -8,7 +8,7 @@ use crate::queue::{Heap, Queue, RunQueues, Threads};
 use crate::space::{Space, TablePool};
 use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process};
 use abi::protocol::service::PORTS_MAX;
-use abi::{Epoch, Outcome, Registers, Status};
+use abi::{Epoch, Handle, Outcome, Registers, Status};
 use records::{IndexSet, Slab, Table};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -109,12 +109,16 @@ pub struct Kernel {
     pub(crate) log: WriteLog,
 }
 
-/// Who makes a system call.
+/// Who makes a system call, and of what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
     pub(crate) cpu: usize,
     pub(crate) thread: u32,
     pub(crate) process: u32,
+    /// What it calls.
+    pub(crate) handle: Handle,
+    /// The first capability that it gives.
+    pub(crate) given: Handle,
 }
 
 impl Kernel {

@@ -2,7 +2,7 @@
 //! rebuilt; law 4 is applied; then threads run.
 
 use crate::capability::SYSCALL_BYTES;
-use crate::decode::Answer;
+use crate::decode::{Answer, Called};
 use crate::destroy::chunks_of;
 use crate::graph::{Graph, is_sound};
 use crate::kernel::{Caller, TICKET_MIDDLE, WORLD_VERSION};
@@ -14,56 +14,51 @@ use crate::{
 };
 use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
-use abi::{Epoch, Handle, Kind, PAGE_SIZE, Rights, Status};
+use abi::{Epoch, Kind, PAGE_SIZE, Rights, Status};
 use core::convert::Infallible;
+use records::IndexSet;
 use zerocopy::FromBytes;
 
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
 
+/// Takes those that live out of a set of free ones.
+fn take_living(free: &mut IndexSet, world: u32, lives: impl Fn(u32) -> bool) {
+    for index in (0..world).filter(|&index| lives(index)) {
+        free.remove(index);
+    }
+}
+
+macro_rules! record {
+    ($name:ident, $record:ty, $table:ident) => {
+        fn $name(&mut self, index: u32) -> Result<$record, Infallible> {
+            Ok(*self.$table.get(index))
+        }
+    };
+}
+
 impl Graph for &Kernel {
     type Error = Infallible;
 
     fn capacities(&self) -> [u32; 6] {
-        [
-            self.processes.world(),
-            self.threads.world(),
-            self.endpoints.world(),
-            self.notifications.world(),
-            self.budgets.world(),
-            self.capabilities.world(),
-        ]
-    }
-
-    fn process(&mut self, index: u32) -> Result<Process, Infallible> {
-        Ok(*self.processes.get(index))
+        self.world.capacities
     }
 
     fn thread(&mut self, index: u32) -> Result<Thread, Infallible> {
         Ok(**self.threads.get(index))
     }
 
-    fn endpoint(&mut self, index: u32) -> Result<Endpoint, Infallible> {
-        Ok(*self.endpoints.get(index))
-    }
-
-    fn notification(&mut self, index: u32) -> Result<Notification, Infallible> {
-        Ok(*self.notifications.get(index))
-    }
-
-    fn budget(&mut self, index: u32) -> Result<Budget, Infallible> {
-        Ok(*self.budgets.get(index))
-    }
-
-    fn capability(&mut self, slot: u32) -> Result<Capability, Infallible> {
-        Ok(*self.capabilities.get(slot))
-    }
+    record!(process, Process, processes);
+    record!(endpoint, Endpoint, endpoints);
+    record!(notification, Notification, notifications);
+    record!(budget, Budget, budgets);
+    record!(capability, Capability, capabilities);
 }
 
 impl Kernel {
     /// System call `Restore`.
-    pub(crate) fn restore(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+    pub(crate) fn restore(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         // Records come into a world that nobody has begun to make.
         if self.started || !self.restored && !self.is_untouched() {
             return Err(Status::WrongState);
@@ -72,26 +67,23 @@ impl Kernel {
         let frame = self.memory_frame(caller, Rights::MEMORY_MAP, page)?;
         let bytes: [u8; PAGE_SIZE] = *m.frame(frame);
         let result = self.take_batch(m, &bytes);
-        let frame = &mut self.cpus[caller.cpu].frame;
-        match result {
-            Ok(records) => {
-                frame.rdi = records;
-                Ok(Answer::Done)
-            }
-            Err((table, index)) => {
-                (frame.words[0], frame.words[1]) = (u64::from(table), u64::from(index));
-                Err(Status::BadRecord)
-            }
-        }
+        result.map(Answer::Value).map_err(|refused| self.tell_refused(caller, refused))
+    }
+
+    fn tell_refused(&mut self, caller: Caller, (table, index): Refused) -> Status {
+        let words = &mut self.cpus[caller.cpu].frame.words;
+        (words[0], words[1]) = (u64::from(table), u64::from(index));
+        Status::BadRecord
     }
 
     /// Whether the world has no object but its root budget.
     fn is_untouched(&self) -> bool {
-        (0..self.processes.world()).all(|process| self.free_processes.contains(process))
-            && (0..self.threads.world()).all(|thread| self.free_threads.contains(thread))
-            && (0..self.endpoints.world()).all(|endpoint| self.free_endpoints.contains(endpoint))
-            && (0..self.notifications.world()).all(|notification| self.free_notifications.contains(notification))
-            && (1..self.budgets.world()).all(|budget| self.free_budgets.contains(budget))
+        let none = |free: &IndexSet, from, world| free.first_absent(from, world).is_none();
+        none(&self.free_processes, 0, self.processes.world())
+            && none(&self.free_threads, 0, self.threads.world())
+            && none(&self.free_endpoints, 0, self.endpoints.world())
+            && none(&self.free_notifications, 0, self.notifications.world())
+            && none(&self.free_budgets, 1, self.budgets.world())
     }
 
     /// Takes the records of a batch, each validated alone.
@@ -153,8 +145,8 @@ impl Kernel {
     }
 
     /// System call `Resume`.
-    pub(crate) fn resume(&mut self, m: &mut impl Machine, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_RECORDS)?;
+    pub(crate) fn resume(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         let arguments = self.cpus[caller.cpu].frame;
         let epoch = Epoch::from_bits(arguments.rdi);
         if self.started {
@@ -164,11 +156,7 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         if self.restored {
-            self.check_graph().map_err(|(table, index)| {
-                let frame = &mut self.cpus[caller.cpu].frame;
-                (frame.words[0], frame.words[1]) = (u64::from(table), u64::from(index));
-                Status::BadRecord
-            })?;
+            self.check_graph().map_err(|refused| self.tell_refused(caller, refused))?;
         }
         self.world.epoch = epoch.bits();
         // World time never goes back: not behind what the records remember.
@@ -178,7 +166,7 @@ impl Kernel {
             self.rebuild(m)?;
         }
         self.started = true;
-        self.cross(m);
+        self.cross();
         self.requeue(m);
         Ok(Answer::Done)
     }
@@ -188,6 +176,7 @@ impl Kernel {
         let tables = [
             (Kept::Process, self.processes.world()),
             (Kept::Thread, self.threads.world()),
+            (Kept::Endpoint, self.endpoints.world()),
             (Kept::Notification, self.notifications.world()),
             (Kept::Budget, self.budgets.world()),
             (Kept::Capability, self.capabilities.world()),
@@ -202,9 +191,8 @@ impl Kernel {
         let slots = self.check_slots();
         self.holders[..(self.capabilities.world() / HANDLES_MIN) as usize].fill(NONE);
         let waiting = self.check_waiting();
-        let world = self.endpoints.world() as usize;
-        self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
-        let replies = self.check_replies_once();
+        self.wipe_queues();
+        let replies = self.mark_replies();
         self.threads.all_beside_mut().for_each(|link| link.reply_held = false);
         slots.and(waiting).and(replies)
     }
@@ -288,24 +276,25 @@ impl Kernel {
         Ok(())
     }
 
-    /// A call that waits has one Reply at most. Marks callers in the links, which the caller wipes.
-    fn check_replies_once(&mut self) -> Result<(), Refused> {
+    /// Marks callers whose Reply a process of the world holds, in the links. An error: a call that waits has one at most.
+    fn mark_replies(&mut self) -> Result<(), Refused> {
         for thread in 0..self.threads.world() {
-            let Thread { serving, serving_sequence, .. } = **self.threads.get(thread);
-            if serving != NONE && self.reply_stands(serving, serving_sequence) {
-                let held = core::mem::replace(&mut self.threads.beside_mut(serving).reply_held, true);
-                (!held).then_some(()).ok_or((Kept::Thread as u16, thread))?;
-            }
+            let reply = self.held_reply(thread);
+            self.mark_reply(reply, (Kept::Thread as u16, thread))?;
         }
         for slot in 0..self.capabilities.world() {
-            if let Some((caller, sequence)) = self.saved_reply(slot)
-                && self.reply_stands(caller, sequence)
-            {
-                let held = core::mem::replace(&mut self.threads.beside_mut(caller).reply_held, true);
-                (!held).then_some(()).ok_or((Kept::Capability as u16, slot))?;
-            }
+            let reply = self.saved_reply(slot);
+            self.mark_reply(reply, (Kept::Capability as u16, slot))?;
         }
         Ok(())
+    }
+
+    fn mark_reply(&mut self, reply: Option<(u32, u32)>, holder: Refused) -> Result<(), Refused> {
+        let Some((caller, _)) = reply.filter(|&(caller, sequence)| self.reply_stands(caller, sequence)) else {
+            return Ok(());
+        };
+        let held = core::mem::replace(&mut self.threads.beside_mut(caller).reply_held, true);
+        if held { Err(holder) } else { Ok(()) }
     }
 
     /// What volatile processes hold on the world belongs to the time before.
@@ -325,12 +314,7 @@ impl Kernel {
             if slot_count == 0 {
                 continue;
             }
-            // Two processes must not share slots: each chunk is taken once.
-            for chunk in chunks_of(slots, slot_count) {
-                if !self.free_chunks.remove(chunk as u32) {
-                    return Err(Status::BadRecord);
-                }
-            }
+            self.free_chunks.remove_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
             self.free_processes.remove(process);
             self.own_slots(process, slots, slot_count);
             for slot in slots..slots + slot_count {
@@ -345,9 +329,6 @@ impl Kernel {
             if capability.kind == 0 {
                 continue;
             }
-            if self.holder(slot) == NONE {
-                return Err(Status::BadRecord);
-            }
             self.revoking += u32::from(capability.dying);
             self.link_child(slot);
         }
@@ -357,47 +338,21 @@ impl Kernel {
                 self.link_process(thread);
             }
         }
-        for endpoint in 0..self.endpoints.world() {
-            let Endpoint { life, service, .. } = *self.endpoints.get(endpoint);
-            if life != 0 {
-                self.free_endpoints.remove(endpoint);
-            }
-            if service != 0 {
-                let place = self.ports.iter().position(|&port| port == NONE).ok_or(Status::BadRecord)?;
-                self.ports[place] = endpoint;
-            }
-        }
-        for notification in 0..self.notifications.world() {
-            if self.notifications.get(notification).life != 0 {
-                self.free_notifications.remove(notification);
-            }
-        }
-        for budget in 0..self.budgets.world() {
-            if self.budgets.get(budget).life != 0 {
-                self.free_budgets.remove(budget);
-            }
-        }
+        let services = (0..self.endpoints.world()).filter(|&endpoint| self.endpoints.get(endpoint).service != 0);
+        self.ports.iter_mut().zip(services).for_each(|(port, endpoint)| *port = endpoint);
+        take_living(&mut self.free_endpoints, self.endpoints.world(), |i| self.endpoints.get(i).life != 0);
+        take_living(&mut self.free_notifications, self.notifications.world(), |i| self.notifications.get(i).life != 0);
+        take_living(&mut self.free_budgets, self.budgets.world(), |i| self.budgets.get(i).life != 0);
         Ok(())
     }
 
     /// Law 4: threads whose Reply no process of the world holds are told, or ask again.
-    fn cross(&mut self, m: &mut impl Machine) {
+    fn cross(&mut self) {
         if self.restored {
             self.mark_receivers();
         }
-        for thread in 0..self.threads.world() {
-            let serving = self.threads.get(thread).serving;
-            if serving != NONE && self.reply_stands(serving, self.threads.get(thread).serving_sequence) {
-                self.threads.beside_mut(serving).reply_held = true;
-            }
-        }
-        for slot in 0..self.capabilities.world() {
-            if let Some((caller, sequence)) = self.saved_reply(slot)
-                && self.reply_stands(caller, sequence)
-            {
-                self.threads.beside_mut(caller).reply_held = true;
-            }
-        }
+        let marked = self.mark_replies();
+        debug_assert_eq!(marked, Ok(()), "records were checked");
         for thread in 0..self.threads.world() {
             let held = core::mem::take(&mut self.threads.beside_mut(thread).reply_held);
             match self.threads.get(thread).state {
@@ -408,10 +363,14 @@ impl Kernel {
             }
         }
         if self.restored {
-            let world = self.endpoints.world() as usize;
-            self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
+            self.wipe_queues();
         }
-        let _ = m;
+    }
+
+    /// What has been marked in the queues of the world's endpoints goes.
+    fn wipe_queues(&mut self) {
+        let world = self.endpoints.world() as usize;
+        self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
     }
 
     /// Marks, in the queues that are still empty, the endpoints on which somebody waits for a message.
@@ -425,25 +384,23 @@ impl Kernel {
     }
 
     fn restart_caller(&mut self, thread: u32) {
-        if let Some(endpoint) = self.asks_again(thread) {
-            if self.endpoints.beside(endpoint).first().is_none() {
-                self.set_state(thread, State::Calling, endpoint);
-                return;
+        match self.asks_again(thread) {
+            Some(endpoint) if self.endpoints.beside(endpoint).first().is_none() => {
+                return self.set_state(thread, State::Calling, endpoint);
             }
             // Somebody waits there, so it must not: it makes its call again, and meets them.
-            let record = self.threads.change(thread);
-            record.registers.rip = record.registers.rip.wrapping_sub(SYSCALL_BYTES);
-            record.deadline = u64::MAX;
-            self.set_state(thread, State::Ready, NONE);
-            return;
+            Some(_) => {
+                let rip = &mut self.threads.change(thread).registers.rip;
+                *rip = rip.wrapping_sub(SYSCALL_BYTES);
+            }
+            None => self.finish(thread, Status::Restarted),
         }
-        self.finish(thread, Status::Restarted);
         self.threads.change(thread).deadline = u64::MAX;
         self.set_state(thread, State::Ready, NONE);
     }
 
     /// A state without queueing: queues are built afterwards. The ticket stays.
-    fn set_state(&mut self, thread: u32, state: State, object: u32) {
+    pub(crate) fn set_state(&mut self, thread: u32, state: State, object: u32) {
         let record = self.threads.change(thread);
         (record.state, record.object) = (state, object);
     }
@@ -478,11 +435,7 @@ impl Kernel {
         let Thread { state, object, priority, .. } = **self.threads.get(thread);
         match state {
             State::Ready => self.run.push(&mut self.threads, priority, thread, false),
-            State::Calling | State::Sending | State::Receiving | State::Faulting => {
-                self.endpoints.beside_mut(object).push_back(&mut self.threads, thread);
-            }
-            State::Waiting => self.notifications.beside_mut(object).push_back(&mut self.threads, thread),
-            _ => {}
+            _ => self.join_queue(thread, state, object),
         }
     }
 
@@ -501,21 +454,13 @@ impl Kernel {
     }
 
     /// System call `BindPort`.
-    pub(crate) fn bind_port(&mut self, caller: Caller, handle: Handle) -> Result<Answer, Status> {
-        self.look_up(caller.process, handle, Rights::EPOCH_PORTS)?;
+    pub(crate) fn bind_port(&mut self, caller: Caller) -> Called {
+        self.look_up(caller.process, caller.handle, Rights::EPOCH_PORTS)?;
         let service = u32::try_from(self.cpus[caller.cpu].frame.rdi).map_err(|_| Status::BadArgument)?;
         let port = self.port_of(service).filter(|_| service != 0).ok_or(Status::BadArgument)?;
         let rights = Rights::RECEIVE | Rights::SEND | Rights::COPY;
-        let generation = self.endpoints.get(port).generation;
-        let bound = Capability {
-            kind: Kind::Endpoint as u8,
-            rights: rights.bits(),
-            object: port,
-            generation,
-            ..Capability::EMPTY
-        };
-        let handle = self.place(caller.process, bound)?;
-        self.cpus[caller.cpu].frame.rdi = u64::from(handle.0);
-        Ok(Answer::Done)
+        let root = Capability::root(Kind::Endpoint, port, self.endpoints.get(port).generation);
+        let handle = self.place(caller.process, Capability { rights: rights.bits(), ..root })?;
+        Ok(Answer::Value(handle.0.into()))
     }
 }

@@ -99,6 +99,12 @@ impl Kernel {
         record.state = state;
         record.object = object;
         record.ticket = ticket;
+        self.join_queue(thread, state, object);
+        self.set_deadline(m, thread, timeout);
+    }
+
+    /// Puts a thread on the queue that its state names, if it names one.
+    pub(crate) fn join_queue(&mut self, thread: u32, state: State, object: u32) {
         match state {
             State::Calling | State::Sending | State::Faulting | State::Receiving => {
                 self.endpoints.beside_mut(object).push_back(&mut self.threads, thread);
@@ -106,7 +112,6 @@ impl Kernel {
             State::Waiting => self.notifications.beside_mut(object).push_back(&mut self.threads, thread),
             _ => {}
         }
-        self.set_deadline(m, thread, timeout);
     }
 
     /// Gives a thread that waits a deadline.

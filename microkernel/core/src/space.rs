@@ -198,6 +198,7 @@ impl Kernel {
     }
 
     /// The leaf table of `address` and the index in it; tables that are missing are made if `create`.
+    #[inline(always)]
     fn walk(
         &mut self,
         m: &mut impl Machine,
@@ -237,7 +238,7 @@ impl Kernel {
     pub(crate) fn write_fault(&mut self, m: &mut impl Machine, cpu: usize, process: u32, address: u64) -> WriteFault {
         let Ok(Some((table, index))) = self.walk(m, process, address, false) else { return WriteFault::NotOurs };
         let entry = m.table_entry(table, index);
-        if entry & PRESENT == 0 || entry & MAY_WRITE == 0 {
+        if entry & (PRESENT | MAY_WRITE) != PRESENT | MAY_WRITE {
             return WriteFault::NotOurs;
         }
         if entry & WRITABLE == 0 {
@@ -411,6 +412,14 @@ impl Kernel {
         }
     }
 
+    /// Whether a table's stamp is the running epoch's.
+    pub(crate) fn is_fresh_table(&self, table: TableId) -> bool {
+        self.pool.is_stamped(table, self.stamp)
+    }
+}
+
+#[cfg(any(test, feature = "host"))]
+impl Kernel {
     /// Invariant 2, seen from one leaf: used by the checker.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn leaf_is_sound(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
@@ -434,10 +443,5 @@ impl Kernel {
             let child = m.table_at(entry & ADDRESS);
             (child, self.pool.tables[child as usize].stamp == self.stamp)
         })
-    }
-
-    /// Whether a table's stamp is the running epoch's.
-    pub(crate) fn is_fresh_table(&self, table: TableId) -> bool {
-        self.pool.is_stamped(table, self.stamp)
     }
 }

@@ -7,18 +7,11 @@ use abi::{
     CAPS_MAX, Control, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status,
 };
 
-/// A capability on its way: the slot it is in.
-#[derive(Clone, Copy)]
-struct Parcel {
-    slot: u32,
+/// Capabilities on their way: the slots they are in.
+struct Parcels {
+    slots: [u32; CAPS_MAX],
+    count: usize,
     moved: bool,
-}
-
-/// Why a message cannot be delivered, and who is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Undeliverable {
-    /// The sender's mistake, or the receiver had no room: the sender is told.
-    Sender(Status),
 }
 
 impl Kernel {
@@ -27,38 +20,35 @@ impl Kernel {
         self.parcels(process, caps, flags).map(|_| ())
     }
 
-    fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<([Parcel; CAPS_MAX], usize), Status> {
+    fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<Parcels, Status> {
         let count = usize::from(flags & FLAG_CAPS_MASK);
         if count > CAPS_MAX {
             return Err(Status::BadArgument);
         }
-        let moved = flags & FLAG_MOVE != 0;
-        let mut parcels = [Parcel { slot: NONE, moved }; CAPS_MAX];
-        let handles = unpack_caps(caps);
-        for at in 0..count {
-            let needed = if moved { Rights::empty() } else { Rights::COPY };
-            let slot = self.look_up(process, handles[at], needed)?;
+        let mut parcels = Parcels { slots: [NONE; CAPS_MAX], count, moved: flags & FLAG_MOVE != 0 };
+        let needed = if parcels.moved { Rights::empty() } else { Rights::COPY };
+        for (at, handle) in unpack_caps(caps).into_iter().enumerate().take(count) {
+            let slot = self.look_up(process, handle, needed)?;
             // A capability can be moved only once.
-            if moved && parcels[..at].iter().any(|other| other.slot == slot) {
+            if parcels.moved && parcels.slots.contains(&slot) {
                 return Err(Status::BadArgument);
             }
-            parcels[at].slot = slot;
+            parcels.slots[at] = slot;
         }
-        Ok((parcels, count))
+        Ok(parcels)
     }
 
     /// Checks that `receiver`'s process may and can take all parcels.
-    fn check_room(&self, process: u32, parcels: &[Parcel]) -> Result<(), Status> {
-        for parcel in parcels {
-            let capability = self.capabilities.get(parcel.slot);
-            if !self.may_hold(process, capability) {
+    fn check_room(&self, process: u32, parcels: &Parcels) -> Result<(), Status> {
+        for &slot in &parcels.slots[..parcels.count] {
+            if !self.may_hold(process, self.capabilities.get(slot)) {
                 return Err(Status::WorldClosed);
             }
-            if !parcel.moved && self.parent_for(process, parcel.slot).1 > crate::object::DEPTH_MAX {
+            if !parcels.moved && self.parent_for(process, slot).1 > crate::object::DEPTH_MAX {
                 return Err(Status::TablesExhausted);
             }
         }
-        if self.has_room(process, parcels.len()) { Ok(()) } else { Err(Status::PeerTableFull) }
+        if self.has_room(process, parcels.count) { Ok(()) } else { Err(Status::PeerTableFull) }
     }
 
     /// Delivers the message in `sender`'s registers to `receiver`, which waits, and sets the receiver's result. The
@@ -70,16 +60,16 @@ impl Kernel {
         event: Event,
         badge: u64,
         flags: u8,
-    ) -> Result<(), Undeliverable> {
+    ) -> Result<(), Status> {
         let message = *self.registers(sender);
         let from = self.threads.get(sender).process;
         let to = self.threads.get(receiver).process;
-        let (parcels, count) = self.parcels(from, message.caps, flags).map_err(Undeliverable::Sender)?;
-        self.check_room(to, &parcels[..count]).map_err(Undeliverable::Sender)?;
+        let parcels = self.parcels(from, message.caps, flags)?;
+        self.check_room(to, &parcels)?;
         // ---- point of no return ----
         let mut handles = [Handle::NULL; CAPS_MAX];
-        for (handle, parcel) in handles.iter_mut().zip(&parcels[..count]) {
-            *handle = self.hand_parcel(*parcel, to);
+        for (handle, &slot) in handles.iter_mut().zip(&parcels.slots[..parcels.count]) {
+            *handle = self.hand_parcel(slot, parcels.moved, to);
         }
         let registers = self.registers_mut(receiver);
         registers.rax = Outcome::event(event, badge).0;
@@ -90,12 +80,12 @@ impl Kernel {
     }
 
     /// Gives one parcel to a process that has room and may hold it.
-    fn hand_parcel(&mut self, parcel: Parcel, process: u32) -> Handle {
-        let placed = if parcel.moved {
-            self.move_capability(parcel.slot, process)
+    fn hand_parcel(&mut self, slot: u32, moved: bool, process: u32) -> Handle {
+        let placed = if moved {
+            self.move_capability(slot, process)
         } else {
-            let mut copy = *self.capabilities.get(parcel.slot);
-            (copy.parent, copy.depth) = self.parent_for(process, parcel.slot);
+            let mut copy = *self.capabilities.get(slot);
+            (copy.parent, copy.depth) = self.parent_for(process, slot);
             self.place(process, copy)
         };
         debug_assert!(placed.is_ok(), "room was checked");

@@ -145,14 +145,7 @@ impl Kernel {
 
     /// Indices below these belong to the world: processes, threads, endpoints, notifications, budgets, slots.
     pub fn world_bounds(&self) -> [u32; 6] {
-        [
-            self.processes.world(),
-            self.threads.world(),
-            self.endpoints.world(),
-            self.notifications.world(),
-            self.budgets.world(),
-            self.capabilities.world(),
-        ]
+        self.world.capacities
     }
 
     /// How many there can be of each: processes, threads, endpoints, notifications, budgets, slots.

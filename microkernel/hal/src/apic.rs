@@ -11,7 +11,9 @@
 //! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
 
 use crate::acpi::{IO_APICS_MAX, IoApicPlace, Topology};
-use crate::instructions::{cpuid, out8, rdmsr, wrmsr};
+use crate::instructions::cpuid;
+use x86_64::registers::model_specific::Msr;
+use x86_64::structures::port::PortWrite;
 
 /// Lines and messages that can be routed; numbers from 24 to 31 are never used.
 pub const INTERRUPTS: u32 = 192;
@@ -78,7 +80,7 @@ impl LocalApic {
             return None;
         }
         // SAFETY: every 64-bit processor has it.
-        Some(unsafe { rdmsr(APIC_BASE) } & 0x000f_ffff_ffff_f000)
+        Some(unsafe { Msr::new(APIC_BASE).read() } & 0x000f_ffff_ffff_f000)
     }
 
     /// Whose registers are mapped at this address, uncached; `None`: by model-specific registers.
@@ -90,7 +92,7 @@ impl LocalApic {
     pub(crate) fn enable(self) {
         let mode = if self.registers == 0 { ENABLED | X2APIC } else { ENABLED };
         // SAFETY: 1. exists; 2. x2APIC only where CPUID says so (`physical`); interrupts are off.
-        unsafe { wrmsr(APIC_BASE, rdmsr(APIC_BASE) | mode) };
+        unsafe { Msr::new(APIC_BASE).write(Msr::new(APIC_BASE).read() | mode) };
         self.write(TASK_PRIORITY, 0);
         self.write(TIMER_DIVIDE, DIVIDE_BY_16);
         self.write(TIMER_VECTOR, u32::from(TIMER));
@@ -102,7 +104,7 @@ impl LocalApic {
     fn write(self, register: u32, value: u32) {
         if self.registers == 0 {
             // SAFETY: x2APIC is on, its registers exist; they touch no memory.
-            unsafe { wrmsr(0x800 + (register >> 4), u64::from(value)) }
+            unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) }
         } else {
             // SAFETY: mapped, uncached, aligned (`at`).
             unsafe { ((self.registers + u64::from(register)) as *mut u32).write_volatile(value) }
@@ -112,7 +114,7 @@ impl LocalApic {
     fn read(self, register: u32) -> u32 {
         if self.registers == 0 {
             // SAFETY: x2APIC is on, its registers exist.
-            unsafe { rdmsr(0x800 + (register >> 4)) as u32 }
+            unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 }
         } else {
             // SAFETY: mapped, uncached, aligned (`at`).
             unsafe { ((self.registers + u64::from(register)) as *const u32).read_volatile() }
@@ -142,7 +144,7 @@ impl LocalApic {
     fn command(self, id: u32, what: u32) {
         if self.registers == 0 {
             // SAFETY: x2APIC is on; what arrives there enters by the interrupt table.
-            unsafe { wrmsr(0x800 + (COMMAND >> 4), u64::from(id) << 32 | u64::from(what)) }
+            unsafe { Msr::new(0x800 + (COMMAND >> 4)).write(u64::from(id) << 32 | u64::from(what)) }
             return;
         }
         for _ in 0..COMMAND_POLLS_MAX {
@@ -180,7 +182,7 @@ impl LocalApic {
 pub(crate) fn silence_old_controllers() {
     for port in [0x21, 0xa1] {
         // SAFETY: a mask register; no access to memory.
-        unsafe { out8(port, 0xff) }
+        unsafe { u8::write_to_port(port, 0xff) }
     }
 }
 

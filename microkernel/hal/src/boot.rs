@@ -179,11 +179,9 @@ impl Boot {
         processors::release_all(states);
     }
 
-    /// Provokes a failure when the command line asks for one.
-    pub fn provoke(&self) {
-        if let Some(name) = self.firmware.option("fault") {
-            crate::provoke::provoke(name);
-        }
+    /// The value of `key=value` on the command line.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.firmware.option(key)
     }
 
     /// Makes the first process from the bundle, and runs threads from now on.

@@ -4,7 +4,8 @@
 //! Reference: Intel 8254 datasheet; Intel SDM vol. 3B, 18.7 (time-stamp counter).
 
 use crate::apic::LocalApic;
-use crate::instructions::{cpuid, in8, out8, tsc};
+use crate::instructions::{cpuid, tsc};
+use x86_64::structures::port::{PortRead, PortWrite};
 
 /// Ticks of the interval timer a second.
 const PIT_HZ: u64 = 1_193_182;
@@ -39,8 +40,8 @@ struct Reading {
 fn pit_count() -> u16 {
     // SAFETY: the interval timer has no access to memory. Latch counter 2, then read its two bytes.
     unsafe {
-        out8(0x43, 0x80);
-        u16::from(in8(0x42)) | u16::from(in8(0x42)) << 8
+        u8::write_to_port(0x43, 0x80);
+        u16::from(u8::read_from_port(0x42)) | u16::from(u8::read_from_port(0x42)) << 8
     }
 }
 
@@ -63,10 +64,10 @@ impl Clock {
     pub(crate) fn measure(apic: LocalApic) -> Option<Self> {
         // SAFETY: the interval timer has no access to memory. Gate on, speaker off; counter 2 counts down from 65,536.
         unsafe {
-            out8(0x61, in8(0x61) & !2 | 1);
-            out8(0x43, 0xb4);
-            out8(0x42, 0);
-            out8(0x42, 0);
+            u8::write_to_port(0x61, u8::read_from_port(0x61) & !2 | 1);
+            u8::write_to_port(0x43, 0xb4);
+            u8::write_to_port(0x42, 0);
+            u8::write_to_port(0x42, 0);
         }
         apic.start_timer(u32::MAX);
         let start = reading(apic);

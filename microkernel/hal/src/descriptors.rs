@@ -6,8 +6,13 @@
 
 use crate::layout::{CPUS_MAX, StackKind};
 use crate::trap;
-use core::arch::asm;
 use core::cell::UnsafeCell;
+use x86_64::VirtAddr;
+use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
+use x86_64::instructions::tables::{lgdt, lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::SegmentSelector;
+use x86_64::structures::tss::TaskStateSegment;
 
 /// 64-bit code of the kernel.
 pub(crate) const KERNEL_CODE: u16 = 0x08;
@@ -17,39 +22,15 @@ pub(crate) const USER_DATA: u16 = 0x18 | 3;
 /// 64-bit code of programs.
 pub(crate) const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
-/// A segment that is never there, for the test of vector 11.
-pub(crate) const ABSENT: u16 = 0x38;
 /// `syscall` takes code and stack from the lower half, `sysret` from the upper half (plus 16 and plus 8).
 pub(crate) const STAR: u64 = (KERNEL_DATA as u64 | 3) << 48 | (KERNEL_CODE as u64) << 32;
 
 const _: () = assert!(USER_CODE == (KERNEL_DATA | 3) + 16 && USER_DATA == (KERNEL_DATA | 3) + 8);
 
-#[derive(Clone, Copy)]
-#[repr(C, packed(4))]
-struct TaskState {
-    reserved0: u32,
-    stacks: [u64; 3],
-    reserved1: u64,
-    interrupt_stacks: [u64; 7],
-    reserved2: u64,
-    reserved3: u16,
-    /// Beyond the segment: no program has any I/O port.
-    port_map: u16,
-}
-
-const _: () = assert!(size_of::<TaskState>() == 104);
-
-#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct PerCpu {
-    segments: [u64; 8],
-    task: TaskState,
-}
-
-#[repr(C, packed)]
-struct Pointer {
-    limit: u16,
-    base: u64,
+    segments: [u64; 7],
+    task: TaskStateSegment,
 }
 
 #[derive(Clone, Copy)]
@@ -61,17 +42,8 @@ struct Tables<T>(UnsafeCell<T>);
 // written only by its CPU, while it starts.
 unsafe impl<T> Sync for Tables<T> {}
 
-const NO_TASK: TaskState = TaskState {
-    reserved0: 0,
-    stacks: [0; 3],
-    reserved1: 0,
-    interrupt_stacks: [0; 7],
-    reserved2: 0,
-    reserved3: 0,
-    port_map: size_of::<TaskState>() as u16,
-};
 static PER_CPU: Tables<[PerCpu; CPUS_MAX]> =
-    Tables(UnsafeCell::new([PerCpu { segments: [0; 8], task: NO_TASK }; CPUS_MAX]));
+    Tables(UnsafeCell::new([const { PerCpu { segments: [0; 7], task: TaskStateSegment::new() } }; CPUS_MAX]));
 static GATES: Tables<[Gate; 256]> = Tables(UnsafeCell::new([Gate([0; 2]); 256]));
 
 /// Kinds of gates that programs may call with `int`: breakpoint alone.
@@ -107,15 +79,15 @@ pub(crate) fn load(cpu: usize) {
 }
 
 fn load_with(cpu: usize, main: u64, emergency: [u64; 3]) {
-    let mut task = NO_TASK;
-    task.stacks = [main, 0, 0];
-    let [double_fault, non_maskable, machine_check] = emergency;
-    task.interrupt_stacks = [double_fault, non_maskable, machine_check, 0, 0, 0, 0];
     // SAFETY: 1. a CPU's own entry; 2. `cpu` < CPUS_MAX, else this panics.
     let tables = unsafe { &mut (*PER_CPU.0.get())[cpu] };
-    tables.task = task;
+    // No program has any I/O port: their map lies beyond the segment.
+    tables.task = TaskStateSegment::new();
+    tables.task.privilege_stack_table[0] = VirtAddr::new(main);
+    let ([double_fault, non_maskable, machine_check], none) = (emergency.map(VirtAddr::new), VirtAddr::zero());
+    tables.task.interrupt_stack_table = [double_fault, non_maskable, machine_check, none, none, none, none];
     let base = &raw const tables.task as u64;
-    let limit = size_of::<TaskState>() as u64 - 1;
+    let limit = size_of::<TaskStateSegment>() as u64 - 1;
     tables.segments = [
         0,
         0x00af_9a00_0000_ffff, // kernel code
@@ -124,34 +96,22 @@ fn load_with(cpu: usize, main: u64, emergency: [u64; 3]) {
         0x00af_fa00_0000_ffff, // user code
         limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56,
         base >> 32,
-        0x00cf_1200_0000_ffff, // data, not present
     ];
-    let segments = Pointer { limit: size_of_val(&tables.segments) as u16 - 1, base: tables.segments.as_ptr() as u64 };
-    let gates = Pointer { limit: 256 * 16 - 1, base: GATES.0.get() as u64 };
     // SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
-    // old one, reloaded by the far return; 3. the task state is there, not busy, with stacks that are mapped (caller).
+    // old one; 3. the task state is there, not busy, with stacks that are mapped (caller).
     unsafe {
-        asm!(
-            "lgdt [{segments}]",
-            "push {code}",
-            "lea {scratch}, [rip + 2f]",
-            "push {scratch}",
-            "retfq",
-            "2:",
-            "mov ss, {data:e}",
-            "mov ds, {data:e}",
-            "mov es, {data:e}",
-            "xor {scratch:e}, {scratch:e}",
-            "mov fs, {scratch:e}",
-            "mov gs, {scratch:e}",
-            "ltr {task:x}",
-            "lidt [{gates}]",
-            segments = in(reg) &segments,
-            gates = in(reg) &gates,
-            code = const KERNEL_CODE as u64,
-            data = in(reg) u32::from(KERNEL_DATA),
-            task = in(reg) TASK,
-            scratch = out(reg) _,
-        );
+        lgdt(&pointer(&tables.segments));
+        CS::set_reg(SegmentSelector(KERNEL_CODE));
+        SS::set_reg(SegmentSelector(KERNEL_DATA));
+        DS::set_reg(SegmentSelector(KERNEL_DATA));
+        ES::set_reg(SegmentSelector(KERNEL_DATA));
+        FS::set_reg(SegmentSelector::NULL);
+        GS::set_reg(SegmentSelector::NULL);
+        load_tss(SegmentSelector(TASK));
+        lidt(&pointer(&*GATES.0.get()));
     }
+}
+
+fn pointer<T>(table: &T) -> DescriptorTablePointer {
+    DescriptorTablePointer { limit: size_of::<T>() as u16 - 1, base: VirtAddr::from_ptr(table) }
 }

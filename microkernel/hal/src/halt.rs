@@ -1,7 +1,8 @@
 //! The end of a run: QEMU's exit device where the command line allows it, otherwise silence.
 
-use crate::instructions::{cpuid, in8, out8, stop_forever};
+use crate::instructions::{cpuid, stop_forever};
 use core::sync::atomic::{AtomicBool, Ordering};
+use x86_64::structures::port::{PortRead, PortWrite};
 
 /// QEMU's `isa-debug-exit`: a value v written here ends QEMU with status 2v + 1.
 const EXIT_PORT: u16 = 0xf4;
@@ -28,7 +29,7 @@ pub enum Halt {
 pub(crate) fn allow_exit(told: bool) {
     let under_hypervisor = cpuid(1, 0)[2] >> 31 == 1;
     // SAFETY: reading that port has no effect on memory.
-    let allowed = told || under_hypervisor && unsafe { in8(EXIT_PORT) } == 0;
+    let allowed = told || under_hypervisor && unsafe { u8::read_from_port(EXIT_PORT) } == 0;
     EXIT_ALLOWED.store(allowed, Ordering::Relaxed);
 }
 
@@ -37,7 +38,7 @@ pub fn halt(why: Halt) -> ! {
     crate::processors::stop_all();
     if EXIT_ALLOWED.load(Ordering::Relaxed) {
         // SAFETY: the exit device has no access to memory.
-        unsafe { out8(EXIT_PORT, why as u8) }
+        unsafe { u8::write_to_port(EXIT_PORT, why as u8) }
     }
     stop_forever()
 }

@@ -14,7 +14,7 @@
 //! | `start` `firmware` `acpi` `memory` `paging` `layout` `sizes` `boot` `init` | from the loader's jump to init |
 //! | `trap` `dispatch` `lock` `kernel` `machine` | events into the core, and what the core asks |
 //! | `processor` `processors` `descriptors` `apic` `clock` `serial` `instructions` | the parts of the machine |
-//! | `report` `symbols` `halt` `provoke` | failures, and tests of their reports |
+//! | `report` `symbols` `halt` | failures; `examples/provoke.rs` makes them, for tests of the reports |
 //!
 //! Neighbours: `kernel-core` (all decisions), `abi` (boot information, bundle, registers), `microkernel` (the binary:
 //! order of boot only). One of the three homes of unsafe code.
@@ -38,7 +38,6 @@ mod memory;
 mod paging;
 mod processor;
 mod processors;
-mod provoke;
 mod report;
 mod serial;
 mod sizes;

@@ -9,12 +9,13 @@
 //! 2. A CPU clears its own bit only after it has done what the bit asks.
 //! 3. A CPU whose bit in `STOP_PENDING` has been cleared runs no user instruction until the lock has been released.
 
-use crate::instructions::{cr3, invalidate_page, save_vectors, set_cr3};
+use crate::instructions::save_vectors;
 use crate::layout::CPUS_MAX;
 use crate::trap::edge;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use kernel_core::{Cpu, VectorState};
+use x86_64::{VirtAddr, instructions::tlb};
 
 /// Length of `syscall`, by which a call that has not been made is set back.
 const SYSCALL_BYTES: u64 = 2;
@@ -66,10 +67,9 @@ pub(crate) fn answer_flush(cpu: usize) {
 
 fn drop_translations(page: u64) {
     if page == ALL {
-        // SAFETY: the same space again.
-        unsafe { set_cr3(cr3()) }
+        tlb::flush_all();
     } else {
-        invalidate_page(page);
+        tlb::flush(VirtAddr::new_truncate(page));
     }
 }
 
@@ -148,11 +148,8 @@ pub(crate) fn release() {
     SERVING.store(SERVING.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
 }
 
-/// For the holder: makes the CPUs of `mask` drop translations; `interrupt` makes one look. Returns when all have.
+/// For the holder: makes the CPUs of `mask`, of which there are some, drop translations; `interrupt` makes one look. Returns when all have.
 pub(crate) fn flush_others(mask: u64, page: Option<u64>, interrupt: impl Fn(usize)) {
-    if mask == 0 {
-        return;
-    }
     FLUSH_PAGE.store(page.unwrap_or(ALL), Ordering::Release);
     FLUSH_PENDING.store(mask, Ordering::SeqCst);
     (0..CPUS_MAX).filter(|&cpu| mask >> cpu & 1 == 1).for_each(interrupt);

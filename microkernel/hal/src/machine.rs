@@ -4,12 +4,12 @@ use crate::acpi::Topology;
 use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
 use crate::clock::Clock;
 use crate::firmware::{MAP_MAX, Span};
-use crate::instructions::{exchange_vectors, in8, in16, in32, load_vectors, out8, out16, out32, save_vectors, set_cr3};
+use crate::instructions::{copy_page, exchange_vectors, load_vectors, save_vectors, set_cr3};
 use crate::layout::{PAGE, PHYSMAP};
 use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
-use core::arch::asm;
 use kernel_core::{Machine, TableId, VectorState};
+use x86_64::structures::port::{PortRead, PortWrite};
 
 const ENTRIES: usize = 512;
 /// Entries that are changed in one turn of a loop.
@@ -153,22 +153,22 @@ impl Machine for Hardware {
         unsafe { set_cr3(root) }
     }
 
+    #[inline]
     fn flush(&mut self, cpus: u64, page: Option<u64>) {
-        let own = processors::current();
+        let (own, apic) = (processors::current(), self.apic);
         if cpus >> own & 1 == 1 {
             lock::flush_own(page);
         }
-        let apic = self.apic;
-        lock::flush_others(cpus & self.others(own), page, |other| apic.send(processors::apic_id(other), SHOOTDOWN));
+        let others = cpus & self.others(own);
+        if others != 0 {
+            lock::flush_others(others, page, |other| apic.send(processors::apic_id(other), SHOOTDOWN));
+        }
     }
 
     fn copy_frame(&mut self, from: u32, to: u32) {
         let (from, to) = (self.page(from), self.page(to));
-        // SAFETY: 1. both are mapped whole pages (`page`); 2. copying a page onto itself does no harm either.
-        unsafe {
-            asm!("rep movsq", inout("rcx") PAGE_SIZE / 8 => _, inout("rsi") from => _, inout("rdi") to => _,
-                options(nostack, preserves_flags));
-        }
+        // SAFETY: both are mapped whole pages (`page`).
+        unsafe { copy_page(from, to) }
     }
 
     fn frame(&mut self, frame: u32) -> &mut [u8; PAGE_SIZE] {
@@ -223,9 +223,9 @@ impl Machine for Hardware {
         // gives these to drivers, whose devices are part of what the machine trusts.
         unsafe {
             match width {
-                1 => u32::from(in8(port)),
-                2 => u32::from(in16(port)),
-                _ => in32(port),
+                1 => u32::from(u8::read_from_port(port)),
+                2 => u32::from(u16::read_from_port(port)),
+                _ => u32::read_from_port(port),
             }
         }
     }
@@ -234,9 +234,9 @@ impl Machine for Hardware {
         // SAFETY: as `port_read`.
         unsafe {
             match width {
-                1 => out8(port, value as u8),
-                2 => out16(port, value as u16),
-                _ => out32(port, value),
+                1 => u8::write_to_port(port, value as u8),
+                2 => u16::write_to_port(port, value as u16),
+                _ => u32::write_to_port(port, value),
             }
         }
     }

@@ -3,10 +3,13 @@
 //! Reference: Intel SDM vol. 3A, chapter 2.5 (control registers); vol. 1, chapter 13 (XSAVE).
 
 use crate::descriptors::STAR;
-use crate::instructions::{cpuid, cr0, cr4, rdmsr, set_cr0, set_cr4, set_xcr0, wrmsr};
+use crate::instructions::cpuid;
 use crate::trap;
 use core::fmt;
 use kernel_core::VectorState;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
+use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
+use x86_64::registers::xcontrol::XCr0;
 
 /// Vector components that every thread has: x87, SSE, AVX.
 const COMPONENTS: u64 = 7;
@@ -14,22 +17,11 @@ const COMPONENTS: u64 = 7;
 const FLAG_MASK: u64 = 0x003f_ffff & !2;
 
 const SYSENTER_CODE: u32 = 0x174;
-const EFER: u32 = 0xc000_0080;
 const STAR_REGISTER: u32 = 0xc000_0081;
 const SYSCALL_TARGET: u32 = 0xc000_0082;
 const SYSCALL_MASK: u32 = 0xc000_0084;
 const GS_BASE: u32 = 0xc000_0101;
 const GS_BASE_SWAPPED: u32 = 0xc000_0102;
-
-const CR0_WRITE_PROTECT: u64 = 1 << 16;
-const CR0_TASK_SWITCHED: u64 = 1 << 3;
-const CR4_MACHINE_CHECK: u64 = 1 << 6;
-const CR4_UMIP: u64 = 1 << 11;
-const CR4_FSGSBASE: u64 = 1 << 16;
-const CR4_XSAVE: u64 = 1 << 18;
-const CR4_SMEP: u64 = 1 << 20;
-const CR4_SMAP: u64 = 1 << 21;
-const EFER_NO_EXECUTE: u64 = 1 << 11;
 
 /// A feature: its name, where CPUID tells (leaf, register, bit), and what it is switched on by in CR4.
 struct Feature {
@@ -52,13 +44,13 @@ const fn feature(name: &'static str, leaf: u32, register: usize, bit: u32, cr4: 
 const FEATURES: [Feature; 10] = [
     feature("NX", 0x8000_0001, EDX, 20, 0, true),
     feature("SYSCALL", 0x8000_0001, EDX, 11, 0, true),
-    feature("XSAVE", 1, ECX, 26, CR4_XSAVE, true),
+    feature("XSAVE", 1, ECX, 26, Cr4Flags::OSXSAVE.bits(), true),
     feature("AVX", 1, ECX, 28, 0, true),
-    feature("FSGSBASE", 7, EBX, 0, CR4_FSGSBASE, true),
-    feature("SMEP", 7, EBX, 7, CR4_SMEP, false),
-    feature("SMAP", 7, EBX, 20, CR4_SMAP, false),
-    feature("UMIP", 7, ECX, 2, CR4_UMIP, false),
-    feature("MCE", 1, EDX, 7, CR4_MACHINE_CHECK, false),
+    feature("FSGSBASE", 7, EBX, 0, Cr4Flags::FSGSBASE.bits(), true),
+    feature("SMEP", 7, EBX, 7, Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION.bits(), false),
+    feature("SMAP", 7, EBX, 20, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION.bits(), false),
+    feature("UMIP", 7, ECX, 2, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION.bits(), false),
+    feature("MCE", 1, EDX, 7, Cr4Flags::MACHINE_CHECK_EXCEPTION.bits(), false),
     feature("x2APIC", 1, ECX, 21, 0, false),
 ];
 
@@ -109,14 +101,14 @@ pub(crate) fn configure() {
     // SMAP change nothing for it; 3. XCR0 after OSXSAVE, its components were required; 4. these MSRs exist with
     // long mode and SYSCALL, both required; `syscall` enters at our own entry with interrupts off.
     unsafe {
-        set_cr4(cr4() | wanted);
-        set_cr0((cr0() | CR0_WRITE_PROTECT) & !CR0_TASK_SWITCHED);
-        set_xcr0(COMPONENTS);
-        wrmsr(EFER, rdmsr(EFER) | EFER_NO_EXECUTE);
-        wrmsr(SYSENTER_CODE, 0);
-        wrmsr(STAR_REGISTER, STAR);
-        wrmsr(SYSCALL_TARGET, trap::syscall_address());
-        wrmsr(SYSCALL_MASK, FLAG_MASK);
+        Cr4::write_raw(Cr4::read_raw() | wanted);
+        Cr0::write((Cr0::read() | Cr0Flags::WRITE_PROTECT) - Cr0Flags::TASK_SWITCHED);
+        XCr0::write_raw(COMPONENTS);
+        Efer::write(Efer::read() | EferFlags::NO_EXECUTE_ENABLE);
+        Msr::new(SYSENTER_CODE).write(0);
+        Msr::new(STAR_REGISTER).write(STAR);
+        Msr::new(SYSCALL_TARGET).write(trap::syscall_address());
+        Msr::new(SYSCALL_MASK).write(FLAG_MASK);
     }
     // With the components of XCR0 enabled, leaf 0Dh tells what XSAVE writes.
     let [_, bytes, ..] = cpuid(0xd, 0);
@@ -130,7 +122,7 @@ pub(crate) fn configure() {
 pub(crate) unsafe fn set_gs_base(address: u64) {
     // SAFETY: 1. both exist in long mode; 2. only the assembly edge uses GS, and expects just this.
     unsafe {
-        wrmsr(GS_BASE, address);
-        wrmsr(GS_BASE_SWAPPED, 0);
+        Msr::new(GS_BASE).write(address);
+        Msr::new(GS_BASE_SWAPPED).write(0);
     }
 }

@@ -160,7 +160,7 @@ fn print_frames(frames: &[u64; FRAMES_MAX]) {
     }
 }
 
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 22] = [
     "divide error",
     "debug exception",
     "non-maskable interrupt",
@@ -183,21 +183,11 @@ const NAMES: [&str; 32] = [
     "vector floating-point error",
     "virtualization exception",
     "control protection exception",
-    "reserved exception 22",
-    "reserved exception 23",
-    "reserved exception 24",
-    "reserved exception 25",
-    "reserved exception 26",
-    "reserved exception 27",
-    "hypervisor injection",
-    "communication exception",
-    "security exception",
-    "reserved exception 31",
 ];
 
 /// What the processor's manual calls the exception.
 pub(crate) fn exception_name(vector: u64) -> &'static str {
-    NAMES.get(vector as usize).copied().unwrap_or("interrupt")
+    NAMES.get(vector as usize).copied().unwrap_or("exception")
 }
 
 const REGISTER_NAMES: [&str; 18] = [

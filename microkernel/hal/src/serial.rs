@@ -3,8 +3,8 @@
 //! Polled and unbuffered. Written to by the CPU that holds the kernel lock, by the one that boots, or by the one that
 //! reports a failure; two of these at once only mix their lines.
 
-use crate::instructions::{in8, out8};
 use core::fmt::{self, Write};
+use x86_64::structures::port::{PortRead, PortWrite};
 
 const PORT: u16 = 0x3f8;
 const LINE_STATUS: u16 = PORT + 5;
@@ -16,20 +16,20 @@ const POLLS_MAX: u32 = 100_000;
 pub(crate) fn initialise() {
     for (offset, value) in [(1, 0x00), (3, 0x80), (0, 0x01), (1, 0x00), (3, 0x03), (2, 0xc7), (4, 0x03)] {
         // SAFETY: the serial port has no access to memory.
-        unsafe { out8(PORT + offset, value) }
+        unsafe { u8::write_to_port(PORT + offset, value) }
     }
 }
 
 fn put(byte: u8) {
     for _ in 0..POLLS_MAX {
         // SAFETY: the serial port has no access to memory.
-        if unsafe { in8(LINE_STATUS) } & TRANSMITTER_EMPTY != 0 {
+        if unsafe { u8::read_from_port(LINE_STATUS) } & TRANSMITTER_EMPTY != 0 {
             break;
         }
         core::hint::spin_loop();
     }
     // SAFETY: the serial port has no access to memory.
-    unsafe { out8(PORT, byte) }
+    unsafe { u8::write_to_port(PORT, byte) }
 }
 
 /// Writes bytes as they are.

@@ -7,6 +7,11 @@ pub const KERNEL_VARIABLE: &str = "PERENNIAL_KERNEL";
 /// Names the bundle to boot it with.
 pub const BUNDLE_VARIABLE: &str = "PERENNIAL_BUNDLE";
 
+/// Names the kernel that fails on demand.
+pub const PROVOKER_VARIABLE: &str = "PERENNIAL_PROVOKER";
+/// Names its bundle.
+pub const PROVOKER_BUNDLE_VARIABLE: &str = "PERENNIAL_PROVOKER_BUNDLE";
+
 /// Paths of a kernel and a bundle that belong together.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
@@ -23,10 +28,23 @@ impl Artifacts {
     /// If the variables are not set: a test of the machine that has no machine has failed.
     #[must_use]
     pub fn from_environment() -> Self {
+        Self::named(KERNEL_VARIABLE, BUNDLE_VARIABLE)
+    }
+
+    /// The same, of the kernel that fails on demand.
+    ///
+    /// # Panics
+    /// Likewise.
+    #[must_use]
+    pub fn of_provoker() -> Self {
+        Self::named(PROVOKER_VARIABLE, PROVOKER_BUNDLE_VARIABLE)
+    }
+
+    fn named(kernel: &str, bundle: &str) -> Self {
         let path = |variable: &str| match std::env::var_os(variable) {
             Some(path) => PathBuf::from(path),
             None => panic!("{variable} is not set: these tests run through `cargo xtask test --ring qemu`"),
         };
-        Self { kernel: path(KERNEL_VARIABLE), bundle: path(BUNDLE_VARIABLE) }
+        Self { kernel: path(kernel), bundle: path(bundle) }
     }
 }

@@ -81,7 +81,8 @@ fn bare_metal_lints() -> Result<()> {
     let compiler = Compiler::choose()?;
     let mut command = compiler.lint();
     // What the kernel uses has been checked for the host, by the linter of the compiler that people have.
-    command.args(["-p", "microkernel", "-p", "kernel-hal", "--target", bare_metal::TARGET]);
+    command.args(["-p", "microkernel", "-p", "kernel-hal", "--bins", "--lib", "--examples"]);
+    command.args(["--target", bare_metal::TARGET]);
     if matches!(compiler, Compiler::Own(_)) {
         command.args(["--no-deps", "--", "-D", "warnings"]);
     }

@@ -10,24 +10,10 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 pub struct Counts(pub [u32; 6]);
 
 impl Counts {
-    /// Which count a kind of object takes from.
-    pub(crate) fn index_of(kind: Kind) -> Option<usize> {
-        Some(match kind {
-            Kind::Process => 0,
-            Kind::Thread => 1,
-            Kind::Endpoint => 2,
-            Kind::Notification => 3,
-            Kind::Budget => 4,
-            _ => return None,
-        })
-    }
-
     /// One object of a kind; for a process also its slots.
     pub(crate) fn one(kind: Kind, slots: u32) -> Self {
-        let mut counts = [0; 6];
-        if let Some(index) = Self::index_of(kind) {
-            counts[index] = 1;
-        }
+        let mut counts = [Kind::Process, Kind::Thread, Kind::Endpoint, Kind::Notification, Kind::Budget, kind]
+            .map(|counted| u32::from(counted == kind));
         counts[5] = slots;
         Self(counts)
     }

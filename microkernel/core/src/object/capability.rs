@@ -48,6 +48,11 @@ impl Capability {
         reserved2: 0,
     };
 
+    /// All rights to an object.
+    pub(crate) fn root(kind: Kind, object: u32, generation: u32) -> Self {
+        Self { kind: kind as u8, rights: kind.rights().bits(), object, generation, ..Self::EMPTY }
+    }
+
     /// What it refers to; `None` for an empty slot.
     pub fn kind(&self) -> Option<Kind> {
         Kind::from_bits(self.kind)

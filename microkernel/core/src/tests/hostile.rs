@@ -1,7 +1,7 @@
 //! Records that no kernel would write: refused before anything is made of them.
 
 use super::*;
-use crate::{Notification, State, Thread, World};
+use crate::{Capability, Notification, State, Thread, World};
 use abi::record::{BatchReader, BatchWriter, Table as Kept};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -120,4 +120,45 @@ fn bindings_are_between_those_that_live() {
     notification.life = 0;
     bell.2 = notification.as_bytes().to_vec();
     assert_eq!(verdict(&records), Status::BadRecord);
+}
+
+#[test]
+fn nothing_is_held_of_what_has_not_been_made() {
+    let capabilities = exported().into_iter().filter(|(table, ..)| *table == Kept::Capability as u16).count();
+    let mut refused = 0;
+    for which in 0..capabilities {
+        let mut records = exported();
+        let mut held = records.iter_mut().filter(|(table, ..)| *table == Kept::Capability as u16);
+        let (.., bytes) = held.nth(which).expect("counted");
+        let mut capability = Capability::read(bytes).expect("a capability");
+        capability.generation += 1;
+        let is_root = capability.parent == u32::MAX;
+        *bytes = capability.as_bytes().to_vec();
+        let verdict = verdict(&records);
+        assert_eq!(verdict, Status::BadRecord, "{capability:?}");
+        refused += usize::from(is_root);
+    }
+    assert!(refused > 0, "what is derived is refused for its parent's sake");
+}
+
+#[test]
+fn nobody_holds_the_reply_to_a_call_to_come() {
+    let to_come = |_, thread: &mut Thread| thread.serving_sequence += 1;
+    assert_eq!(with_threads(serves, to_come), Status::BadRecord);
+}
+
+#[test]
+fn what_lives_was_made_from_a_budget_that_lives() {
+    for (table, at) in [(Kept::Process, 28), (Kept::Endpoint, 8), (Kept::Notification, 16)] {
+        for budget in [u32::MAX, 1 << 20, 1] {
+            let mut records = exported();
+            let (.., bytes) = records.iter_mut().find(|record| record.0 == table as u16).expect("one of each");
+            assert_eq!(bytes[at..at + 4], [0; 4], "the budget of {table:?}");
+            bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(budget));
+            assert_eq!(verdict(&records), Status::BadRecord, "{table:?} from {budget}");
+        }
+    }
+    for budget in [u32::MAX, 1 << 20, 1] {
+        assert_eq!(with_threads(awaits, |_, thread| thread.budget = budget), Status::BadRecord, "{budget}");
+    }
 }
