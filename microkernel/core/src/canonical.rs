@@ -23,6 +23,9 @@ pub struct Canonical {
     pub again_rip: u64,
     /// Whether it counts which records changed in the running epoch: only where there are cuts.
     pub changed: bool,
+    /// Whether it counts who began to wait before whom, whatever for: where the world may come back, since whoever is told
+    /// then is ready again at its old place.
+    pub order: bool,
     /// Whether vector registers count: not where the machine has none.
     pub vectors: bool,
 }
@@ -71,7 +74,7 @@ pub trait Listener {
 impl Kernel {
     /// Tells everything that can make a difference.
     pub fn tell(&self, with: Canonical, to: &mut impl Listener) {
-        let ranks = self.ticket_ranks();
+        let ranks = self.ticket_ranks(with.order);
         for index in 0..self.threads.len() {
             self.tell_thread(index, ranks.get(index as usize).copied().unwrap_or_default(), with, to);
         }
@@ -108,15 +111,18 @@ impl Kernel {
         any
     }
 
-    /// The order of those whose tickets still matter, by thread: only where a caller may be asked again.
-    fn ticket_ranks(&self) -> Vec<u64> {
+    /// The order of those whose tickets still matter, by thread: only where a caller may be asked again, or of all.
+    fn ticket_ranks(&self, all: bool) -> Vec<u64> {
         let asked_again =
             |thread: &Thread| matches!(thread.state, State::AwaitReply) && thread.flags & FLAG_REPEATABLE != 0;
         let waits = |thread: &Thread| matches!(thread.state, State::Calling | State::Sending | State::Receiving);
-        if !self.each_thread().any(|(_, thread)| asked_again(thread)) {
+        if !all && !self.each_thread().any(|(_, thread)| asked_again(thread)) {
             return Vec::new();
         }
-        let matters = self.each_thread().filter(|(_, thread)| asked_again(thread) || waits(thread));
+        // Whoever runs is given a new one at the cut.
+        let keeps = |index: u32| all && self.is_world_thread(index) && self.threads.beside(index).cpu == NONE;
+        let matters =
+            self.each_thread().filter(|(index, thread)| keeps(*index) || asked_again(thread) || waits(thread));
         let mut order: Vec<(u64, u32)> = matters.map(|(index, thread)| (thread.ticket, index)).collect();
         order.sort_unstable();
         let mut ranks = vec![0; self.threads.len() as usize];

@@ -214,5 +214,6 @@ fn import_into_fresh(before: &Sim) -> Result<Sim, String> {
     boot_volatile(&mut genesis, port);
     genesis.sim.kernel.limit_steps(STEPS_MAX);
     genesis.sim.store = Arc::new(records);
+    genesis.sim.comes_back = true;
     Ok(genesis.sim)
 }
