@@ -12,6 +12,9 @@
 //!
 //! All of a message is in registers, so a message in flight lies in the sender's saved registers and the kernel never
 //! reads user memory. rbx and rbp carry nothing because compilers reserve them in inline assembly.
+//!
+//! A call that waited and then failed promises rax and what is kept, nothing of rdi, the words and r15: they hold older
+//! values of the same thread. Who wants to ask again keeps the message.
 
 use crate::{Handle, Status, Timeout};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

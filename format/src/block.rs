@@ -12,6 +12,11 @@ pub const BLOCK_SIZE: usize = 4096;
 /// The contents of one block.
 pub type BlockBytes = [u8; BLOCK_SIZE];
 
+/// Whether nothing is written in `bytes`.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
 /// The address of a block, in units of [`BLOCK_SIZE`] from the start of the disk or partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Block(pub u32);

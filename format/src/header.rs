@@ -4,7 +4,7 @@ use abi::Epoch;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::{Block, BlockBytes};
+use crate::block::{Block, BlockBytes, is_zero};
 use crate::checksum::{RawChecksum, Seal, World};
 use crate::geometry::{Geometry, GeometryError};
 
@@ -116,8 +116,7 @@ impl Header {
             return Err(HeaderError::Foreign);
         };
         if raw.magic != MAGIC {
-            let blank = bytes.iter().all(|byte| *byte == 0);
-            return Err(if blank { HeaderError::Blank } else { HeaderError::Foreign });
+            return Err(if is_zero(bytes) { HeaderError::Blank } else { HeaderError::Foreign });
         }
         if !(SINGLE..=VERSION).contains(&raw.version.get()) {
             return Err(HeaderError::Version(raw.version.get()));

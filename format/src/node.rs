@@ -10,7 +10,7 @@ use abi::Epoch;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::{BLOCK_SIZE, Block, BlockBytes, Pointer, RawPointer};
+use crate::block::{BLOCK_SIZE, Block, BlockBytes, Pointer, RawPointer, is_zero};
 use crate::checksum::{Seal, World};
 use crate::geometry::Geometry;
 use crate::item::{Item, ItemError, ItemIter, Key};
@@ -93,8 +93,8 @@ impl<'a> Node<'a> {
         }
         let node = Self::view(bytes).ok_or(NodeError::Head)?;
         let (raw, body) = RawNode::ref_from_prefix(bytes.as_slice()).map_err(|_| NodeError::Head)?;
-        let tail_zero = body[node.body.len()..].iter().all(|byte| *byte == 0);
-        if node.level != level || raw.epoch.get() != pointer.epoch.bits() || raw.reserved != [0; 9] || !tail_zero {
+        let tail = &body[node.body.len()..];
+        if node.level != level || raw.epoch.get() != pointer.epoch.bits() || raw.reserved != [0; 9] || !is_zero(tail) {
             return Err(NodeError::Head);
         }
         if level == 0 {

@@ -6,7 +6,7 @@ use abi::Epoch;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::{Block, BlockBytes, Pointer, RawPointer};
+use crate::block::{Block, BlockBytes, Pointer, RawPointer, is_zero};
 use crate::checksum::{Checksum, RawChecksum, Seal, World};
 use crate::geometry::Geometry;
 use crate::node::NODE_LEVEL_MAX;
@@ -306,7 +306,13 @@ impl Root {
             return Err(RootError::Damaged);
         }
         let count = usize::from(raw.count);
-        if count > CHECKPOINTS_MAX || raw.reserved != [0; 134] || raw.rest != [0; 2176] {
+        if count > CHECKPOINTS_MAX
+            || raw.reserved != [0; 134]
+            || raw.rest != [0; 2176]
+            || raw.log.reserved != U32::ZERO
+            || raw.resume.reserved != U32::ZERO
+            || !is_zero(raw.checkpoints[count..].as_bytes())
+        {
             return Err(RootError::Invalid);
         }
         root.previous = raw.previous.into();

@@ -7,7 +7,7 @@ use abi::Epoch;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::{BlockBytes, Pointer, RawPointer};
+use crate::block::{BlockBytes, Pointer, RawPointer, is_zero};
 use crate::checksum::{Seal, World};
 use crate::geometry::Geometry;
 use crate::root::CHECKPOINTS_MAX;
@@ -57,7 +57,7 @@ const _: () = assert!(size_of::<RawSpaceIndex>() == 4096);
 
 /// A checked index block.
 ///
-/// Invariants: (S1) every pointer leads to a data block; (S2) numbers are 1 ..= 14.
+/// Invariants: (S1) every pointer leads to a data block; (S2) numbers are 1 ..= 14; (S3) what is not used is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct SpaceIndex<'a> {
     raw: &'a RawSpaceIndex,
@@ -68,7 +68,7 @@ pub struct SpaceIndex<'a> {
 pub enum SpaceIndexError {
     /// Its contents do not hash to what its pointer says.
     Damaged,
-    /// Sound, but it breaks S1 or S2, or is of another level.
+    /// Sound, but it breaks S1, S2 or S3, or is of another level.
     Invalid,
 }
 
@@ -94,9 +94,13 @@ impl<'a> SpaceIndex<'a> {
             return Err(SpaceIndexError::Invalid);
         }
         let index = Self { raw };
+        let unused = raw.reserved == [0; 11]
+            && raw.rest == [0; 16]
+            && is_zero(raw.kept[usize::from(raw.kept_count)..].as_bytes())
+            && is_zero(raw.pointers[index.count()..].as_bytes());
         let pointers = (0..index.count()).all(|i| index.pointer(i).is_some_and(|p| geometry.is_data(p.block)));
         let kept = raw.kept[..usize::from(raw.kept_count)].iter().all(|kept| (1..=14).contains(&kept.slot.get()));
-        if pointers && kept { Ok(index) } else { Err(SpaceIndexError::Invalid) }
+        if unused && pointers && kept { Ok(index) } else { Err(SpaceIndexError::Invalid) }
     }
 
     /// Pointers used.

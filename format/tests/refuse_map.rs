@@ -323,7 +323,7 @@ fn index(count: usize, spoil: impl FnOnce(&mut RawSpaceIndex)) -> Result<(), Spa
 #[test]
 fn an_index_says_nothing_that_it_must_not() {
     assert_eq!((index(SPACE_POINTERS_MAX, |_| {}), index(0, |_| {})), (Ok(()), Ok(())));
-    let spoils: [fn(&mut RawSpaceIndex); 11] = [
+    let spoils: [fn(&mut RawSpaceIndex); 18] = [
         |raw| raw.magic[7] = b'2',
         |raw| raw.count.set(121),
         |raw| raw.count.set(3),
@@ -335,6 +335,13 @@ fn an_index_says_nothing_that_it_must_not() {
         |raw| raw.kept[0].slot.set(15),
         |raw| raw.kept[0].slot.set(1 << 32 | 1),
         |raw| raw.pointers[1].block.set(4),
+        |raw| raw.reserved[0] = 1,
+        |raw| raw.reserved[10] = 1,
+        |raw| raw.rest[0] = 1,
+        |raw| raw.rest[15] = 1,
+        |raw| raw.kept_count = 12,
+        |raw| raw.count.set(1),
+        |raw| raw.pointers[119].epoch.set(1),
     ];
     for (which, spoil) in spoils.into_iter().enumerate() {
         assert_eq!(index(2, spoil), Err(SpaceIndexError::Invalid), "spoil {which}");

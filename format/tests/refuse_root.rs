@@ -53,7 +53,7 @@ fn a_root_says_what_it_was_told_and_nothing_that_it_must_not() {
         assert_eq!(parse(&root, |_| {}), Ok(root));
         assert_eq!(root.checkpoints(), &kept[..count]);
     }
-    let spoils: [fn(&mut RawRoot); 12] = [
+    let spoils: [fn(&mut RawRoot); 16] = [
         |raw| raw.sequence.set(0),
         |raw| raw.count = 14,
         |raw| raw.reserved[0] = 1,
@@ -66,6 +66,10 @@ fn a_root_says_what_it_was_told_and_nothing_that_it_must_not() {
         |raw| raw.checkpoints[1].space.twin.set(2048),
         |raw| raw.interval = 13,
         |raw| raw.log.block.set(4),
+        |raw| raw.log.reserved.set(1),
+        |raw| raw.resume.reserved.set(1),
+        |raw| raw.checkpoints[2].map_nodes.set(1),
+        |raw| raw.count = 1,
     ];
     for (which, spoil) in spoils.into_iter().enumerate() {
         assert_eq!(parse(&root(&kept[..2]), spoil), Err(RootError::Invalid), "spoil {which}");

@@ -8,7 +8,7 @@ use abi::protocol::wiring::{EpochsPage, Failure, Phase};
 use abi::record::{BatchReader, BatchWriter, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
 use format::{BlockBytes, World};
-use kernel_core::{Capability, Endpoint, Notification};
+use kernel_core::{Budget, Capability, Endpoint, Notification};
 use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::IntoBytes;
 
@@ -251,9 +251,14 @@ fn world_record() -> (u16, u32, Vec<u8>) {
     (Table::World as u16, 0, world.as_bytes().to_vec())
 }
 
+/// The budget that everything was made from.
+fn budget() -> (u16, u32, Vec<u8>) {
+    (Table::Budget as u16, 0, Budget { life: 1, ..Budget::FREE }.as_bytes().to_vec())
+}
+
 /// A notification in which `bits` were signalled.
 fn notification(bits: u64) -> (u16, u32, Vec<u8>) {
-    let record = Notification { bits: bits & 0xffff, life: 1, ..Notification::FREE };
+    let record = Notification { bits: bits & 0xffff, budget: 0, life: 1, ..Notification::FREE };
     (Table::Notification as u16, 1, record.as_bytes().to_vec())
 }
 
@@ -285,7 +290,7 @@ fn cut(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, quiet: bool)
         }
         let bytes = writer.finish() as u32;
         stage.batches[4] = batch;
-        stage.to_export.extend([world_record(), notification(ended.bits())]);
+        stage.to_export.extend([world_record(), budget(), notification(ended.bits())]);
         stage.said.push_back(ToStore::Dirty { epoch: ended, page: PAGE, frame: OWN_PAGES as u32 });
         stage.said.push_back(ToStore::Records { epoch: ended, slot: 0, bytes });
     }
@@ -317,7 +322,8 @@ fn an_epoch_commits_and_the_world_comes_back() {
     assert_eq!(stage.page.phase, Phase::Running, "{:?}", stage.notes);
     assert_eq!(stage.resumed, Epoch::first_of(2));
     assert_eq!(stage.page.restored, ended);
-    let kernel = [world_record(), notification(ended.bits())].map(|(table, index, bytes)| ((table, index), bytes));
+    let kernel = [world_record(), budget(), notification(ended.bits())];
+    let kernel = kernel.map(|(table, index, bytes)| ((table, index), bytes));
     assert_eq!(stage.kernel, BTreeMap::from(kernel));
     let pager = [counters(), space(2, ended.bits())].map(|(table, index, bytes)| ((table, index), bytes));
     assert_eq!(stage.pager, BTreeMap::from(pager));

@@ -51,7 +51,7 @@ fn an_epoch_with_an_unsound_record_of_the_pager_is_refused_too() {
 }
 
 fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
-    (Table::Endpoint as u16, index, Endpoint { life: 1, ..Endpoint::FREE }.as_bytes().to_vec())
+    (Table::Endpoint as u16, index, Endpoint { budget: 0, life: 1, ..Endpoint::FREE }.as_bytes().to_vec())
 }
 
 fn capability(slot: u32, record: Capability) -> (u16, u32, Vec<u8>) {
@@ -70,13 +70,16 @@ fn an_epoch_with_an_unsound_record_is_refused_and_the_last_one_stays() {
         vec![capability(5, Capability { parent: 6, ..child })],
         vec![capability(3, weak), capability(5, Capability { rights, ..child })],
         vec![capability(5, Capability { object: 3, ..child })],
+        // A capability to what has not been made yet; an endpoint that was made from no budget.
+        vec![capability(5, Capability { generation: 1, ..root })],
+        vec![(Table::Endpoint as u16, 4, Endpoint { life: 1, ..Endpoint::FREE }.as_bytes().to_vec())],
         // Bytes that are no record at all.
         vec![(Table::Endpoint as u16, 4, vec![0xff; 16])],
         vec![(Table::Thread as u16, 4, vec![1; 8])],
     ];
     for (case, records) in unsound.into_iter().enumerate() {
         let (mut conductor, mut stage) = begun();
-        let sound = [world_record(), endpoint(2), capability(3, root), capability(4, child)];
+        let sound = [world_record(), budget(), endpoint(2), capability(3, root), capability(4, child)];
         let last = cut_records(&mut conductor, &mut stage, sound);
         assert_eq!(stage.page.committed, last, "case {case}: {:?}", stage.notes);
         let refused = records.last().map(|(table, index, _)| (*table, *index)).expect("a record");
@@ -100,7 +103,11 @@ fn what_a_change_elsewhere_has_spoilt_is_found_when_the_log_is_folded() {
     let root = Capability { kind: abi::Kind::Endpoint as u8, object: 2, rights, ..Capability::EMPTY };
     let child = Capability { parent: 3, depth: 1, ..root };
     let (mut conductor, mut stage) = begun();
-    cut_records(&mut conductor, &mut stage, [world_record(), endpoint(2), capability(3, root), capability(4, child)]);
+    cut_records(
+        &mut conductor,
+        &mut stage,
+        [world_record(), budget(), endpoint(2), capability(3, root), capability(4, child)],
+    );
     // The parent alone is sound; that its child now may more than it does only the whole shows.
     let ended = cut_records(&mut conductor, &mut stage, [capability(3, Capability { rights: 0, ..root })]);
     assert_eq!((stage.page.committed, stage.page.failure), (ended, None));
@@ -117,7 +124,7 @@ fn an_epoch_of_more_records_than_are_remembered_is_checked_as_a_whole() {
         let (mut conductor, mut stage) = begun();
         let world =
             kernel_core::World { version: 1, components: 3, epoch: 1, ticket: 1, time_ns: 1, capacities: [3000; 6] };
-        let records = (0..2000).map(endpoint).chain([(Table::World as u16, 0, world.as_bytes().to_vec())]);
+        let records = (0..2000).map(endpoint).chain([budget(), (Table::World as u16, 0, world.as_bytes().to_vec())]);
         let bad = Capability { kind: abi::Kind::Endpoint as u8, object: 3000, ..Capability::EMPTY };
         let records = records.chain(broken.map(|slot| capability(slot, bad)));
         let ended = cut_records(&mut conductor, &mut stage, records);
