@@ -185,31 +185,38 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
 /// A page fault of a program, whose registers are in the CPU's frame. The address of the registers to go on with, with
 /// the kernel lock held; 0: they are in the frame, and it has been released.
 pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) -> u64 {
+    const WRITE_TO_PRESENT: u64 = page_error::PRESENT | page_error::WRITE;
     lock::acquire(cpu);
-    if error & page_error::RESERVED == 0 {
-        let State { kernel, hardware, .. } = with_state();
-        if let Some(registers) = kernel.fast_fault(hardware, cpu, (cr2(), access(error), error)) {
-            return address(registers);
-        }
+    // First writes never go the fast way, nor what must not be: the bit of reserved bits is above these two.
+    if error & (WRITE_TO_PRESENT | page_error::RESERVED) >= WRITE_TO_PRESENT {
+        return page_fault_slowly(cpu, error);
     }
-    page_fault_again(cpu, error)
+    let State { kernel, hardware, .. } = with_state();
+    match kernel.fast_fault(hardware, cpu, (cr2(), access(error), error)) {
+        Some(registers) => address(registers),
+        None => page_fault_again(cpu, error),
+    }
 }
 
 /// The lock is held.
 #[inline(never)]
 extern "C" fn page_fault_again(cpu: usize, error: u64) -> u64 {
-    let (at, access) = (cr2(), access(error));
-    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {at:#x}");
     let State { kernel, hardware, .. } = with_state();
-    // First writes never go the fast way.
-    if !access.contains(Access::WRITE | Access::PRESENT)
-        && kernel.admit_fault(cpu)
-        && let Some(registers) = kernel.fast_fault(hardware, cpu, (at, access, error))
+    if kernel.admit_fault(cpu)
+        && let Some(registers) = kernel.fast_fault(hardware, cpu, (cr2(), access(error), error))
     {
         return address(registers);
     }
+    page_fault_slowly(cpu, error)
+}
+
+/// The lock is held.
+#[inline(never)]
+extern "C" fn page_fault_slowly(cpu: usize, error: u64) -> u64 {
+    let at = cr2();
+    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {at:#x}");
     let state = with_state();
-    state.kernel.page_fault(&mut state.hardware, cpu, at, access, error);
+    state.kernel.page_fault(&mut state.hardware, cpu, at, access(error), error);
     finish(state, cpu);
     0
 }
