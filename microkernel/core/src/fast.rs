@@ -193,8 +193,8 @@ impl Kernel {
     }
 
     /// Delivers a page fault of the running thread of `cpu` to its pager, which waits, if the fault is no first write and
-    /// nothing else stands against it; else [`Self::admit_fault`] may find something new. The registers of the pager, which goes on with all of them; the thread's own are
-    /// in its record.
+    /// nothing else stands against it; else [`Self::admit_fault`] may find something new. The registers of the pager, which
+    /// goes on with all of them; the thread's own are in its record.
     #[inline(always)]
     pub fn fast_fault(
         &mut self,
