@@ -55,13 +55,23 @@ impl Kernel {
     /// I1: a thread is on the queue that its state names, once; and on none if it names none.
     fn check_queues(&self) -> Checked {
         let mut members = 0;
+        require(self.run.is_marked(), "I1: marks of the run queues", 0)?;
         let runnable = (0..=u8::MAX).map(|priority| self.run.queue(priority));
         for queue in runnable.chain(self.endpoints.all_beside()).chain(self.notifications.all_beside()) {
+            require(queue.is_sound(&self.threads), "I1: links of a queue", queue.head)?;
             let mut last = 0;
             for thread in self.queue_members(queue) {
                 let ticket = self.threads.get(thread).ticket;
                 require(ticket >= last, "I1: queues are in the order of tickets", thread)?;
                 last = ticket;
+            }
+        }
+        for priority in 0..=u8::MAX {
+            for thread in self.queue_members(self.run.queue(priority)) {
+                let record = self.threads.get(thread);
+                let named = record.state == State::Ready && record.priority == priority;
+                require(named, "I1: run queue", thread)?;
+                members += 1;
             }
         }
         for (endpoint, queue) in self.endpoints.all_beside().enumerate() {
@@ -94,7 +104,6 @@ impl Kernel {
                 _ => false,
             };
             require(link.queued == queued, "I1: queued as its state says", thread)?;
-            members += usize::from(link.queued && record.state == State::Ready);
         }
         let queued = self.threads.all_beside().filter(|link| link.queued).count();
         require(members == queued, "I1: every queued thread is a member", 0)?;

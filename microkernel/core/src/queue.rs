@@ -147,6 +147,20 @@ impl Queue {
         let link = threads.beside_mut(thread);
         (link.next, link.prev, link.queued) = (NONE, NONE, false);
     }
+
+    /// Whether its links lead from the first to the last, and back.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn is_sound(&self, threads: &Threads) -> bool {
+        let (mut prev, mut at, mut left) = (NONE, self.head, threads.len());
+        while at != NONE && left > 0 {
+            let link = threads.beside(at);
+            if link.prev != prev {
+                return false;
+            }
+            (prev, at, left) = (at, link.next, left - 1);
+        }
+        at == NONE && self.tail == prev
+    }
 }
 
 /// Ready threads by priority.
@@ -224,6 +238,20 @@ impl RunQueues {
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn marks(&self) -> ([u64; 4], u16) {
         (self.filled, self.above)
+    }
+
+    /// Whether the marks say at which priorities somebody waits, and above which nobody does.
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn is_marked(&self) -> bool {
+        let waits = |priority: usize| self.queues[priority] != Queue::EMPTY;
+        (0..256).all(|priority| (self.filled[priority / 64] >> (priority % 64) & 1 == 1) == waits(priority))
+            && usize::from(self.above) == (0..256).rev().find(|&priority| waits(priority)).map_or(0, |best| best + 1)
+    }
+
+    /// Puts a queue there, marks and all else left as they are.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, priority: u8, queue: Queue) {
+        self.queues[priority as usize] = queue;
     }
 
     /// Those that wait at a priority.

@@ -1,6 +1,7 @@
 //! The core's own story, told once from end to end; everything finer is in tests/spec.
 
 mod hostile;
+mod invariants;
 mod machine;
 
 use crate::{BootProcess, Capacities, Counts, HostMachine, Kernel};
