@@ -21,7 +21,8 @@
 //! | P15 two runs differ only where they may | `tests/noninterference.rs` | |
 //! | P16 restore is identity, whatever happens while an epoch is exported | universe `restore` | |
 //!
-//! `tests/properties_fail.rs` breaks each of P1 to P13 by hand and sees it noticed; P16's tests are beside it.
+//! `tests/properties_fail.rs` breaks each of P1 to P14 by hand and sees it noticed; the tests of P15 and P16 are beside
+//! them.
 
 mod pages;
 mod structure;

@@ -11,9 +11,16 @@ const WORLD: u16 = abi::boot_info::handle::WORLD_BUDGET.0;
 /// Two islands: a server and, at a lower priority, its client, so that who of an island runs next is the island's own
 /// business. The islands share a CPU and nothing else.
 fn islands() -> (Sim, [[u32; 2]; 2]) {
+    islands_with(false)
+}
+
+/// The same, or with one bell for both.
+fn islands_with(shared: bool) -> (Sim, [[u32; 2]; 2]) {
     let mut genesis = Genesis::new([4, 4, 2, 2, 1, 64], [0; 6], 1);
-    let threads = [0, 1].map(|_| {
-        let (endpoint, bell) = (genesis.endpoint(WORLD, 0), genesis.notification(WORLD));
+    let one = genesis.notification(WORLD);
+    let threads = [0, 1].map(|island| {
+        let endpoint = genesis.endpoint(WORLD, 0);
+        let bell = if island == 0 || shared { one } else { genesis.notification(WORLD) };
         [12, 10].map(|priority| {
             let process = genesis.process(WORLD);
             genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE | Rights::COPY, 3);
@@ -56,7 +63,10 @@ type Observed = (Frame, Vec<(u16, u64)>);
 
 /// Runs both islands; the observed one makes `seen` calls, one each time it has the CPU, the other `unseen` ones.
 fn observe(seen: &[Op], unseen: &[Op]) -> Vec<Vec<Observed>> {
-    let (mut sim, threads) = islands();
+    observe_in(islands(), seen, unseen)
+}
+
+fn observe_in((mut sim, threads): (Sim, [[u32; 2]; 2]), seen: &[Op], unseen: &[Op]) -> Vec<Vec<Observed>> {
     let (mut views, mut seen, mut unseen) = (Vec::new(), seen.iter(), unseen.iter());
     for _ in 0..2_000 {
         let Some(thread) = sim.kernel.current(0) else { break };
@@ -92,4 +102,13 @@ proptest! {
 fn an_island_sees_itself() {
     let op = Op::copy(ENDPOINT, Rights::all(), 0);
     assert_ne!(observe(&[op], &[]), observe(&[op, op], &[]));
+}
+
+/// And a bell that both islands hold is heard, however it rings: islands that are joined do not pass for two.
+#[test]
+fn an_island_that_is_joined_is_seen() {
+    let polls = [Op::new(Call::Yield, 0), Op::new(Call::Wait, BELL).poll()].repeat(4);
+    let rings = [Op::new(Call::Signal, BELL)].repeat(4);
+    assert_ne!(observe_in(islands_with(true), &polls, &rings), observe_in(islands_with(true), &polls, &[]));
+    assert_eq!(observe(&polls, &rings), observe(&polls, &[]));
 }

@@ -1,6 +1,6 @@
 //! Each property and the comparison itself, shown to fail on a state or step that breaks it.
 
-use abi::{Call, Kind, Rights};
+use abi::{Call, Kind, MapFlags, Rights};
 use spec::model::{Cap, Doing, Model, Object, Serves};
 use spec::property::{self, Islands};
 use spec::{Event, Op, Sim, Universe, abstraction, agree, refines, universe};
@@ -281,4 +281,94 @@ fn a_reply_too_many_or_too_few_is_found() {
     late.threads.get_mut(&caller).expect("there").doing = Doing::Ready;
     assert!(property::one_reply(&late).is_err());
     assert!(late.threads.values().any(|thread| thread.serves == Some(Serves::Caller(caller))));
+}
+
+/// A page that was written, cut, and written again: the state after, and what its pages are.
+fn written_twice() -> (Sim, Model) {
+    let (universe, _) = start("pages");
+    let mut sim = universe.start.clone();
+    let pager = sim.kernel.current(0).expect("the pager runs first");
+    let its = |call, now: bool| {
+        let flags = (MapFlags::WRITE | MapFlags::NOW).bits();
+        let fits = |op: &&Op| op.call == call && (op.frame.words[2] == flags) == now;
+        Event::Call(0, *universe.alphabets[pager as usize].iter().find(fits).expect("one of its calls"))
+    };
+    let first = universe.writers[0];
+    let writes = |sim: &mut Sim| {
+        while sim.kernel.current(0) != Some(first) {
+            sim.apply(Event::Call(0, Op::new(Call::Yield, 0)));
+        }
+        sim.apply(Event::Write(0));
+    };
+    let its = |sim: &mut Sim, call, now| match its(call, now) {
+        Event::Call(cpu, op) => sim.apply(Event::Call(cpu, op.at(&sim.kernel))),
+        event => sim.apply(event),
+    };
+    its(&mut sim, Call::Receive, false);
+    writes(&mut sim);
+    for (call, now) in [(Call::Map, true), (Call::Donate, false), (Call::Reply, false), (Call::Receive, false)] {
+        its(&mut sim, call, now);
+    }
+    writes(&mut sim);
+    sim.apply(Event::Timer(0));
+    its(&mut sim, Call::Cut, false);
+    its(&mut sim, Call::Receive, false);
+    // The first is only a fault that is settled at once.
+    writes(&mut sim);
+    writes(&mut sim);
+    let model = abstraction(&sim);
+    (sim, model)
+}
+
+#[test]
+fn a_page_open_in_an_older_epoch_is_found() {
+    let (sim, model) = written_twice();
+    assert_eq!(property::written_in_its_epoch(&model, &sim), Ok(()));
+    let broken = |spoil: &dyn Fn(&mut Model)| {
+        let mut other = model.clone();
+        spoil(&mut other);
+        property::written_in_its_epoch(&other, &sim).is_err()
+    };
+    let (&place, &mapping) = model.pages.maps.iter().find(|(_, mapping)| mapping.open).expect("an open page");
+    assert!(
+        broken(&|model| model.pages.maps.get_mut(&place).expect("there").open = false),
+        "the hardware lets it pass"
+    );
+    assert!(broken(&|model| model.pages.maps.get_mut(&place).expect("there").frame += 1), "another frame");
+    assert!(broken(&|model| model.pages.maps.get_mut(&place).expect("there").may_write = false), "nobody allowed it");
+    let stale = |model: &mut Model| model.pages.frames.get_mut(&mapping.frame).expect("tracked").1 = false;
+    assert!(broken(&stale), "written in an older epoch");
+    // A leaf that the hardware finds closed, which is open.
+    let mut closed = sim.clone();
+    closed.m.loaded.insert(0, None);
+    assert!(property::written_in_its_epoch(&model, &closed).is_err());
+}
+
+#[test]
+fn what_was_frozen_and_is_lost_is_found() {
+    let (sim, model) = written_twice();
+    assert_eq!(property::frozen_is_kept(&model, &sim), Ok(()));
+    let (&frame, &kept) = sim.frozen.0.iter().next().expect("a frozen page");
+    let &(of, copy) = model.pages.log.back().expect("its first write");
+    assert_eq!((of, model.pages.contents.get(&copy).copied()), (frame, Some(kept)));
+    assert_ne!(model.pages.contents.get(&frame), Some(&kept), "it was written again");
+    let broken = |spoil: &dyn Fn(&mut Model)| {
+        let mut other = model.clone();
+        spoil(&mut other);
+        property::frozen_is_kept(&other, &sim).is_err()
+    };
+    assert!(broken(&|model| *model.pages.contents.get_mut(&copy).expect("there") ^= 1), "the copy is spoilt");
+    assert!(broken(&|model| model.pages.log.back_mut().expect("there").1 = 0), "it was not copied");
+    assert!(broken(&|model| model.pages.log.back_mut().expect("there").0 += 1), "its first write is not logged");
+    let again = |model: &mut Model| {
+        model.pages.log.push_back((frame, copy));
+        model.pages.log_head += 1;
+    };
+    assert!(broken(&again), "it is logged twice");
+    let unwritten = |model: &mut Model| {
+        model.pages.frames.get_mut(&frame).expect("tracked").1 = false;
+        model.pages.log.clear();
+        model.pages.log_head = sim.frozen.1;
+    };
+    assert!(broken(&unwritten), "written, and nobody has said so");
 }

@@ -7,6 +7,7 @@ use super::Universe;
 use crate::abstraction::abstraction;
 use crate::event::{Frame, Op};
 use crate::genesis::{EPOCH, Genesis, INTERRUPTS, MEMORY, Made, VOLATILE, WORLD};
+use crate::model::Model;
 use crate::refinement::agree;
 use crate::sim::{Records, Sim};
 use crate::sometimes::Sometimes;
@@ -196,24 +197,95 @@ fn crash(universe: &Universe, before: &Sim, sometimes: &mut Sometimes) -> Result
 }
 
 fn import_into_fresh(before: &Sim) -> Result<Sim, String> {
-    let mut sim = before.clone();
-    wake_init(&mut sim);
-    let expected = abstraction(&sim).crossed();
-    let world_time = call(&mut sim, Op::new(Call::Clock, 0))?.words[1];
-    let mut records = Records::clone(&sim.store);
-    call(&mut sim, Op::new(Call::Cut, EPOCH))?;
-    export(&mut sim, &mut records)?;
-    let incarnation = sim.kernel.epoch().incarnation() + 1;
-    let mut genesis = machine();
-    import(&mut genesis, &records, Epoch::first_of(incarnation).ok_or("no incarnation left")?, world_time)?;
-    let mut seen = abstraction(&genesis.sim);
-    seen.keep_world();
-    agree(&expected, &seen).map_err(|difference| format!("restore is not identity: {difference}"))?;
-    genesis.sim.kernel.check(&genesis.sim.m).map_err(|violation| format!("after a restore: {violation:?}"))?;
-    let port = bind_port(&mut genesis);
-    boot_volatile(&mut genesis, port);
-    genesis.sim.kernel.limit_steps(STEPS_MAX);
-    genesis.sim.store = Arc::new(records);
-    genesis.sim.comes_back = true;
-    Ok(genesis.sim)
+    Kept::of(before)?.come_back()
+}
+
+/// What is left of a machine: an epoch in the store, and what it must be when it comes back.
+struct Kept {
+    expected: Model,
+    records: Records,
+    /// That it comes back to.
+    epoch: Epoch,
+    world_time: u64,
+}
+
+impl Kept {
+    /// Cuts at once, and exports everything.
+    fn of(before: &Sim) -> Result<Self, String> {
+        let mut sim = before.clone();
+        wake_init(&mut sim);
+        let expected = abstraction(&sim).crossed();
+        let world_time = call(&mut sim, Op::new(Call::Clock, 0))?.words[1];
+        let mut records = Records::clone(&sim.store);
+        call(&mut sim, Op::new(Call::Cut, EPOCH))?;
+        export(&mut sim, &mut records)?;
+        let epoch = Epoch::first_of(sim.kernel.epoch().incarnation() + 1).ok_or("no incarnation left")?;
+        Ok(Self { expected, records, epoch, world_time })
+    }
+
+    fn come_back(self) -> Result<Sim, String> {
+        let mut genesis = machine();
+        import(&mut genesis, &self.records, self.epoch, self.world_time)?;
+        let mut seen = abstraction(&genesis.sim);
+        seen.keep_world();
+        agree(&self.expected, &seen).map_err(|difference| format!("restore is not identity: {difference}"))?;
+        genesis.sim.kernel.check(&genesis.sim.m).map_err(|violation| format!("after a restore: {violation:?}"))?;
+        let port = bind_port(&mut genesis);
+        boot_volatile(&mut genesis, port);
+        genesis.sim.kernel.limit_steps(STEPS_MAX);
+        genesis.sim.store = Arc::new(self.records);
+        genesis.sim.comes_back = true;
+        Ok(genesis.sim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::record::Table;
+    use std::ops::Range;
+
+    /// Bytes of a record that say nothing where nobody waits for anything.
+    fn says_nothing(table: u16) -> &'static [Range<usize>] {
+        const WORLD: u16 = Table::World as u16;
+        const PROCESS: u16 = Table::Process as u16;
+        const THREAD: u16 = Table::Thread as u16;
+        const CAPABILITY: u16 = Table::Capability as u16;
+        match table {
+            // Epoch and time: `Resume` is told.
+            WORLD => &[8..16, 24..32],
+            // Generation: nobody in the world holds it.
+            PROCESS => &[8..12],
+            // Deadline, badge, fault, generation; sequences; flags; registers that no call reads, or that are made safe.
+            THREAD => &[8..52, 60..64, 68..72, 82..83, 176..200, 206..240],
+            // Depth: of a root.
+            CAPABILITY => &[25..26],
+            _ => &[],
+        }
+    }
+
+    /// P16, broken by hand: a world of which any record is lost or another is refused, or is not the same; but for
+    /// vector registers, which this machine has none of.
+    #[test]
+    fn a_restore_of_something_else_is_found() {
+        let universe = crate::universe::named("restore").expect("it is named");
+        let with = |spoil: &dyn Fn(&mut Records)| {
+            let mut kept = Kept::of(&universe.start).expect("it is kept");
+            spoil(&mut kept.records);
+            kept.come_back().map(|_| ())
+        };
+        assert_eq!(with(&|_| {}), Ok(()));
+        let records = Kept::of(&universe.start).expect("it is kept").records;
+        let mut noticed = 0;
+        for (key, bytes) in records.iter().filter(|(key, _)| key.0 != Table::Vector as u16) {
+            let lost = with(&|records| drop(records.remove(key)));
+            assert!(lost.is_err(), "{key:?} is lost");
+            for at in (0..bytes.len()).filter(|at| !says_nothing(key.0).iter().any(|range| range.contains(at))) {
+                let other = with(&|records| records.get_mut(key).expect("there")[at] ^= 1);
+                assert!(other.is_err(), "byte {at} of {key:?} is another");
+                noticed += 1;
+            }
+        }
+        assert!(noticed > 1000, "{noticed} bytes");
+    }
 }
