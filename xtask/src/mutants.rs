@@ -105,7 +105,7 @@ fn try_open(
     ledger: &mut Ledger,
     deadline: Instant,
 ) -> Result<()> {
-    let scratch = Scratch::prepare(options.subject)?;
+    let scratch = Scratch::prepare(options.subject, sample)?;
     let anew = options.again == Some(Verdict::Unviable);
     let woven = scratch.weave(sample, |mutant| if anew { Tried::Together } else { ledger.tried(mutant) })?;
     for (mutant, tried) in sample.iter().filter_map(|mutant| Some((mutant, woven.get(&mutant.id)?))) {

@@ -66,14 +66,17 @@ struct BuildError {
 }
 
 impl Scratch {
-    /// Copies what git knows or would know; what has not changed keeps its time, so that little is built again.
-    pub(super) fn prepare(subject: Subject) -> Result<Self> {
+    /// Copies what git knows or would know, but for the files that the sample is woven into; what has not changed keeps
+    /// its time, so that little is built again.
+    pub(super) fn prepare(subject: Subject, sample: &[Mutant]) -> Result<Self> {
         let tree = project::target().join("mutants").join(format!("tree-{}", subject.name()));
         let mut git = Command::new("git");
         git.current_dir(project::root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
         let files: BTreeSet<String> = child::output(&mut git)?.lines().map(str::to_owned).collect();
         let scratch = Self { subject, tree };
-        for file in &files {
+        let is_woven =
+            |file: &&String| file.as_str() == subject.root_file() || sample.iter().any(|mutant| mutant.file == **file);
+        for file in files.iter().filter(|file| !is_woven(file)) {
             // What git knows and is gone is not copied.
             if let Ok(bytes) = std::fs::read(project::root().join(file)) {
                 scratch.write(file, &bytes)?;
