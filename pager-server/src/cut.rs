@@ -45,6 +45,7 @@ impl Pager {
         self.lanes.rotate(point.running);
         self.running = point.running;
         self.said_short = false;
+        self.shelter.cut();
         let quiet = point.quiet && tables_quiet && !written;
         Ok(ToStore::CutDone { ended, running: point.running, quiet })
     }

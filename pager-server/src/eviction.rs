@@ -90,7 +90,7 @@ impl Pager {
             self.frames.delist(place);
             self.frames.enlist(place, CLEAN);
             let frame = *self.frames.get(place);
-            let kept = self.pinned == Some(place) || self.lends.holds(place);
+            let kept = self.pinned == Some(place) || self.lends.holds(place) || self.shelter.holds(place);
             if frame.touched || kept || victims[..count].contains(&place) {
                 self.frames.get_mut(place).touched = false;
                 continue;

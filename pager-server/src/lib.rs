@@ -47,6 +47,7 @@ mod region;
 mod request;
 mod reserve;
 mod restore;
+mod shelter;
 mod space;
 mod tree;
 mod writes;

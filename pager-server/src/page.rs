@@ -239,6 +239,9 @@ impl Pager {
         match refused {
             Ok(()) => {
                 self.frames.get_mut(place).touched = true;
+                if self.frames.free_count() <= self.config.reserve_frames {
+                    self.shelter.mapped(process, place);
+                }
                 Ok(())
             }
             Err(Status::PoolExhausted) => Err(End::Wait(Wait::Memory)),

@@ -10,6 +10,7 @@ use crate::lend::Lends;
 use crate::object::Objects;
 use crate::region::Regions;
 use crate::reserve::Reserve;
+use crate::shelter::Shelter;
 use crate::space::Spaces;
 use crate::writes::WriteLog;
 use abi::protocol::paging::{ToPager, ToStore};
@@ -94,6 +95,7 @@ pub struct Pager {
     pub(crate) held: HeldFaults,
     pub(crate) lends: Lends,
     pub(crate) reserve: Reserve,
+    pub(crate) shelter: Shelter,
     /// Pages of transient objects.
     pub(crate) transient_pages: u64,
     /// A frame that eviction must leave alone while it is being copied.
@@ -133,6 +135,7 @@ impl Pager {
             held: HeldFaults::new(arena),
             lends: Lends::new(),
             reserve: Reserve::new(),
+            shelter: Shelter::new(),
             transient_pages: 0,
             pinned: None,
             loading: 0,
