@@ -22,6 +22,8 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+#[cfg(test)]
+mod calm;
 mod commit;
 pub mod conductor;
 mod disk;

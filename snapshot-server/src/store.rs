@@ -496,3 +496,6 @@ impl<'m, H: Host> Store<'m, H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,112 +7,29 @@ use abi::protocol::snapshot::Error;
 use abi::protocol::wiring::{EpochsPage, Failure, Phase};
 use abi::record::{BatchReader, BatchWriter, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
-use format::{BlockBytes, World};
+use format::World;
 use kernel_core::{Budget, Capability, Endpoint, Notification};
 use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::IntoBytes;
 
 use super::environment::{Batch, Environment, Note, Refused};
 use super::{Conductor, Policy, Probe, Probed};
+use crate::calm::{Calm, OWN_PAGES, memory};
 use crate::*;
 
 mod probe;
 mod room;
 mod unsound;
 
-const OWN_PAGES: u64 = 200;
 const WORLD_PAGES: u64 = 8;
+const BLOCKS: usize = 4096;
 
-/// A disk and pages without surprises: those are tests/storesim's business.
-#[derive(Clone)]
-struct Calm {
-    blocks: Vec<Box<BlockBytes>>,
-    pages: Vec<Box<BlockBytes>>,
-    done: VecDeque<Completion>,
-    /// Commands of this kind fail from some on.
-    worn: Option<(Op, u32)>,
+fn calm() -> Calm {
+    calm_of(BLOCKS)
 }
 
-impl Calm {
-    fn new() -> Self {
-        Self::of(4096)
-    }
-
-    fn of(blocks: usize) -> Self {
-        let zero = || Box::new([0; PAGE_SIZE]);
-        let pages = (0..OWN_PAGES + WORLD_PAGES).map(|_| zero()).collect();
-        Self { blocks: (0..blocks).map(|_| zero()).collect(), pages, done: VecDeque::new(), worn: None }
-    }
-
-    /// Of a page that the conductor may have marked with an epoch's parity.
-    fn index(page: PageRef) -> usize {
-        page.0 as u32 as usize
-    }
-}
-
-impl Disk for Calm {
-    fn blocks(&self) -> u64 {
-        self.blocks.len() as u64
-    }
-    fn submit(&mut self, command: &Command<'_>) -> Result<(), Full> {
-        if let Some((op, left)) = &mut self.worn
-            && *op == command.op
-        {
-            if *left == 0 {
-                self.done.push_back(Completion { tag: command.tag, result: Err(DiskError::Medium) });
-                return Ok(());
-            }
-            *left -= 1;
-        }
-        for (at, page) in command.pages.iter().enumerate() {
-            let (block, page) = (command.block as usize + at, Self::index(*page));
-            match command.op {
-                Op::Read => *self.pages[page] = *self.blocks[block],
-                Op::Write => *self.blocks[block] = *self.pages[page],
-                Op::Flush => {}
-            }
-        }
-        self.done.push_back(Completion { tag: command.tag, result: Ok(()) });
-        Ok(())
-    }
-    fn poll(&mut self) -> Option<Completion> {
-        self.done.pop_front()
-    }
-    fn resets(&self) -> u64 {
-        0
-    }
-}
-
-impl PageMemory for Calm {
-    fn bytes(&self, page: PageRef) -> &BlockBytes {
-        &self.pages[Self::index(page)]
-    }
-    fn bytes_mut(&mut self, page: PageRef) -> &mut BlockBytes {
-        &mut self.pages[Self::index(page)]
-    }
-}
-
-fn leak<T: Clone + Default>(count: usize) -> &'static mut [T] {
-    Box::leak(vec![T::default(); count].into_boxed_slice())
-}
-
-fn memory() -> Memory<'static> {
-    let pages: &'static mut [PageRef] = leak(OWN_PAGES as usize);
-    for (at, page) in pages.iter_mut().enumerate() {
-        *page = PageRef(at as u64);
-    }
-    Memory {
-        entries: leak(4096),
-        cells: leak(4096),
-        space: leak(4096),
-        table: leak(1),
-        segments: leak(512),
-        pending: leak(PENDING_MIN),
-        deferred: leak(64),
-        reads: leak(8),
-        frames: leak(CACHE_FRAMES_MIN),
-        pages,
-    }
+fn calm_of(blocks: usize) -> Calm {
+    Calm::of(blocks, WORLD_PAGES)
 }
 
 /// Pager, kernel, and everybody else, in a few maps.
@@ -227,7 +144,7 @@ fn settle(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage) {
 
 /// A new world on a blank disk, up to its running.
 fn begun() -> (Conductor<'static, Calm>, Stage) {
-    begun_on(Calm::new())
+    begun_on(calm())
 }
 
 fn begun_on(mut host: Calm) -> (Conductor<'static, Calm>, Stage) {
@@ -235,7 +152,7 @@ fn begun_on(mut host: Calm) -> (Conductor<'static, Calm>, Stage) {
     let probed = (0..10).find_map(|_| probe.poll(&mut host));
     assert_eq!(probed, Some(Probed::Blank));
     let options = FormatOptions { world: World(9), root_slots: 4, segment_blocks: 16, formatted_ns: 0, programs: 0 };
-    let mut conductor = Conductor::format(memory(), host, Config::default(), POLICY, options);
+    let mut conductor = Conductor::format(memory(BLOCKS), host, Config::default(), POLICY, options);
     let mut stage = Stage::default();
     settle(&mut conductor, &mut stage);
     assert_eq!(stage.page.phase, Phase::Empty);
@@ -314,9 +231,9 @@ fn an_epoch_commits_and_the_world_comes_back() {
     assert!(stage.heard.contains(&ToPager::Released { epoch: ended, frame: OWN_PAGES as u32 }));
     assert!(stage.heard.contains(&ToPager::BatchTaken { slot: 0 }));
     // The power goes; what is on the disk is all there is.
-    let mut after = Calm::new();
+    let mut after = calm();
     after.blocks = host(&mut conductor).blocks.clone();
-    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+    let mut conductor = Conductor::open(memory(BLOCKS), after, Config::default(), POLICY, None);
     let mut stage = Stage::default();
     settle(&mut conductor, &mut stage);
     assert_eq!(stage.page.phase, Phase::Running, "{:?}", stage.notes);
@@ -446,9 +363,9 @@ fn a_disk_that_fails_in_the_midst_of_an_epoch_ends_committing_and_costs_no_epoch
             assert!(stage.notes.iter().any(said), "{op:?} {left}: {:?}", stage.notes);
             assert_eq!(stage.answers, [(Handle(4), Err(Error::Undurable))]);
             assert_eq!(conductor.sync(&mut stage, Handle(5)), Err(Error::Undurable));
-            let mut after = Calm::new();
+            let mut after = calm();
             after.blocks = host(&mut conductor).blocks.clone();
-            let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+            let mut conductor = Conductor::open(memory(BLOCKS), after, Config::default(), POLICY, None);
             let mut stage = Stage::default();
             settle(&mut conductor, &mut stage);
             // The epoch may have reached the disk though nobody could be sure.

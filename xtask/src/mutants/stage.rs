@@ -121,15 +121,24 @@ fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
     let explore = |states| stage(Ring::Explore, "spec", Bin("explore"), &["--workers", "1", "--states", states]);
     let random = || stage(Ring::Property, "spec", Test("random"), &[]);
     let simulated = |arguments: &[&'static str]| stage(Ring::Sim, "storesim", Bin("storesim"), arguments);
+    let kept = |filters: &[&'static str]| stage(Ring::Sim, "storesim", Lib, filters);
+    let story = |arguments: &[&'static str]| stage(Ring::Sim, "sim", Bin("sim"), arguments);
+    // Shortest first: most of what they notice a few seeds notice.
     let lives = || {
         [
-            simulated(&["--seed", "1"]),
-            simulated(&["--seed", "2"]),
-            simulated(&["--seed", "3", "--kind", "faulty"]),
-            simulated(&["--seed", "4", "--kind", "rotten-map"]),
-            simulated(&["--seed", "5", "--lives", "40"]),
+            kept(&["golden::", "changes::"]),
+            simulated(&["--seed", "1", "--kind", "plain", "--runs", "20"]),
+            simulated(&["--seed", "1", "--kind", "rotten-map", "--runs", "20"]),
+            simulated(&["--seed", "1", "--kind", "faulty", "--runs", "20"]),
+            simulated(&["--seed", "1", "--kind", "room", "--runs", "4"]),
+            simulated(&["--seed", "1", "--kind", "every"]),
+            simulated(&["--seed", "1", "--kind", "worn", "--runs", "40"]),
+            simulated(&["--seed", "21", "--kind", "plain", "--runs", "400"]),
+            simulated(&["--seed", "5", "--kind", "plain", "--lives", "40"]),
+            kept(&["soak::"]),
         ]
     };
+    let stories = || [story(&["--runs", "3"]), story(&["--seed", "4", "--runs", "12"])];
     let mut stages = match subject {
         Subject::Records => vec![
             stage(Ring::Unit, "records", Lib, &[]),
@@ -160,6 +169,7 @@ fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
         Subject::SnapshotServer => {
             let mut stages = vec![stage(Ring::Unit, "snapshot-server", Lib, &[])];
             stages.extend(lives());
+            stages.extend(stories());
             stages
         }
     };

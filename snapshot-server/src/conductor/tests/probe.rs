@@ -15,22 +15,22 @@ fn probed(host: &mut Calm) -> (Option<Probed>, usize) {
 
 #[test]
 fn only_a_disk_with_nothing_in_either_place_is_blank() {
-    let mut host = Calm::of(64);
-    host.blocks[5].fill(1);
-    host.blocks[62].fill(1);
+    let mut host = calm_of(64);
+    host.block_mut(5).fill(1);
+    host.block_mut(62).fill(1);
     assert_eq!(probed(&mut host), (Some(Probed::Blank), 2));
-    host.blocks[63][4095] = 1;
+    host.block_mut(63)[4095] = 1;
     assert_eq!(probed(&mut host), (Some(Probed::Written), 2));
-    host.blocks[0][4095] = 1;
+    host.block_mut(0)[4095] = 1;
     assert_eq!(probed(&mut host), (Some(Probed::Written), 1));
 }
 
 #[test]
 fn a_disk_that_cannot_be_read_is_dead_after_some_tries_of_one_place() {
-    let mut host = Calm { worn: Some((Op::Read, 0)), ..Calm::of(64) };
+    let mut host = Calm { worn: Some((Op::Read, 0)), ..calm_of(64) };
     assert_eq!(probed(&mut host), (Some(Probed::Dead), 4));
     // Tries of the first place are none of the second.
-    let mut host = Calm { worn: Some((Op::Read, 0)), ..Calm::of(64) };
+    let mut host = Calm { worn: Some((Op::Read, 0)), ..calm_of(64) };
     let mut probe = Probe::new(PageRef(0));
     for _ in 0..3 {
         assert_eq!(probe.poll(&mut host), None);
@@ -46,7 +46,7 @@ fn a_disk_that_cannot_be_read_is_dead_after_some_tries_of_one_place() {
 
 #[test]
 fn completions_of_others_are_not_taken_for_its_own() {
-    let mut host = Calm::of(64);
+    let mut host = calm_of(64);
     let mut probe = Probe::new(PageRef(0));
     assert_eq!(probe.poll(&mut host), None);
     host.done.push_front(Completion { tag: 9, result: Err(DiskError::Medium) });

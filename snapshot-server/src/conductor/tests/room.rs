@@ -24,7 +24,7 @@ fn cut_pages(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, conten
 
 #[test]
 fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
-    let (mut conductor, mut stage) = begun_on(Calm::of(700));
+    let (mut conductor, mut stage) = begun_on(calm_of(700));
     let mut last = Epoch::NONE;
     for content in 1.. {
         let ended = cut_pages(&mut conductor, &mut stage, content, 25);
@@ -39,9 +39,9 @@ fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
     assert_eq!((stage.page.committed, stage.page.failure), (last, Some(Failure::Full)));
     assert_eq!(conductor.sync(&mut stage, Handle(1)), Err(Error::Undurable));
     // The next boot goes on at the last epoch, and dropping something makes room.
-    let mut after = Calm::of(700);
+    let mut after = calm_of(700);
     after.blocks = host(&mut conductor).blocks.clone();
-    let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+    let mut conductor = Conductor::open(memory(BLOCKS), after, Config::default(), POLICY, None);
     let mut stage = Stage::default();
     settle(&mut conductor, &mut stage);
     assert_eq!((stage.page.phase, stage.page.restored), (Phase::Running, last), "{:?}", stage.notes);
@@ -73,7 +73,7 @@ fn left(stage: &Stage) -> Room {
 
 #[test]
 fn a_pager_that_keeps_to_the_room_fills_the_store_and_goes_on() {
-    let (mut conductor, mut stage) = begun_on(Calm::of(1400));
+    let (mut conductor, mut stage) = begun_on(calm_of(1400));
     let first = stage.heard.iter().position(|heard| matches!(heard, ToPager::Room(_)));
     let begin = stage.heard.iter().position(|heard| matches!(heard, ToPager::Begin { .. }));
     assert!(first < begin && first.is_some(), "it knows before it begins");

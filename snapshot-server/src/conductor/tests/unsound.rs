@@ -88,9 +88,9 @@ fn an_epoch_with_an_unsound_record_is_refused_and_the_last_one_stays() {
         assert_eq!(stage.page.failure, Some(Failure::BadRecords), "case {case}: {:?}", stage.notes);
         assert!(stage.notes.contains(&Note::Unsound(refused)), "case {case}: {:?}", stage.notes);
         // What is on the disk is still the last epoch, whether or not parts of the refused one went out.
-        let mut after = Calm::new();
+        let mut after = calm();
         after.blocks = host(&mut conductor).blocks.clone();
-        let mut conductor = Conductor::open(memory(), after, Config::default(), POLICY, None);
+        let mut conductor = Conductor::open(memory(BLOCKS), after, Config::default(), POLICY, None);
         let mut stage = Stage::default();
         settle(&mut conductor, &mut stage);
         assert_eq!(stage.page.restored, last, "case {case}: {:?}", stage.notes);

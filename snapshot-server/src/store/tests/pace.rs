@@ -1,0 +1,126 @@
+//! When the log is folded, and which checkpoints stay.
+
+use super::*;
+
+#[test]
+fn an_interval_ends_after_so_many_descriptors() {
+    let mut bench = Bench::new(1024, Config { interval_descriptors: 5, ..LAZY });
+    for number in 0..50 {
+        // The last descriptor is its epoch's commit, so the next epoch's beginning ends the interval.
+        assert_eq!(bench.checkpoints(), (number as usize).saturating_sub(1) / 5, "{number}");
+        bench.epoch([(number, 0)]);
+    }
+}
+
+#[test]
+fn an_interval_ends_after_so_many_changes() {
+    let mut bench = Bench::new(2048, Config { interval_entries: 12, ..LAZY });
+    for number in 0..50 {
+        assert_eq!(bench.checkpoints(), number as usize / 4, "{number}");
+        bench.epoch((0..3).map(|index| (number, index)));
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_folded_between_two_epochs() {
+    let mut bench = Bench::new(1024, LAZY);
+    bench.store.want_checkpoint();
+    bench.rest();
+    assert_eq!(bench.checkpoints(), 0, "there is nothing to be folded");
+    bench.epoch([(1, 1)]);
+    bench.begin(1);
+    bench.store.want_checkpoint();
+    bench.rest();
+    assert_eq!(bench.checkpoints(), 0, "one gathers");
+    assert_eq!(bench.put(1, 2), Ok(()));
+    bench.seal(2);
+    bench.rest();
+    assert_eq!(bench.checkpoints(), 1);
+    let newest = *bench.store.root().newest().expect("a checkpoint");
+    assert_eq!((newest.epoch, newest.pages, newest.time_ns), (bench.store.head(), 2, 2));
+}
+
+/// Kept are the oldest, the newest, and between them fewer the older they are.
+#[test]
+fn checkpoints_grow_denser_towards_now() {
+    let kept = 8;
+    let mut bench = Bench::new(2048, Config { checkpoints: kept, ..LAZY });
+    let (mut first, mut times) = (Epoch::NONE, Vec::new());
+    for number in 1..300u64 {
+        let epoch = bench.begin(number * 1000);
+        assert_eq!(bench.put(1, number % 5), Ok(()));
+        bench.seal(number * 1000);
+        bench.store.want_checkpoint();
+        bench.rest();
+        if first == Epoch::NONE {
+            first = epoch;
+        }
+        let root = bench.store.root();
+        assert_eq!(root.newest().map(|newest| newest.epoch), Some(epoch));
+        assert_eq!(root.checkpoints()[0].epoch, first);
+        assert_eq!(root.checkpoints().len(), usize::from(kept).min(number as usize));
+        times = root.checkpoints().iter().map(|checkpoint| checkpoint.time_ns / 1000).collect();
+    }
+    // Gaps are in proportion to their age.
+    let newest = times[times.len() - 1];
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] <= 4 * (newest - pair[1]) + 3, "{times:?}");
+    }
+}
+
+/// The largest of the recent epochs is remembered for a while.
+#[test]
+fn a_large_epoch_is_expected_again_for_a_while() {
+    let mut bench = Bench::new(2048, LAZY);
+    bench.epoch((0..100).map(|index| (1, index)));
+    assert_eq!(bench.store.epoch_pages, 100);
+    let mut expected = Vec::new();
+    for _ in 0..12 {
+        bench.epoch([(1, 1)]);
+        expected.push(bench.store.epoch_pages);
+    }
+    assert!(expected.is_sorted_by(|before, after| after < before || *after <= 3), "{expected:?}");
+    assert!((50..100).contains(&expected[1]) && expected[11] < 10, "{expected:?}");
+}
+
+/// On a store that is always nearly full, an epoch begins only when one a quarter larger than the last would fit, or
+/// nothing more can be won back; and nearly always it begins at once, for folds come early enough.
+#[test]
+fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
+    for size in [20u32, 60, 150] {
+        let mut bench = Bench::new(2048, LAZY);
+        let data = bench.store.status().data_blocks;
+        let live = u64::from(data) * 7 / 10;
+        let mut at = 0;
+        let (mut begun, mut busy, mut folds) = (0, 0, 0);
+        while begun < 200 {
+            let likely = (bench.store.epoch_pages * 5 / 4).max(data / 64);
+            let fits = bench.store.room().writes >= likely;
+            let wins = bench.store.active.len > 0 || bench.store.is_folding();
+            match bench.store.begin(bench.next, 0) {
+                Ok(()) => assert!(bench.store.room().writes >= likely || !wins, "{size}"),
+                Err(SealError::Busy) => {
+                    assert!(!fits, "{size}: room {:?} for {likely}", bench.store.room());
+                    busy += 1;
+                    bench.rest();
+                    continue;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+            begun += 1;
+            bench.next = bench.next.next().expect("not the last");
+            for _ in 0..size {
+                at = (at * 5 + 1) % live.next_power_of_two();
+                assert_eq!(bench.put(1, at % live), Ok(()));
+            }
+            bench.seal(0);
+            bench.rest();
+            folds = bench.checkpoints();
+        }
+        let status = bench.store.status();
+        let amplification = status.blocks_written as f64 / status.pages_written as f64;
+        assert!(folds > 3 && amplification < 1.15, "{size}: {folds} folds, {status:?}");
+        // The largest leave too little beside themselves.
+        assert!(busy == 0 || size > 100, "{size}: {busy} of {begun} waited");
+    }
+}
