@@ -34,6 +34,9 @@ const UNVIABLE: [&str; 10] = [
     "unconditional_panic",
 ];
 
+/// A `match` without one of its arms.
+const NOT_ALL_CASES: &str = "E0004";
+
 /// How a mutant is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
@@ -270,6 +273,14 @@ fn blame(
 ) -> Result<()> {
     let mut anybody = false;
     for error in &built.errors {
+        if error.code == NOT_ALL_CASES {
+            // It speaks of the whole `match`, not of the arm that has a switch.
+            let file = error.places.first().map(|(file, ..)| file);
+            for mutant in sample.iter().filter(|mutant| mutant.genre == Genre::MatchArm && Some(&mutant.file) == file) {
+                anybody |= tried.insert(mutant.id, Tried::Apart) == Some(Tried::Together);
+            }
+            continue;
+        }
         let blamed = error.places.iter().find_map(|(file, start, end)| woven.get(file)?.blamed(*start, *end));
         for id in blamed.into_iter().flatten() {
             let mutant = sample.iter().find(|mutant| mutant.id == *id);
