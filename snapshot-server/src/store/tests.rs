@@ -7,6 +7,7 @@ use format::{Descriptor, DescriptorHead};
 
 mod account;
 mod large;
+mod orders;
 mod pace;
 mod room;
 

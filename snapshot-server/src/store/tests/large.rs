@@ -9,7 +9,7 @@ use format::SPACE_POINTERS_MAX;
 fn a_table_with_an_index_of_two_levels_comes_back() {
     let leaf = SPACE_POINTERS_MAX * TABLE_BLOCK_BLOCKS as usize;
     // One index block; two, of which the last is nearly empty, full, and three.
-    for (blocks, leaves) in [(leaf, 1), (leaf + 1, 2), (2 * leaf, 2), (2 * leaf + 5000, 3)] {
+    for (blocks, leaves) in [(5000, 1), (leaf, 1), (leaf + 1, 2), (2 * leaf, 2), (2 * leaf + 5000, 3)] {
         let table = blocks.div_ceil(TABLE_BLOCK_BLOCKS as usize);
         assert_eq!(index_blocks(table), (leaves, if leaves == 1 { 1 } else { leaves + 1 }));
         let mut bench = Bench::new(blocks, LAZY);
@@ -39,10 +39,16 @@ fn a_table_with_an_index_of_two_levels_comes_back() {
             opened.check(1, round, 2 * round + 1);
             opened.check(2, 2 * round, 2 * round + 2);
         }
+        // Who was opened anew and who went on do the same, and end with as much space.
         opened.incarnate();
-        opened.epoch([(1, 0)]);
-        opened.store.want_checkpoint();
-        opened.rest();
-        assert_eq!(opened.checkpoints(), 1);
+        for bench in [&mut opened, &mut bench] {
+            for _ in 0..2 {
+                bench.epoch([(1, 0)]);
+                bench.store.want_checkpoint();
+                bench.rest();
+            }
+        }
+        assert_eq!((opened.checkpoints(), bench.checkpoints()), (2, 5));
+        assert_eq!(opened.store.status().free_blocks, bench.store.status().free_blocks, "{blocks} blocks");
     }
 }
