@@ -32,13 +32,22 @@ pub(crate) struct Calm {
     pub(crate) done: VecDeque<Completion>,
     /// Commands of this kind fail from some on.
     pub(crate) worn: Option<(Op, u32)>,
+    /// Says of nothing that it is done.
+    pub(crate) still: bool,
     pub(crate) count: Count,
 }
 
 impl Calm {
     pub(crate) fn of(blocks: usize, callers_pages: u64) -> Self {
         let pages = (0..OWN_PAGES + callers_pages).map(|_| Box::new([0; PAGE_SIZE])).collect();
-        Self { blocks: vec![None; blocks], pages, done: VecDeque::new(), worn: None, count: Count::default() }
+        Self {
+            blocks: vec![None; blocks],
+            pages,
+            done: VecDeque::new(),
+            worn: None,
+            still: false,
+            count: Count::default(),
+        }
     }
 
     /// The contents of a block.
@@ -89,7 +98,7 @@ impl Disk for Calm {
         Ok(())
     }
     fn poll(&mut self) -> Option<Completion> {
-        self.done.pop_front()
+        if self.still { None } else { self.done.pop_front() }
     }
     fn resets(&self) -> u64 {
         0
@@ -111,7 +120,12 @@ fn leak<T: Clone + Default>(count: usize) -> &'static mut [T] {
 
 /// Memory for a store of so many blocks.
 pub(crate) fn memory(blocks: usize) -> Memory<'static> {
-    let pages: &'static mut [PageRef] = leak(OWN_PAGES as usize);
+    memory_with(blocks, OWN_PAGES as usize)
+}
+
+/// The same with so many pages of its own.
+pub(crate) fn memory_with(blocks: usize, own_pages: usize) -> Memory<'static> {
+    let pages: &'static mut [PageRef] = leak(own_pages);
     for (at, page) in pages.iter_mut().enumerate() {
         *page = PageRef(at as u64);
     }

@@ -17,6 +17,7 @@ use super::{Conductor, Policy, Probe, Probed};
 use crate::calm::{Calm, OWN_PAGES, memory};
 use crate::*;
 
+mod pace;
 mod probe;
 mod room;
 mod unsound;

@@ -94,7 +94,7 @@ proptest! {
         for (i, length) in lengths.iter().enumerate() {
             let bytes: Vec<u8> = (0..*length).map(|n| (n * 7 + i) as u8).collect();
             let key = Key::record(1, i as u32 % 5);
-    while pool.cut_one(&mut layer, key, 1).expect("room").is_some() {}
+            while pool.cut_one(&mut layer, key, 1).expect("room").is_some() {}
             let value = pool.store_record(&bytes).expect("room");
             pool.put(&mut layer, &Held { key, value }).expect("room");
             let held = pool.find(&layer, key).expect("there");
@@ -104,4 +104,27 @@ proptest! {
         pool.clear_some(&mut layer, 100);
         prop_assert_eq!((pool.entries_free, pool.cells_free), (40, 300));
     }
+}
+
+/// The last cell and the last entry can be used; what does not fit changes nothing.
+#[test]
+fn a_pool_can_be_used_up() {
+    let (mut entries, mut cells) = (vec![Entry::default(); 1], vec![Cell::default(); 9]);
+    let mut pool = Pool::new(&mut entries, &mut cells);
+    let mut layer = Layer::EMPTY;
+    assert_eq!(pool.store_record(&[1; RECORD_BYTES_MAX + 100]), Err(PoolFull));
+    let value = pool.store_record(&[1; RECORD_BYTES_MAX]).expect("nine cells");
+    assert_eq!((pool.cells_free, pool.store_record(&[1])), (0, Err(PoolFull)));
+    pool.drop_value(value);
+    assert_eq!(pool.cells_free, 9);
+    let key = |index| Key { object: 3, index };
+    let held = |index, value| Held { key: key(index), value };
+    assert_eq!(pool.put(&mut layer, &held(10, Value::Zero(10))), Ok(()));
+    assert_eq!(pool.put(&mut layer, &held(5, Value::Zero(1))), Err(PoolFull));
+    // Its middle would leave two; its front leaves one, which takes its entry.
+    assert_eq!(pool.cut_one(&mut layer, key(12), 2), Err(PoolFull));
+    assert_eq!(pool.cut_one(&mut layer, key(10), 2), Ok(Some(held(10, Value::Zero(10)))));
+    assert_eq!(pool.cut_one(&mut layer, key(18), 2), Ok(Some(held(12, Value::Zero(8)))));
+    assert_eq!(pool.at_or_after(&layer, key(0)), Some(held(12, Value::Zero(6))));
+    assert_eq!((layer.len, pool.entries_free), (1, 0));
 }

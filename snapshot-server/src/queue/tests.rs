@@ -103,6 +103,40 @@ fn neighbours_go_in_one_command_and_come_back_in_order_when_durable() {
     assert_eq!((queue.room(), queue.find(Block(21)), queue.pump(&mut disk)), (256, None, false));
 }
 
+/// What can grow no more goes at once, though nobody waits for it and others are being written.
+#[test]
+fn only_the_last_run_is_kept_and_only_while_it_can_grow() {
+    let (mut ring, mut disk) = ([Pending::default(); 512], Slow::default());
+    let mut queue = Queue::new(&mut ring);
+    push(&mut queue, [10, 20, 30]);
+    assert!(queue.pump(&mut disk));
+    assert_eq!(disk.taken().0, [(Op::Write, 10, 1), (Op::Write, 20, 1)]);
+    push(&mut queue, 31..30 + COMMAND_PAGES_MAX as u32 - 1);
+    assert!(!queue.pump(&mut disk), "one more fits into the command");
+    push(&mut queue, [30 + COMMAND_PAGES_MAX as u32 - 1]);
+    assert!(queue.pump(&mut disk));
+    assert_eq!(disk.taken().0, [(Op::Write, 30, COMMAND_PAGES_MAX)]);
+}
+
+/// Who is short of buffers flushes when nothing is being written, or as much as a large command was.
+#[test]
+fn a_flush_is_worth_it_when_all_is_written_or_much() {
+    let (mut ring, mut disk) = ([Pending::default(); 1024], Slow::default());
+    let mut queue = Queue::new(&mut ring);
+    push(&mut queue, 0..2 * COMMAND_PAGES_MAX as u32);
+    assert!(queue.is_worth_a_flush() && queue.pump(&mut disk) && !queue.is_worth_a_flush());
+    let (_, tags) = disk.taken();
+    disk.ends(&mut queue, tags[0], Ok(()));
+    assert!(queue.is_worth_a_flush() && !queue.is_still());
+    queue.flush_completed();
+    assert!(queue.pump(&mut disk));
+    let (_, flush) = disk.taken();
+    disk.ends(&mut queue, flush[0], Ok(()));
+    assert!(!queue.is_worth_a_flush());
+    disk.ends(&mut queue, tags[1], Ok(()));
+    assert!(queue.is_worth_a_flush() && queue.is_still());
+}
+
 #[test]
 fn commands_are_no_larger_than_a_disk_takes_and_a_full_ring_is_flushed_unasked() {
     let (mut ring, mut disk) = ([Pending::default(); 256], Slow::default());

@@ -26,10 +26,20 @@ fn renaming_frees_what_only_the_retired_checkpoint_needed() {
 
 #[test]
 fn second_copies_lie_apart_while_there_is_a_block_that_does() {
+    for alone in 0..180 {
+        second_copies(alone);
+    }
+}
+
+/// So many blocks are taken alone before pairs are: then the two sorts meet everywhere.
+fn second_copies(alone: u32) {
     let geometry = Geometry::new(200, 2, 8).expect("fits");
     let (mut bytes, mut table, mut segments, mut deferred) =
         ([0; 200], [TableBlock::default(); 1], [0; 25], [Deferred::default(); 4]);
     let mut space = Space::new(&mut bytes, &mut table, &mut segments, &mut deferred, geometry);
+    for _ in 0..alone {
+        space.allocate(1).expect("free");
+    }
     let mut near = 0;
     while let Some(first) = space.allocate(1) {
         let apart = |block: Block| (block.0 / 8).abs_diff(first.0 / 8) >= APART_SEGMENTS as u32;

@@ -121,3 +121,48 @@ fn a_pager_that_keeps_to_the_room_fills_the_store_and_goes_on() {
     assert!(left(&stage).growth > before + 50, "{before}: {:?}, {:?}", left(&stage), stage.notes);
     assert!(!stage.notes.contains(&Note::Full));
 }
+
+/// Space is short when less than a sixteenth is left, and no more when twice that is.
+#[test]
+fn it_is_known_when_space_is_short() {
+    let (mut conductor, mut stage) = begun_on(calm_of(700));
+    let (mut were_short, mut contents) = (Vec::new(), 0);
+    for round in 0..60 {
+        let status = conductor.store_mut().expect("a store").status();
+        let room = conductor.store_mut().expect("a store").room().growth;
+        let short = status.data_blocks / 16;
+        if room == 0 || room + status.entries_used < short {
+            assert!(conductor.pace.is_short(), "round {round}: {room} of {status:?}");
+        } else if room > 2 * short || were_short.last() == Some(&false) {
+            assert!(!conductor.pace.is_short(), "round {round}: {room} of {status:?}");
+        }
+        were_short.push(conductor.pace.is_short());
+        if room > 20 && round < 30 {
+            contents += 1;
+            cut_pages(&mut conductor, &mut stage, contents, 20);
+        } else if contents > 2 {
+            drop_contents(&mut conductor, &mut stage, [contents, contents - 1]);
+            contents -= 2;
+        }
+        stage.said.push_back(ToStore::Waits { writers: true });
+        settle(&mut conductor, &mut stage);
+        assert_eq!(stage.page.failure, None, "{:?}", stage.notes);
+    }
+    let turns = were_short.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(turns >= 2, "{were_short:?}");
+    let notes = stage.notes.iter().filter(|note| matches!(note, Note::Short(..))).count();
+    assert!((1..=turns).contains(&notes), "{notes} notes, {turns} turns");
+}
+
+/// A cut in which some contents were dropped.
+fn drop_contents<const N: usize>(conductor: &mut Conductor<'static, Calm>, stage: &mut Stage, contents: [u64; N]) {
+    stage.now += 10_000;
+    settle(conductor, stage);
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.to_export.push(world_record());
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    stage.said.extend(contents.map(|content| ToStore::Dropped { epoch: ended, content }));
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: N as u64 });
+    settle(conductor, stage);
+}
