@@ -6,6 +6,7 @@ use crate::{Case, PutError, SealError};
 use format::{Descriptor, DescriptorHead};
 
 mod account;
+mod damage;
 mod large;
 mod orders;
 mod pace;
@@ -65,8 +66,16 @@ impl Bench {
 
     /// What is on the disk is all there is.
     fn reopened(&mut self, config: Config) -> (Self, OpenReport) {
+        self.spoilt(config, &[])
+    }
+
+    /// The same after these blocks have rotted.
+    fn spoilt(&mut self, config: Config, rotten: &[Block]) -> (Self, OpenReport) {
         let blocks = self.store.host.blocks.clone();
-        let host = Calm { blocks, ..Calm::of(0, CALLERS) };
+        let mut host = Calm { blocks, ..Calm::of(0, CALLERS) };
+        for block in rotten {
+            host.block_mut(block.index())[70] ^= 1;
+        }
         let mut bench = Self::of(Store::open(memory(host.blocks.len()), host, config, None));
         bench.given = self.given;
         let Some(Event::Opened(report)) = bench.events.first().copied() else { panic!("{:?}", bench.events) };

@@ -1,7 +1,10 @@
 //! A disk so large that the index of its table of used blocks has two levels.
 
 use super::*;
+use crate::CACHE_FRAMES_MIN;
+use crate::calm::memory_with;
 use crate::fold::index_blocks;
+use crate::memory::WRITE_BUFFERS_MIN;
 use crate::space::TABLE_BLOCK_BLOCKS;
 use format::SPACE_POINTERS_MAX;
 
@@ -51,4 +54,50 @@ fn a_table_with_an_index_of_two_levels_comes_back() {
         assert_eq!((opened.checkpoints(), bench.checkpoints()), (2, 5));
         assert_eq!(opened.store.status().free_blocks, bench.store.status().free_blocks, "{blocks} blocks");
     }
+}
+
+/// A map of three levels, folded again and again with the fewest buffers that a store may have.
+#[test]
+fn a_deep_map_is_folded_with_the_fewest_buffers() {
+    let blocks = 24_000;
+    let memory = memory_with(blocks, CACHE_FRAMES_MIN + WRITE_BUFFERS_MIN);
+    let config = Config { checkpoints: 2, interval_entries: 2000, ..LAZY };
+    let mut bench = Bench::of(Store::format(memory, Calm::of(blocks, CALLERS), config, OPTIONS));
+    bench.incarnate();
+    let mut newest = std::collections::BTreeMap::new();
+    for round in 0..60u64 {
+        let pages = (0..200).map(|page| {
+            // First all of them in order, then everywhere.
+            let number = round * 200 + page;
+            if round < 50 { number } else { number * 7919 % 10_000 }
+        });
+        let pages: Vec<u64> = pages.collect();
+        let given = bench.given;
+        newest.extend(pages.iter().enumerate().map(|(at, page)| (*page, given + at as u64 + 1)));
+        bench.epoch(pages.into_iter().map(|page| (page / 5000, page)));
+    }
+    bench.store.want_checkpoint();
+    bench.rest();
+    let checkpoint = *bench.store.root().newest().expect("a checkpoint");
+    assert_eq!((checkpoint.map_level, checkpoint.pages), (2, 10_000));
+    assert!(bench.checkpoints() > 5);
+    let (mut opened, report) = bench.reopened(config);
+    assert!(report.met(Case::LogEmpty) && !report.met(Case::RootOlder));
+    for (page, given) in newest.iter().step_by(37) {
+        opened.check(page / 5000, *page, *given);
+    }
+    // Everything is listed, in order, and nothing else.
+    let (mut from, mut listed, mut out) = (format::Key::default(), Vec::new(), [0; format::RECORD_BYTES_MAX]);
+    loop {
+        match opened.store.next_item(from, &mut out) {
+            crate::ItemStep::Pending => opened.rest(),
+            crate::ItemStep::Page(key) => {
+                listed.push((key.object, key.index));
+                from = format::Key { index: key.index + 1, ..key };
+            }
+            crate::ItemStep::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(listed.iter().eq(newest.keys().map(|page| (page / 5000, *page)).collect::<Vec<_>>().iter()));
 }

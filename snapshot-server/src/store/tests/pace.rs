@@ -124,3 +124,56 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
         assert!(busy == 0 || size > 100, "{size}: {busy} of {begun} waited");
     }
 }
+
+/// While an epoch gathers each poll moves a fold by one step at most, so that who puts is not kept waiting.
+#[test]
+fn a_fold_is_done_in_small_steps_while_an_epoch_gathers() {
+    for gathers in [true, false] {
+        let mut bench = Bench::new(4096, LAZY);
+        for at in 0..10 {
+            bench.epoch((0..150).map(|index| (index, at)));
+        }
+        bench.store.want_checkpoint();
+        bench.store.end_interval_if_due();
+        if gathers {
+            bench.begin(0);
+        }
+        let mut polls = 0;
+        while bench.store.is_folding() {
+            bench.store.poll();
+            polls += 1;
+        }
+        // A step of a merge takes 64 entries at most, and many more pages go out than one poll hands back.
+        assert_eq!(polls > 1500 / 64, gathers, "{polls} polls");
+    }
+}
+
+/// Two large epochs under way: the second is not sealed before the block that commits the first is written.
+#[test]
+fn one_block_at_a_time_goes_out_late() {
+    let mut bench = Bench::new(2048, LAZY);
+    let pages = LAZY.verify_pages + 1;
+    let first = bench.begin(0);
+    for index in 0..pages {
+        assert_eq!(bench.put(1, index.into()), Ok(()));
+    }
+    assert_eq!(bench.store.seal(0), Ok(()));
+    bench.store.host.still = true;
+    bench.store.poll();
+    assert_eq!(bench.store.begin(bench.next, 0), Ok(()));
+    for index in 0..pages {
+        assert_eq!(bench.put(2, index.into()), Ok(()));
+    }
+    for _ in 0..5 {
+        assert_eq!(bench.store.seal(0), Err(SealError::Busy));
+        bench.store.poll();
+    }
+    assert_eq!(bench.store.head(), Epoch::NONE);
+    bench.store.host.still = false;
+    let second = bench.next;
+    bench.seal(0);
+    bench.rest();
+    assert_eq!(bench.events[bench.events.len() - 2..], [Event::Committed(first), Event::Committed(second)]);
+    let (_, report) = bench.reopened(LAZY);
+    assert_eq!(report.epoch, second);
+}

@@ -24,17 +24,18 @@ fn fill(bench: &mut Bench, object: u64) -> (u32, u32) {
 
 #[test]
 fn what_is_said_to_fit_fits_and_little_more_does() {
-    for blocks in [512, 1024, 2048] {
-        for tenths in [0, 3, 6] {
-            let mut bench = Bench::new(blocks, Config { checkpoints: 1, ..LAZY });
-            let live = u64::from(bench.store.status().data_blocks) * tenths / 10;
-            for at in (0..live).step_by(40) {
-                bench.epoch((at..(at + 40).min(live)).map(|index| (index % 7, index)));
-            }
-            win_back(&mut bench);
-            let (promised, more) = fill(&mut bench, 10);
-            assert!((1..5).contains(&more), "{blocks} blocks, {tenths} tenths full: {promised}, then {more}");
+    for (blocks, tenths) in [(512, 0), (512, 3), (512, 6), (1024, 3), (2048, 0), (2048, 6), (8192, 0), (8192, 3)] {
+        let mut bench = Bench::new(blocks, Config { checkpoints: 1, ..LAZY });
+        let live = u64::from(bench.store.status().data_blocks) * tenths / 10;
+        for at in (0..live).step_by(40) {
+            bench.epoch((at..(at + 40).min(live)).map(|index| (index % 7, index)));
         }
+        win_back(&mut bench);
+        let (promised, more) = fill(&mut bench, 10);
+        assert!((1..5).contains(&more), "{blocks} blocks, {tenths} tenths full: {promised}, then {more}");
+        bench.store.want_checkpoint();
+        bench.rest();
+        assert_eq!(bench.store.status().entries_used, 0, "what was kept back suffices");
     }
 }
 
@@ -74,4 +75,93 @@ fn a_store_grows_by_what_it_says_and_can_still_be_written() {
             bench.epoch((0..kept).map(|index| (1, u64::from((index * 37 + round) % pages))));
         }
     }
+}
+
+/// Records until there is no room for one more: folding them fits into what was kept back.
+#[test]
+fn records_fill_a_store_and_can_be_folded() {
+    for blocks in (120..600).step_by(40) {
+        let mut bench = Bench::new(blocks, LAZY);
+        for round in 0..3 {
+            bench.begin(0);
+            let mut records = 0;
+            while bench.done(&PutError::Busy, |store| store.put_record(5, records, &[round; 1024])).is_ok() {
+                records += 1;
+            }
+            assert!(records > 4, "{blocks} blocks, round {round}: {records}");
+            bench.seal(0);
+            bench.rest();
+            bench.store.want_checkpoint();
+            bench.rest();
+            assert_eq!(bench.checkpoints(), usize::from(round) + 1, "{blocks} blocks");
+        }
+    }
+}
+
+/// One page in each leaf of the map is written until nothing fits: every leaf is written anew, twice.
+#[test]
+fn pages_far_apart_fill_a_store_and_can_be_folded() {
+    for blocks in (1000..4000).step_by(500) {
+        let mut bench = Bench::new(blocks, Config { checkpoints: 1, ..LAZY });
+        let mut pages = 0u64;
+        while bench.store.room().growth > 100 {
+            bench.epoch((pages..pages + 50).map(|page| (1, page)));
+            pages += 50;
+            win_back(&mut bench);
+        }
+        for stride in [97, 53, 7, 1] {
+            bench.begin(0);
+            let mut at = 0;
+            while bench.put(1, at % pages).is_ok() {
+                at += stride;
+            }
+            bench.seal(0);
+            bench.rest();
+            win_back(&mut bench);
+        }
+        let (opened, report) = bench.reopened(LAZY);
+        assert_eq!((report.epoch, report.met(Case::RootOlder)), (bench.store.head(), false));
+        assert_eq!(opened.store.status().free_blocks, bench.store.status().free_blocks);
+    }
+}
+
+/// What waits for recent epochs does not keep a full store from saying that it is full.
+#[test]
+fn a_full_store_says_so_though_something_will_be_free() {
+    let mut bench = Bench::new(512, LAZY);
+    bench.epoch((0..20).map(|index| (1, index)));
+    bench.epoch((0..20).map(|index| (1, index)));
+    assert_eq!(bench.store.status().deferred_blocks, 20);
+    let (promised, more) = fill(&mut bench, 2);
+    assert!(promised > 100 && more < 5, "{promised}, then {more}");
+}
+
+/// Until it is folded, new pages take what they will take then, and the log what it takes.
+#[test]
+fn the_log_is_part_of_what_is_held() {
+    for epochs in [1, 10, 30, 60] {
+        let mut bench = Bench::new(2048, LAZY);
+        for number in 0..epochs {
+            bench.epoch((0..12).map(|index| (number, index)));
+        }
+        let (before, log) = (bench.store.room().growth, bench.store.status().descriptors);
+        win_back(&mut bench);
+        let after = bench.store.room().growth;
+        assert!((log..=2 * log).contains(&(after - before)), "{epochs} epochs, {log} descriptors: {before}, {after}");
+    }
+}
+
+#[test]
+fn nothing_is_won_back_while_an_epoch_gathers() {
+    let mut bench = Bench::new(1024, LAZY);
+    bench.epoch([(1, 1)]);
+    bench.begin(0);
+    assert!(!bench.store.win_back());
+    bench.rest();
+    assert_eq!((bench.checkpoints(), bench.put(1, 2)), (0, Ok(())));
+    bench.seal(0);
+    bench.rest();
+    assert!(bench.store.win_back() && !bench.store.win_back(), "once is enough");
+    bench.rest();
+    assert_eq!(bench.checkpoints(), 1);
 }
