@@ -55,6 +55,21 @@ fn second_copies(alone: u32) {
     assert!(space.free() == 0 && near < 24, "{near}");
 }
 
+/// When the cursor of second copies has come near a first one, it goes on far away, not just behind it.
+#[test]
+fn a_second_copy_that_would_lie_near_goes_half_a_disk_away() {
+    let geometry = Geometry::new(200, 2, 8).expect("fits");
+    let (mut bytes, mut table, mut segments, mut deferred) =
+        ([0; 200], [TableBlock::default(); 1], [0; 25], [Deferred::default(); 4]);
+    for segment in 1..24 {
+        let mut space = Space::new(&mut bytes, &mut table, &mut segments, &mut deferred, geometry);
+        space.cursors[SECOND] = segment * 8;
+        let second = space.allocate_apart(1, Block(segment * 8)).expect("free").0 / 8;
+        let distance = second.abs_diff(segment).min(25 - second.abs_diff(segment));
+        assert!(distance >= 25 / 3, "{segment} and {second}");
+    }
+}
+
 #[test]
 fn every_block_is_found_and_counts_stay_true() {
     let geometry = Geometry::new(50, 8, 8).expect("fits");

@@ -50,10 +50,36 @@ fn a_table_with_an_index_of_two_levels_comes_back() {
                 bench.store.want_checkpoint();
                 bench.rest();
             }
+            // What older checkpoints needed is free then, and nothing is lost.
+            assert_eq!(bench.store.retire_before(bench.next), Ok(()));
+            bench.rest();
         }
         assert_eq!((opened.checkpoints(), bench.checkpoints()), (2, 5));
         assert_eq!(opened.store.status().free_blocks, bench.store.status().free_blocks, "{blocks} blocks");
     }
+}
+
+/// A leaf that has become nearly empty takes in the next one, though nothing has changed in that.
+#[test]
+fn leaves_that_are_nearly_empty_are_merged() {
+    let mut bench = Bench::new(8192, LAZY);
+    for at in 0..20 {
+        bench.epoch((at * 200..at * 200 + 200).map(|page| (1, page)));
+        bench.store.want_checkpoint();
+        bench.rest();
+    }
+    let before = bench.store.root().newest().expect("a checkpoint").map_nodes;
+    bench.begin(0);
+    // Of every second stretch of a leaf's length.
+    for at in 0..20 {
+        assert_eq!(bench.done(&PutError::Busy, |store| store.drop_pages(1, at * 200, 98)), Ok(()));
+    }
+    bench.seal(0);
+    bench.store.want_checkpoint();
+    bench.rest();
+    let after = *bench.store.root().newest().expect("a checkpoint");
+    assert_eq!(after.pages, 20 * 102);
+    assert!(after.map_nodes < before * 2 / 3, "{before}, then {after:?}");
 }
 
 /// A map of three levels, folded again and again with the fewest buffers that a store may have.
@@ -77,7 +103,15 @@ fn a_deep_map_is_folded_with_the_fewest_buffers() {
         bench.epoch(pages.into_iter().map(|page| (page / 5000, page)));
     }
     bench.store.want_checkpoint();
-    bench.rest();
+    bench.store.end_interval_if_due();
+    let mut idle = 0;
+    while bench.store.is_folding() {
+        match bench.store.poll() {
+            Some(event) => bench.events.push(event),
+            None => idle += u32::from(!bench.store.has_more() && bench.store.host.done.is_empty()),
+        }
+    }
+    assert_eq!(idle, 0, "a fold goes on until it is done");
     let checkpoint = *bench.store.root().newest().expect("a checkpoint");
     assert_eq!((checkpoint.map_level, checkpoint.pages), (2, 10_000));
     assert!(bench.checkpoints() > 5);

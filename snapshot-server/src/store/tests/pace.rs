@@ -1,6 +1,8 @@
 //! When the log is folded, and which checkpoints stay.
 
 use super::*;
+use crate::CACHE_FRAMES_MIN;
+use crate::calm::memory_with;
 
 #[test]
 fn an_interval_ends_after_so_many_descriptors() {
@@ -176,4 +178,51 @@ fn one_block_at_a_time_goes_out_late() {
     assert_eq!(bench.events[bench.events.len() - 2..], [Event::Committed(first), Event::Committed(second)]);
     let (_, report) = bench.reopened(LAZY);
     assert_eq!(report.epoch, second);
+}
+
+/// A fold that waits for the disk, or for buffers, does not keep anybody awake.
+#[test]
+fn who_waits_for_the_disk_rests() {
+    for buffers in [24, 60, 150] {
+        let memory = memory_with(8192, CACHE_FRAMES_MIN + buffers);
+        let mut bench = Bench::of(Store::format(memory, Calm::of(8192, CALLERS), LAZY, OPTIONS));
+        bench.incarnate();
+        let mut rested = 0;
+        for round in 0..3 {
+            for at in 0..20 {
+                bench.epoch((0..60).map(|page| (1, (page * 20 + at + round * 7) * 3)));
+            }
+            bench.store.want_checkpoint();
+            bench.store.end_interval_if_due();
+            while bench.store.is_folding() {
+                bench.store.host.still = true;
+                let polls = (0..2000).find(|_| bench.store.poll().is_none() && !bench.store.has_more());
+                assert!(polls.is_some(), "{buffers} buffers, round {round}: {:?}", bench.store.fold.stage);
+                rested += 1;
+                bench.store.host.still = false;
+                bench.store.poll();
+            }
+            bench.rest();
+        }
+        assert!(rested > 3 && bench.store.root().checkpoints().len() == 3, "{buffers} buffers: {rested}");
+    }
+}
+
+#[test]
+fn who_seals_waits_for_buffers() {
+    for pages in [1, LAZY.verify_pages + 1] {
+        let mut bench = Bench::new(1024, LAZY);
+        let epoch = bench.begin(0);
+        for index in 0..pages {
+            assert_eq!(bench.put(1, index.into()), Ok(()));
+        }
+        bench.store.host.still = true;
+        let taken: Vec<PageRef> = std::iter::from_fn(|| bench.store.buffers.take()).collect();
+        assert_eq!(bench.store.seal(0), Err(SealError::Busy));
+        taken.into_iter().for_each(|page| bench.store.buffers.give(page));
+        bench.store.host.still = false;
+        bench.seal(0);
+        bench.rest();
+        assert_eq!(bench.store.head(), epoch);
+    }
 }
