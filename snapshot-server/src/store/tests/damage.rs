@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::read::{Known, Lookup};
-use crate::{Answer, ReadError};
+use crate::{Answer, Damage, ReadError};
+use format::HeaderError;
 
 /// A store of a checkpoint and an epoch behind it.
 fn bench() -> Bench {
@@ -50,6 +51,69 @@ fn the_second_of_two_copies_is_used_and_counted() {
         opened.rest();
         let (_, report) = opened.reopened(LAZY);
         assert_eq!((report.epoch, report.met(Case::LogEmpty)), (epoch, true), "{block}");
+    }
+}
+
+fn refusal(host: Calm, epoch: Option<Epoch>) -> Option<Refusal> {
+    let bench = Bench::of(Store::open(memory(host.blocks.len().max(100)), host, LAZY, epoch));
+    match bench.events[..] {
+        [Event::Refused(refusal)] => Some(refusal),
+        [Event::Opened(_)] => None,
+        _ => panic!("{:?}", bench.events),
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_is_refused_with_a_reason() {
+    let bench = bench();
+    let head = bench.store.head();
+    let checkpoint = bench.store.root().newest().expect("a checkpoint").epoch;
+    let geometry = *bench.store.geometry();
+    let with = |blocks: Vec<Block>| {
+        let mut host = Calm { blocks: bench.store.host.blocks.clone(), ..Calm::of(0, CALLERS) };
+        blocks.iter().for_each(|block| host.block_mut(block.index())[70] ^= 1);
+        host
+    };
+    let roots: Vec<Block> = (0..u64::from(OPTIONS.root_slots)).flat_map(|sequence| geometry.root(sequence)).collect();
+    assert_eq!(refusal(Calm::of(1024, CALLERS), None), Some(Refusal::Header(HeaderError::Blank)));
+    assert_eq!(refusal(with(geometry.headers().to_vec()), None), Some(Refusal::Header(HeaderError::Damaged)));
+    let gone = Refusal::Damaged { damage: Damage::Roots, offer: None };
+    assert_eq!(refusal(with(roots), None), Some(gone));
+    for (epoch, kept) in [(checkpoint, true), (head, true), (Epoch::from_bits(head.bits() + 1), false)] {
+        let refused = (!kept).then_some(Refusal::NotKept(epoch));
+        assert_eq!(refusal(with(Vec::new()), Some(epoch)), refused, "{epoch}");
+    }
+    let unreadable = Calm { worn: Some((Op::Read, 0)), ..with(Vec::new()) };
+    assert!(refusal(unreadable, None).is_some());
+}
+
+/// Who goes back to an older epoch leaves behind what was newer: no opening takes it up again, however it lies.
+#[test]
+fn an_abandoned_future_stays_abandoned() {
+    let mut bench = Bench::new(1024, Config { recent_epochs: 7, ..LAZY });
+    let epochs: Vec<Epoch> = (0..6).map(|index| bench.epoch([(1, index)])).collect();
+    for (position, epoch) in epochs.iter().enumerate().rev() {
+        let host = Calm { blocks: bench.store.host.blocks.clone(), ..Calm::of(0, CALLERS) };
+        let config = Config { recent_epochs: 7, ..LAZY };
+        let mut back = Bench::of(Store::open(memory(1024), host, config, Some(*epoch)));
+        let opened = back.events.iter().any(|event| matches!(event, Event::Opened(report) if report.epoch == *epoch));
+        assert!(opened, "{epoch}: {:?}", back.events);
+        back.given = bench.given;
+        back.incarnate();
+        // Before anything is written in its stead, and after.
+        for more in [false, true] {
+            let newest = if more { back.epoch([(2, 0)]) } else { *epoch };
+            let (mut again, report) = back.reopened(config);
+            assert_eq!(report.epoch, newest, "back to {epoch}: {report:?}");
+            let abandoned = position + 1 < epochs.len() && !more;
+            assert_eq!(report.met(Case::LogEndAbandoned), abandoned, "back to {epoch}: {report:?}");
+            for index in 0..6 {
+                let into = again.free[0];
+                let absent = again.store.read_page(1, 1, index, into) == Ok(Answer::Now(crate::PageSource::Absent));
+                again.rest();
+                assert_eq!(absent, index as usize > position, "back to {epoch}, page {index}");
+            }
+        }
     }
 }
 

@@ -165,3 +165,40 @@ fn nothing_is_won_back_while_an_epoch_gathers() {
     bench.rest();
     assert_eq!(bench.checkpoints(), 1);
 }
+
+/// Who is short of space while a fold goes on, or while an epoch is on its way, waits for it: that is not full.
+#[test]
+fn what_will_be_free_is_waited_for() {
+    for folds in [true, false] {
+        let config = Config { recent_epochs: 0, ..LAZY };
+        let mut bench = Bench::new(512, config);
+        for at in 0..10 {
+            bench.epoch((0..20).map(|index| (1, at * 20 + index)));
+        }
+        if folds {
+            bench.store.want_checkpoint();
+            bench.rest();
+        }
+        let epoch = bench.begin(0);
+        for index in 0..20 {
+            assert_eq!(bench.put(1, index), Ok(()));
+        }
+        bench.store.host.still = true;
+        if folds {
+            bench.store.want_checkpoint();
+        }
+        assert_eq!(bench.store.seal(0), Ok(()));
+        bench.store.end_interval_if_due();
+        assert_eq!(bench.store.is_folding(), folds);
+        assert_eq!(bench.store.begin(bench.next, 0), Ok(()));
+        let mut put = Ok(());
+        for (index, page) in (0..).zip(bench.free.clone()) {
+            put = bench.store.put_page(2, index, page);
+            if put.is_err() {
+                break;
+            }
+        }
+        assert_eq!((put, bench.store.head() < epoch), (Err(PutError::Busy), true));
+        assert!(bench.store.buffers.free() >= 2 && bench.store.queue.room() >= 4, "it is space that is short");
+    }
+}
