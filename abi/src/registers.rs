@@ -13,6 +13,8 @@
 //! All of a message is in registers, so a message in flight lies in the sender's saved registers and the kernel never
 //! reads user memory. rbx and rbp carry nothing because compilers reserve them in inline assembly.
 //!
+//! `Null`, `Signal` and a `Wait` that polls carry nothing else: rdi, the words and r15 are kept across them.
+//!
 //! A call that waited and then failed promises rax and what is kept, nothing of rdi, the words and r15: they hold older
 //! values of the same thread. Who wants to ask again keeps the message.
 
@@ -159,6 +161,12 @@ impl Outcome {
     #[inline]
     pub const fn is(self, status: Status) -> bool {
         self.0 as u8 == status as u8
+    }
+
+    /// Whether it is a success that delivers this.
+    #[inline]
+    pub const fn delivers(self, event: Event) -> bool {
+        self.0 as u16 == (event as u16) << 8
     }
 
     /// What arrived.

@@ -3,7 +3,7 @@
 use crate::error::errors;
 use crate::message::{Message, Received};
 use crate::raw::{Frame, syscall, syscall_short};
-use abi::{Call, Control, FLAG_REPEATABLE, Handle, Timeout};
+use abi::{Call, Control, Event, FLAG_REPEATABLE, Handle, Outcome, Timeout};
 
 errors! {
     /// Why a call got no answer.
@@ -87,9 +87,7 @@ impl Endpoint {
     /// Receives a message, a call, a fault, or the bits of the bound notification, whichever is first.
     pub fn receive(self, timeout: Timeout) -> Result<Received, ReceiveError> {
         let control = Control::new(Call::Receive, self.0).with_timeout(timeout);
-        let (outcome, frame) = syscall(control, Message::default().frame());
-        ReceiveError::check(outcome)?;
-        Ok(Received::of(outcome, frame))
+        received(syscall(control, Message::default().frame()))
     }
 
     /// Answers the call whose Reply the thread holds, if it holds one, and receives the next. A reply that cannot be
@@ -108,10 +106,18 @@ impl Endpoint {
     #[inline(always)]
     fn reply_receive_with(self, answer: &Message, flags: u8, timeout: Timeout) -> Result<Received, ReceiveError> {
         let control = Control::new(Call::ReplyReceive, self.0).with_flags(flags).with_timeout(timeout);
-        let (outcome, frame) = syscall(control, answer.frame());
-        ReceiveError::check(outcome)?;
-        Ok(Received::of(outcome, frame))
+        received(syscall(control, answer.frame()))
     }
+}
+
+/// What a receive brought. Servers wait for calls, most of all: one look finds that it is one.
+#[inline(always)]
+fn received((outcome, frame): (Outcome, Frame)) -> Result<Received, ReceiveError> {
+    if outcome.delivers(Event::Call) {
+        return Ok(Received::Call { badge: outcome.badge(), message: Message::of(frame) });
+    }
+    ReceiveError::check(outcome)?;
+    Ok(Received::of(outcome, frame))
 }
 
 /// Answers the call whose Reply the thread holds. Never blocks.

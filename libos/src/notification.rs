@@ -1,7 +1,7 @@
 //! Notifications: 48 bits that are set by signals and taken by a wait.
 
 use crate::error::errors;
-use crate::raw::syscall_short;
+use crate::raw::{syscall_keeping, syscall_short};
 use abi::{Call, Control, Handle, Timeout};
 
 errors! {
@@ -24,11 +24,12 @@ impl Notification {
     /// Sets the bits of the capability's badge. Never blocks.
     #[inline]
     pub fn signal(self) -> Result<(), SignalError> {
-        let (outcome, _) = syscall_short(Control::new(Call::Signal, self.0), 0);
+        let outcome = syscall_keeping(Control::new(Call::Signal, self.0));
         SignalError::check(outcome)
     }
 
     /// Takes all bits, waiting until there are some.
+    #[inline]
     pub fn wait(self, timeout: Timeout) -> Result<u64, WaitError> {
         let (outcome, _) = syscall_short(Control::new(Call::Wait, self.0).with_timeout(timeout), 0);
         WaitError::check(outcome)?;
@@ -38,7 +39,7 @@ impl Notification {
     /// Takes the bits that are there, 0 if there are none. Never blocks.
     #[inline]
     pub fn poll(self) -> Result<u64, WaitError> {
-        let (outcome, _) = syscall_short(Control::new(Call::Wait, self.0).with_timeout(Timeout::POLL), 0);
+        let outcome = syscall_keeping(Control::new(Call::Wait, self.0).with_timeout(Timeout::POLL));
         if outcome.is(abi::Status::WouldBlock) {
             return Ok(0);
         }

@@ -162,6 +162,12 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
         self.slots.get_mut(index as usize).map(|slot| &mut slot.beside)
     }
 
+    /// The live value, and what is derived for it, to be changed, if there is such an index.
+    #[inline(always)]
+    pub fn try_both(&mut self, index: u32) -> Option<(&T, &mut D)> {
+        self.slots.get_mut(index as usize).map(|slot| (&slot.live, &mut slot.beside))
+    }
+
     /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it; and what is
     /// derived for it.
     #[inline(always)]

@@ -17,7 +17,7 @@ pub use arena::WindowArena;
 pub(crate) use exit::touch;
 pub use lent::LentPages;
 pub use pages::Pages;
-pub(crate) use syscall::{Frame, syscall, syscall_short};
+pub(crate) use syscall::{Frame, syscall, syscall_keeping, syscall_short};
 pub use syscall::{NO_VIEWS, any_call, null_call, ticks};
 pub(crate) use window::read_page;
 pub use window::{ReadWords, ViewError, Window};

@@ -74,6 +74,23 @@ pub(crate) fn syscall_short(control: Control, mut argument: u64) -> (Outcome, u6
     (Outcome(outcome), argument)
 }
 
+/// Makes a call that keeps all registers but rax, rcx and r11 (`abi::registers` says which do).
+#[inline(always)]
+pub(crate) fn syscall_keeping(control: Control) -> Outcome {
+    let outcome: u64;
+    // SAFETY: as in `syscall`.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") control.0 => outcome,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    Outcome(outcome)
+}
+
 /// From here on to the end of windows nothing makes a view: startup pages list windows from `WINDOWS_START` up, and a
 /// program's own memory comes before them.
 pub const NO_VIEWS: u64 = WINDOWS_START + (5 << 40);
@@ -105,5 +122,5 @@ pub fn ticks() -> u64 {
 /// The call that does nothing: what entering and leaving the kernel costs.
 #[inline(always)]
 pub fn null_call() {
-    syscall_short(Control::new(Call::Null, Handle::NULL), 0);
+    syscall_keeping(Control::new(Call::Null, Handle::NULL));
 }

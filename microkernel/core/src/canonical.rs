@@ -9,7 +9,6 @@
 
 use crate::capability::CapabilityLink;
 use crate::object::NONE;
-use crate::queue::Queue;
 use crate::{Capability, Kernel, State, Thread};
 use abi::{FLAG_REPEATABLE, FrameState, Kind, Registers};
 use std::hash::Hash;
@@ -226,7 +225,7 @@ impl Kernel {
     fn tell_cpus(&self, with: Canonical, to: &mut impl Listener) {
         for (number, cpu) in (0..).zip(self.cpus.iter()) {
             let armed = (cpu.armed != u64::MAX).then(|| cpu.armed.saturating_sub(with.now_ns));
-            // A slice that has ended is not the same as one for whose end nobody waits.
+            // A slice that has ended is not the same as none.
             let slice = (cpu.slice_end != 0).then(|| cpu.slice_end.saturating_sub(with.now_ns).max(1));
             to.part(Part::Cpu, number, &(cpu.current, cpu.loaded, armed, slice));
         }
@@ -234,9 +233,9 @@ impl Kernel {
 
     fn tell_waits(&self, with: Canonical, to: &mut impl Listener) {
         for priority in 0..=u8::MAX {
-            let queue = self.run.queue(priority);
-            if *queue != Queue::EMPTY {
-                to.part(Part::Ready, priority.into(), queue);
+            let ready = self.ready(priority);
+            if !ready.is_empty() {
+                to.part(Part::Ready, priority.into(), &ready);
             }
         }
         // The shape of the heap is history.
@@ -250,7 +249,7 @@ impl Kernel {
 
     fn tell_memory(&self, to: &mut impl Listener) {
         let flags = (self.started, self.restored, self.ended_world.is_some());
-        to.part(Part::World, 0, &(flags, self.orphan, self.revoking, self.ports, self.run.marks()));
+        to.part(Part::World, 0, &(flags, self.orphan, self.revoking, self.ports));
         let objects = (&self.free_processes, &self.free_threads, &self.free_endpoints, &self.free_notifications);
         let tables = self.pool.free.count_up_to(self.pool.free.bound());
         to.part(

@@ -238,6 +238,9 @@ impl Kernel {
     fn halt(&mut self, thread: u32) {
         self.unqueue(thread);
         self.set_state(thread, State::Stopped, NONE);
+        if self.threads.beside(thread).cpu != NONE {
+            self.capabilities.outdate();
+        }
     }
 
     /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.

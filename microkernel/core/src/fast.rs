@@ -87,7 +87,6 @@ impl Cpu {
     #[inline(always)]
     fn switch_to(&mut self, m: &mut impl Machine, cpu: usize, (thread, process): (u32, u32), root: TableId) {
         self.current = thread;
-        self.slice_end = 0;
         if self.loaded != process {
             self.loaded = process;
             m.load_space(cpu, Some(root));
@@ -108,7 +107,7 @@ impl Kernel {
         if !pass.admits(control, version) {
             return None;
         }
-        let badge = pass.badge;
+        let outcome = pass.outcome;
         let queue = self.endpoints.try_beside_mut(pass.object)?;
         let to = queue.head;
         if self.threads.try_beside(to)?.passes.at_hand != version {
@@ -116,27 +115,21 @@ impl Kernel {
         }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (caller, receiver) = (&mut from_task.thread, &mut to_task.thread);
-        // A caller that is not ready was stopped by another CPU while it ran here.
-        if caller.state != State::Ready
-            || receiver.state != State::Receiving
-            || receiver.deadline != u64::MAX
-            || self.run.reaches(receiver.priority)
-            || !queue.take_only(to_link)
-        {
+        if receiver.state != State::Receiving || self.run.reaches(receiver.priority) || !queue.take_only() {
             return None;
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        to_link.queued = false;
         caller.state = State::AwaitReply;
         caller.flags = 0;
-        caller.badge = badge;
         caller.call_sequence = caller.call_sequence.wrapping_add(1);
         receiver.state = State::Ready;
         receiver.object = NONE;
         receiver.serving = from;
         receiver.serving_sequence = caller.call_sequence;
-        receiver.registers.rax = Outcome::event(Event::Call, badge).0;
+        receiver.registers.rax = outcome.0;
         state.switch_to(m, cpu, (to, receiver.process), to_link.root);
         Some(Switch::Exchange { from: caller, to: receiver })
     }
@@ -159,25 +152,21 @@ impl Kernel {
         }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (server, caller) = (&mut from_task.thread, &mut to_task.thread);
-        // With senders waiting the server goes on; with receivers it would only be one more.
-        if queue.head != NONE
-            || server.state != State::Ready
-            || caller.call_sequence != server.serving_sequence
-            || caller.deadline != u64::MAX
+        if caller.call_sequence != server.serving_sequence
             || self.run.reaches(caller.priority)
             || server.bound != NONE && self.notifications.try_get(server.bound)?.bits != 0
         {
             return None;
         }
         // A fault is answered by letting its thread go on, with all its registers as they are.
-        match caller.state {
-            State::AwaitReply => {}
-            State::AwaitFault if caller.registers.rip < abi::USER_END => {}
-            _ => return None,
+        let faulted = caller.state == State::AwaitFault;
+        // With senders waiting the server goes on; with receivers it would only be one more.
+        if !faulted && caller.state != State::AwaitReply || !queue.push_only(from) {
+            return None;
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        queue.push_only(from_link, from);
+        from_link.queued = true;
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         self.world.ticket += 1;
         server.ticket = TICKET_MIDDLE | self.world.ticket;
@@ -185,7 +174,8 @@ impl Kernel {
         server.object = object;
         server.serving = NONE;
         state.switch_to(m, cpu, (to, caller.process), to_link.root);
-        if core::mem::replace(&mut caller.state, State::Ready) == State::AwaitFault {
+        caller.state = State::Ready;
+        if faulted {
             return Some(Switch::Depart { from: server, to: caller });
         }
         caller.registers.rax = Outcome::event(Event::None, 0).0;
@@ -212,7 +202,7 @@ impl Kernel {
         if !pass.is_of(version) {
             return None;
         }
-        let served = (pass.badge, pass.control);
+        let served = (pass.outcome, pass.control);
         let queue = self.endpoints.try_beside_mut(pass.object)?;
         let to = queue.head;
         if self.threads.try_beside(to)?.passes.at_hand != version {
@@ -220,18 +210,17 @@ impl Kernel {
         }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (thread, pager) = (&mut from_task.thread, &mut to_task.thread);
-        if thread.state != State::Ready
-            || pager.state != State::Receiving
-            || pager.deadline != u64::MAX
+        if pager.state != State::Receiving
+            || state.frame.rip >= abi::USER_END
             || self.run.reaches(pager.priority)
-            || pager.registers.rip >= abi::USER_END
-            || !queue.take_only(to_link)
+            || !queue.take_only()
         {
             return None;
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        to_link.queued = false;
         thread.registers = state.frame;
         thread.fault = [address, access.bits(), error_code];
         thread.state = State::AwaitFault;
@@ -264,9 +253,15 @@ impl Kernel {
         let short = match Call::from_bits(abi::Control(control).call()) {
             Some(Call::Call) => self.fast_call(m, cpu, control).map(Short::Other),
             Some(Call::ReplyReceive) => self.fast_reply_receive(m, cpu, control).map(Short::Other),
-            Some(Call::Signal) => self.fast_signal(m, cpu, control).map(Short::Same),
+            Some(Call::Signal) if self.cpus.len() == 1 => self.fast_signal::<true>(m, cpu, control).map(Short::Same),
+            Some(Call::Signal) => self.fast_signal::<false>(m, cpu, control).map(Short::Same),
+            Some(Call::Wait) if self.cpus.len() == 1 => {
+                let poll = self.fast_poll::<true>(cpu, control).map(Short::Same);
+                poll.or_else(|| self.fast_wait::<true>(m, cpu, control))
+            }
             Some(Call::Wait) => {
-                self.fast_poll(cpu, control).map(Short::Same).or_else(|| self.fast_wait(m, cpu, control))
+                let poll = self.fast_poll::<false>(cpu, control).map(Short::Same);
+                poll.or_else(|| self.fast_wait::<false>(m, cpu, control))
             }
             _ => None,
         };

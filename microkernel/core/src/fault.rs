@@ -92,18 +92,19 @@ impl Kernel {
     pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
         let record = **self.threads.get(thread);
         let process = *self.processes.get(record.process);
-        record.write_fault(thread, (process.port_badge, process.name(record.process)), self.registers_mut(receiver));
+        let outcome = Outcome::event(Event::Fault, process.port_badge);
+        record.write_fault(thread, (outcome, process.name(record.process)), self.registers_mut(receiver));
     }
 }
 
 impl Thread {
-    /// Writes the message of its fault into a receiver's registers; `number` is its own; with the badge and the name of
-    /// its process.
+    /// Writes the message of its fault into a receiver's registers; `number` is its own; with what its process's port
+    /// brings, and the name of its process.
     #[inline(always)]
-    pub(crate) fn write_fault(&self, number: u32, (badge, name): (u64, u64), to: &mut Registers) {
+    pub(crate) fn write_fault(&self, number: u32, (outcome, name): (Outcome, u64), to: &mut Registers) {
         let [address, access, code] = self.fault;
         let exception = access == EXCEPTION;
-        to.rax = Outcome::event(Event::Fault, badge).0;
+        to.rax = outcome.0;
         to.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
         let detail = if exception { address } else { access };
         to.words = [address, detail, name, u64::from(number), self.registers.rip, code, 0, 0];

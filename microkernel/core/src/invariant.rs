@@ -3,7 +3,7 @@
 
 use crate::object::NONE;
 use crate::queue::Queue;
-use crate::{Counts, Kernel, Machine, State, TableId};
+use crate::{Counts, Cpu, Kernel, Machine, State, TableId};
 use abi::Kind;
 
 /// An invariant that does not hold, and where.
@@ -56,18 +56,21 @@ impl Kernel {
     fn check_queues(&self) -> Checked {
         let mut members = 0;
         require(self.run.is_marked(), "I1: marks of the run queues", 0)?;
-        let runnable = (0..=u8::MAX).map(|priority| self.run.queue(priority));
-        for queue in runnable.chain(self.endpoints.all_beside()).chain(self.notifications.all_beside()) {
+        let waiting = || self.endpoints.all_beside().chain(self.notifications.all_beside());
+        for queue in (0..=u8::MAX).map(|priority| self.run.queue(priority)).chain(waiting()) {
             require(queue.is_sound(&self.threads), "I1: links of a queue", queue.head)?;
+        }
+        let waiting = waiting().map(|queue| self.queue_members(queue).collect());
+        for queue in self.ready_priorities().map(|priority| self.ready(priority)).chain(waiting) {
             let mut last = 0;
-            for thread in self.queue_members(queue) {
+            for thread in queue {
                 let ticket = self.threads.get(thread).ticket;
                 require(ticket >= last, "I1: queues are in the order of tickets", thread)?;
                 last = ticket;
             }
         }
-        for priority in 0..=u8::MAX {
-            for thread in self.queue_members(self.run.queue(priority)) {
+        for priority in self.ready_priorities() {
+            for thread in self.ready(priority) {
                 let record = self.threads.get(thread);
                 let named = record.state == State::Ready && record.priority == priority;
                 require(named, "I1: run queue", thread)?;
@@ -268,9 +271,16 @@ impl Kernel {
         processes.chain(threads).chain(endpoints).chain(notifications).chain(budgets)
     }
 
-    /// I7: CPUs and threads agree on who runs where, with whose space loaded; nobody less important runs while
-    /// somebody more important waits for this very CPU is the scheduler's business and checked by the specification.
+    /// I7: CPUs and threads agree on who runs where, with whose space loaded. Where there is one CPU only, nobody more
+    /// important than who runs is ready, and if somebody as important is, a slice has begun.
     fn check_cpus(&self) -> Checked {
+        if let [Cpu { current, slice_end, .. }] = self.cpus[..]
+            && current != NONE
+        {
+            let (best, priority) = (self.run.highest(), self.threads.get(current).priority);
+            let in_turn = best < Some(priority) || best == Some(priority) && slice_end != 0;
+            require(in_turn, "I7: who runs is as important as any that is ready", current)?;
+        }
         for (cpu, state) in self.cpus.iter().enumerate() {
             if state.current != NONE {
                 require(self.threads.beside(state.current).cpu == cpu as u32, "I7: current thread", state.current)?;

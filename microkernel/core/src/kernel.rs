@@ -24,7 +24,7 @@ pub struct Cpu {
     pub(crate) current: u32,
     /// Process whose address space is loaded; `u32::MAX`: the kernel's own.
     pub(crate) loaded: u32,
-    /// End of the time slice in ns since boot; 0: nobody waits for it.
+    /// End of the time slice in ns since boot, never before the timer fires; 0: none has begun.
     pub(crate) slice_end: u64,
     /// When the timer fires: never later than is wanted, `u64::MAX` if not at all.
     pub(crate) armed: u64,

@@ -98,20 +98,21 @@ impl Queue {
         self.head = thread;
     }
 
-    /// Puts a thread into an empty queue.
+    /// Puts a thread into an empty queue; false if it is not empty. The caller marks its link.
     #[inline(always)]
-    pub(crate) fn push_only(&mut self, link: &mut Link, thread: u32) {
-        debug_assert!(self.head == NONE && link.next == NONE && link.prev == NONE && !link.queued);
-        link.queued = true;
-        *self = Self { head: thread, tail: thread };
+    pub(crate) fn push_only(&mut self, thread: u32) -> bool {
+        let empty = self.head == NONE;
+        if empty {
+            *self = Self { head: thread, tail: thread };
+        }
+        empty
     }
 
-    /// Takes out the only thread of a queue, whose link this is; false if there are others.
+    /// Takes out the only thread of a queue, whose link the caller then marks; false if there are others.
     #[inline(always)]
-    pub(crate) fn take_only(&mut self, link: &mut Link) -> bool {
+    pub(crate) fn take_only(&mut self) -> bool {
         let only = self.head == self.tail;
         if only {
-            link.queued = false;
             *self = Self::EMPTY;
         }
         only
@@ -163,18 +164,23 @@ impl Queue {
     }
 }
 
-/// Ready threads by priority.
+/// Ready threads by priority. Who is next is on no queue, so that where only one is ready there is nothing to look
+/// through.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct RunQueues {
+    /// Who is next.
+    next: u32,
+    /// Its priority, plus one; 0: nobody is ready.
+    above: u16,
+    /// How many wait behind it, on queues.
+    behind: u32,
     queues: Slab<Queue>,
     filled: [u64; 4],
-    /// The highest priority at which somebody waits, plus one; 0: nobody does.
-    above: u16,
 }
 
 impl RunQueues {
     pub(crate) fn new(arena: &mut impl Arena) -> Self {
-        Self { queues: arena.slab(256, Queue::EMPTY), filled: [0; 4], above: 0 }
+        Self { next: NONE, above: 0, behind: 0, queues: arena.slab(256, Queue::EMPTY), filled: [0; 4] }
     }
 
     /// The highest priority at which somebody waits.
@@ -189,63 +195,51 @@ impl RunQueues {
         self.above > u16::from(priority)
     }
 
-    /// Whether somebody waits above this priority.
-    #[inline(always)]
-    pub(crate) fn exceeds(&self, priority: u8) -> bool {
-        self.above > u16::from(priority) + 1
-    }
-
     /// Who is next.
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<u32> {
-        self.highest().and_then(|priority| self.queues.get(priority as usize)?.first())
+        (self.next != NONE).then_some(self.next)
     }
 
-    /// Takes out who is next, whose priority this is.
+    /// Takes out who is next if nobody waits behind it; else false. The caller marks its link.
     #[inline(always)]
-    pub(crate) fn take_next(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
-        let queue = &mut self.queues[priority as usize];
-        if queue.head == queue.tail {
-            threads.beside_mut(thread).queued = false;
-            *queue = Queue::EMPTY;
-            self.empty(priority);
-        } else {
-            queue.remove(threads, thread);
+    pub(crate) fn take_only(&mut self) -> bool {
+        let only = self.behind == 0;
+        if only {
+            (self.next, self.above) = (NONE, 0);
         }
+        only
     }
 
-    /// Nobody waits at a priority any more.
-    #[inline(always)]
-    fn empty(&mut self, priority: u8) {
-        self.filled[priority as usize / 64] &= !(1 << (priority % 64));
-        self.above = self.find_above();
-    }
-
-    #[inline(always)]
-    fn find_above(&self) -> u16 {
-        if self.filled.iter().fold(0, |any, word| any | word) == 0 {
-            return 0;
+    /// Takes out who is next; the first of the highest queue follows it.
+    #[inline(never)]
+    pub(crate) fn take_next(&mut self, threads: &mut Threads) {
+        threads.beside_mut(self.next).queued = false;
+        if self.take_only() {
+            return;
         }
-        let word = (0..4).rev().find(|&word| self.filled[word] != 0);
-        word.map_or(0, |word| (word as u32 * 64 + 64 - self.filled[word].leading_zeros()) as u16)
+        let word = (0..4).rev().find(|&word| self.filled[word] != 0).unwrap_or(0);
+        let priority = (word as u32 * 64 + 63 - self.filled[word].leading_zeros()) as u8;
+        let thread = self.queues[priority as usize].head;
+        self.remove(threads, priority, thread);
+        self.put_next(threads, priority, thread);
     }
 
-    pub(crate) fn first(&self, priority: u8) -> Option<u32> {
-        self.queues[priority as usize].first()
+    fn put_next(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
+        threads.beside_mut(thread).queued = true;
+        (self.next, self.above) = (thread, u16::from(priority) + 1);
     }
 
-    /// Which priorities are marked as those at which somebody waits.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn marks(&self) -> ([u64; 4], u16) {
-        (self.filled, self.above)
-    }
-
-    /// Whether the marks say at which priorities somebody waits, and above which nobody does.
+    /// Whether the marks say at which priorities somebody waits, and above which nobody does; and that somebody is next
+    /// if anybody waits.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn is_marked(&self) -> bool {
         let waits = |priority: usize| self.queues[priority] != Queue::EMPTY;
+        let best = (0..256).rev().find(|&priority| waits(priority)).map_or(0, |best| best + 1);
         (0..256).all(|priority| (self.filled[priority / 64] >> (priority % 64) & 1 == 1) == waits(priority))
-            && usize::from(self.above) == (0..256).rev().find(|&priority| waits(priority)).map_or(0, |best| best + 1)
+            && usize::from(self.above) >= best
+            && (self.next == NONE) == (self.above == 0)
+            && (self.behind == 0) == (best == 0)
     }
 
     /// Puts a queue there, marks and all else left as they are.
@@ -254,14 +248,36 @@ impl RunQueues {
         self.queues[priority as usize] = queue;
     }
 
-    /// Those that wait at a priority.
+    /// Those that wait at a priority, but for who is next.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn queue(&self, priority: u8) -> &Queue {
         &self.queues[priority as usize]
     }
 
+    /// Puts in a thread that leaves another queue, if nobody is ready; else false.
     #[inline(always)]
+    pub(crate) fn push_only(&mut self, priority: u8, thread: u32) -> bool {
+        let empty = self.above == 0;
+        if empty {
+            (self.next, self.above) = (thread, u16::from(priority) + 1);
+        }
+        empty
+    }
+
     pub(crate) fn push(&mut self, threads: &mut Threads, priority: u8, thread: u32, front: bool) {
+        if !self.reaches(priority) || front && self.highest() == Some(priority) {
+            let displaced = (self.highest(), self.next);
+            self.put_next(threads, priority, thread);
+            if let (Some(priority), thread) = displaced {
+                threads.beside_mut(thread).queued = false;
+                self.push_behind(threads, priority, thread, true);
+            }
+        } else {
+            self.push_behind(threads, priority, thread, front);
+        }
+    }
+
+    fn push_behind(&mut self, threads: &mut Threads, priority: u8, thread: u32, front: bool) {
         let queue = &mut self.queues[priority as usize];
         if front {
             queue.push_front(threads, thread)
@@ -269,14 +285,18 @@ impl RunQueues {
             queue.push_back(threads, thread)
         }
         self.filled[priority as usize / 64] |= 1 << (priority % 64);
-        self.above = self.above.max(u16::from(priority) + 1);
+        self.behind += 1;
     }
 
     pub(crate) fn remove(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
+        if thread == self.next {
+            return self.take_next(threads);
+        }
         let queue = &mut self.queues[priority as usize];
         queue.remove(threads, thread);
+        self.behind -= 1;
         if queue.first().is_none() {
-            self.empty(priority);
+            self.filled[priority as usize / 64] &= !(1 << (priority % 64));
         }
     }
 }
@@ -423,9 +443,9 @@ mod tests {
                 let highest = model.last_key_value();
                 prop_assert_eq!(run.highest(), highest.map(|(&priority, _)| priority));
                 prop_assert_eq!(run.reaches(priority), highest.is_some_and(|(&best, _)| best >= priority));
-                if let Some((&priority, queue)) = highest {
-                    prop_assert_eq!(run.first(priority), queue.front().copied());
-                }
+                prop_assert_eq!(run.next(), highest.and_then(|(_, queue)| queue.front().copied()));
+                let behind = model.values().map(VecDeque::len).sum::<usize>().saturating_sub(1);
+                prop_assert_eq!(run.behind as usize, behind);
             }
         }
     }

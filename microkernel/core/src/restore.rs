@@ -166,6 +166,7 @@ impl Kernel {
             self.rebuild(m)?;
         }
         self.started = true;
+        self.capabilities.outdate();
         self.cross();
         self.requeue(m);
         Ok(Answer::Done)

@@ -11,16 +11,21 @@ const SLICE_NS: u64 = 10_000_000;
 const EXPIRED_MAX: usize = 64;
 
 impl Cpu {
-    /// Somebody waits for the end of the running thread's slice.
+    /// Somebody as important as who runs waits for a slice's end. One that has begun goes on, whoever began it, so that
+    /// threads which take turns by themselves never need the clock.
     #[inline(always)]
-    pub(crate) fn begin_slice(&mut self, m: &mut impl Machine, cpu: usize) {
+    pub(crate) fn need_slice(&mut self, m: &mut impl Machine, cpu: usize) {
         if self.slice_end == 0 {
-            self.slice_end = m.now_ns() + SLICE_NS;
+            self.begin_slice(m, cpu);
         }
+    }
+
+    #[inline(never)]
+    fn begin_slice(&mut self, m: &mut impl Machine, cpu: usize) {
+        self.slice_end = m.now_ns() + SLICE_NS;
         self.fire_by(m, cpu, self.slice_end);
     }
 
-    #[inline(always)]
     fn fire_by(&mut self, m: &mut impl Machine, cpu: usize, at_ns: u64) {
         if at_ns < self.armed {
             self.armed = at_ns;
@@ -87,7 +92,12 @@ impl Kernel {
         let task = self.threads.change(thread);
         task.thread.registers = state.frame;
         m.save_vector(&mut task.vector);
-        self.threads.beside_mut(thread).cpu = NONE;
+        let lost = state.frame.rip >= abi::USER_END;
+        let link = self.threads.beside_mut(thread);
+        link.cpu = NONE;
+        if lost {
+            link.passes.not_at_hand();
+        }
     }
 
     /// Makes the running thread of `cpu` wait: state, object (an endpoint or notification) and deadline.
@@ -122,6 +132,7 @@ impl Kernel {
         let recorded = if self.is_world_thread(thread) { at.wrapping_add(self.time_offset) } else { at };
         self.threads.change(thread).deadline = recorded;
         self.deadlines.insert(&mut self.threads, at, thread);
+        self.threads.beside_mut(thread).passes.not_at_hand();
     }
 
     /// Lets `cpu` run the best thread there is; called at the end of every entry.
@@ -142,7 +153,7 @@ impl Kernel {
             }
         }
         if self.cpus[cpu].current == NONE {
-            match best.and_then(|priority| self.run.first(priority)) {
+            match self.run.next() {
                 Some(thread) => self.run_on(m, cpu, thread),
                 None => self.go_idle(m, cpu),
             }
@@ -154,15 +165,14 @@ impl Kernel {
     }
 
     fn run_on(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) {
-        let Thread { process, priority, .. } = **self.threads.get(thread);
-        self.run.remove(&mut self.threads, priority, thread);
+        self.run.take_next(&mut self.threads);
         self.threads.beside_mut(thread).cpu = cpu as u32;
         let record = self.threads.get(thread);
+        let process = record.process;
         m.load_vector(&record.vector);
         let state = &mut self.cpus[cpu];
         state.frame = record.registers;
         state.current = thread;
-        state.slice_end = 0;
         self.load_space(m, cpu, process);
     }
 
@@ -175,8 +185,10 @@ impl Kernel {
     fn arm_timer(&mut self, m: &mut impl Machine, cpu: usize) {
         self.arm_for_deadlines(m, cpu);
         let state = &mut self.cpus[cpu];
-        if state.current != NONE && self.run.first(self.threads.get(state.current).priority).is_some() {
-            state.begin_slice(m, cpu);
+        if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
+            state.need_slice(m, cpu);
+            // The timer may have fired for something else meanwhile.
+            state.fire_by(m, cpu, state.slice_end);
         }
     }
 
@@ -210,8 +222,12 @@ impl Kernel {
             let status = if self.threads.get(thread).state == State::Sleeping { Status::Ok } else { Status::TimedOut };
             self.wake_with(thread, status);
         }
-        let slice_end = self.cpus[cpu].slice_end;
-        if slice_end != 0 && slice_end <= now {
+        let Cpu { current, slice_end, .. } = self.cpus[cpu];
+        let awaited = current != NONE && self.run.reaches(self.threads.get(current).priority);
+        if slice_end <= now || !awaited {
+            self.cpus[cpu].slice_end = 0;
+        }
+        if slice_end != 0 && slice_end <= now && awaited {
             self.yield_now(m, cpu);
         }
         self.dispatch(m, cpu);

@@ -110,12 +110,14 @@ impl Kernel {
 
     /// Who is ready to run at a priority and has no CPU, in order.
     pub fn ready(&self, priority: u8) -> Vec<u32> {
-        self.members(self.run.queue(priority))
+        let next = self.run.next().filter(|_| self.run.highest() == Some(priority));
+        next.into_iter().chain(self.queue_members(self.run.queue(priority))).collect()
     }
 
     /// Priorities at which somebody is ready and has no CPU.
     pub fn ready_priorities(&self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(|&priority| self.run.first(priority).is_some())
+        let waits = |priority| self.run.highest() == Some(priority) || self.run.queue(priority).first().is_some();
+        (0..=u8::MAX).filter(move |&priority| waits(priority))
     }
 
     fn members(&self, queue: &Queue) -> Vec<u32> {
@@ -133,7 +135,7 @@ impl Kernel {
         self.registers(thread)
     }
 
-    /// End of the time slice of a CPU's thread, in ns since boot.
+    /// End of the time slice that has begun on a CPU, in ns since boot.
     pub fn slice_end(&self, cpu: usize) -> Option<u64> {
         Some(self.cpus[cpu].slice_end).filter(|&end| end != 0)
     }

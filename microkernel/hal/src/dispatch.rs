@@ -5,6 +5,7 @@ use crate::instructions::cr2;
 use crate::kernel::{State, local_apic, with_state};
 use crate::lock;
 use crate::machine::Hardware;
+use crate::processor;
 use crate::trap;
 use abi::fault::Access;
 use abi::{Outcome, USER_END};
@@ -25,6 +26,10 @@ mod page_error {
 pub(crate) fn begin(process: BootProcess) -> ! {
     lock::acquire(0);
     let state = with_state();
+    if state.kernel.cpus.len() == 1 {
+        // SAFETY: all that there are have joined the kernel.
+        unsafe { processor::be_alone() };
+    }
     state.hardware.idle &= !1;
     state.kernel.boot_start(&mut state.hardware, 0, process);
     finish(state, 0);
@@ -59,15 +64,15 @@ impl Answer {
 
     /// The thread goes on, with this in rax.
     #[inline(always)]
-    fn same(outcome: Outcome) -> Self {
-        lock::release();
+    fn same<const ALONE: bool>(outcome: Outcome) -> Self {
+        release::<ALONE>();
         Self { first: outcome.0, second: SAME }
     }
 
     #[inline(always)]
-    fn short(short: Short<'_>) -> Self {
+    fn short<const ALONE: bool>(short: Short<'_>) -> Self {
         match short {
-            Short::Same(outcome) => Self::same(outcome),
+            Short::Same(outcome) => Self::same::<ALONE>(outcome),
             Short::Other(switch) => Self::switch(switch),
         }
     }
@@ -88,90 +93,63 @@ fn address<T>(of: &mut T) -> u64 {
     (&raw mut *of) as u64
 }
 
-/// `Call` before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers are
-/// in its frame.
-pub(crate) extern "C" fn call_fast(cpu: usize, control: u64) -> Answer {
-    fast(cpu, control, |kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch), call_again)
+/// Fast calls before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers
+/// are in its frame. `ALONE`: this is the only CPU, and takes no lock.
+macro_rules! fast {
+    ($name:ident, $again:ident, $make:expr) => {
+        pub(crate) extern "C" fn $name<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
+            // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
+            if !ALONE && !lock::try_acquire() {
+                return $again::<ALONE>(control, UNLOCKED);
+            }
+            let cpu = if ALONE { 0 } else { cpu };
+            let State { kernel, hardware, .. } = with_state();
+            // In a function of its own, so that this one saves fewer registers.
+            made($make, kernel, hardware, cpu, control).unwrap_or_else(|| $again::<ALONE>(control, cpu))
+        }
+
+        /// Once more, if something has been found that the fast path did not know.
+        #[inline(never)]
+        extern "C" fn $again<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
+            if cpu == UNLOCKED {
+                return Answer::declined(control);
+            }
+            let State { kernel, hardware, .. } = with_state();
+            let new = kernel.admit(cpu, control);
+            let answer = if new { made($make, kernel, hardware, cpu, control) } else { None };
+            answer.unwrap_or_else(|| {
+                release::<ALONE>();
+                Answer::declined(control)
+            })
+        }
+    };
 }
 
-/// The same for `ReplyReceive`.
-pub(crate) extern "C" fn reply_fast(cpu: usize, control: u64) -> Answer {
-    let make = |kernel: &'static mut Kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control);
-    fast(cpu, control, |kernel, hardware| make(kernel, hardware).map(Answer::switch), reply_again)
-}
-
-/// The same for `Signal`, whose thread goes on.
-pub(crate) extern "C" fn signal_fast(cpu: usize, control: u64) -> Answer {
-    fast(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same), signal_again)
-}
-
-/// The same for a `Wait` that polls.
-pub(crate) extern "C" fn poll_fast(cpu: usize, control: u64) -> Answer {
-    fast(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same), poll_again)
-}
-
-/// The same for any other `Wait`.
-pub(crate) extern "C" fn wait_fast(cpu: usize, control: u64) -> Answer {
-    fast(cpu, control, |kernel, hardware| kernel.fast_wait(hardware, cpu, control).map(Answer::short), wait_again)
-}
-
+/// For the types of what is written shortly below.
 #[inline(always)]
-fn fast(
+fn made(
+    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize, u64) -> Option<Answer>,
+    kernel: &'static mut Kernel,
+    hardware: &'static mut Hardware,
     cpu: usize,
     control: u64,
-    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>,
-    otherwise: extern "C" fn(usize, u64) -> Answer,
-) -> Answer {
-    // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
-    if !lock::try_acquire() {
-        return otherwise(UNLOCKED, control);
-    }
-    let State { kernel, hardware, .. } = with_state();
-    // In a function of its own, so that this one saves fewer registers.
-    make(kernel, hardware).unwrap_or_else(|| otherwise(cpu, control))
+) -> Option<Answer> {
+    make(kernel, hardware, cpu, control)
 }
 
-#[inline(never)]
-extern "C" fn call_again(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, hardware| kernel.fast_call(hardware, cpu, control).map(Answer::switch))
-}
+fast!(call_fast, call_again, |k, h, cpu, control| k.fast_call(h, cpu, control).map(Answer::switch));
+fast!(reply_fast, reply_again, |k, h, cpu, control| k.fast_reply_receive(h, cpu, control).map(Answer::switch));
+fast!(signal_fast, signal_again, |k, h, cpu, control| k
+    .fast_signal::<ALONE>(h, cpu, control)
+    .map(Answer::same::<ALONE>));
+fast!(poll_fast, poll_again, |k, _, cpu, control| k.fast_poll::<ALONE>(cpu, control).map(Answer::same::<ALONE>));
+fast!(wait_fast, wait_again, |k, h, cpu, control| k.fast_wait::<ALONE>(h, cpu, control).map(Answer::short::<ALONE>));
 
-#[inline(never)]
-extern "C" fn reply_again(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, hardware| kernel.fast_reply_receive(hardware, cpu, control).map(Answer::switch))
-}
-
-#[inline(never)]
-extern "C" fn signal_again(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, hardware| kernel.fast_signal(hardware, cpu, control).map(Answer::same))
-}
-
-#[inline(never)]
-extern "C" fn poll_again(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, _| kernel.fast_poll(cpu, control).map(Answer::same))
-}
-
-#[inline(never)]
-extern "C" fn wait_again(cpu: usize, control: u64) -> Answer {
-    again(cpu, control, |kernel, hardware| kernel.fast_wait(hardware, cpu, control).map(Answer::short))
-}
-
-/// Once more, if something has been found that the fast path did not know.
 #[inline(always)]
-fn again(
-    cpu: usize,
-    control: u64,
-    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware) -> Option<Answer>,
-) -> Answer {
-    if cpu == UNLOCKED {
-        return Answer::declined(control);
-    }
-    let State { kernel, hardware, .. } = with_state();
-    let made = if kernel.admit(cpu, control) { make(kernel, hardware) } else { None };
-    made.unwrap_or_else(|| {
+fn release<const ALONE: bool>() {
+    if !ALONE {
         lock::release();
-        Answer::declined(control)
-    })
+    }
 }
 
 /// A system call; the registers are in the CPU's frame.

@@ -107,12 +107,21 @@ pub(crate) fn configure() {
         Efer::write(Efer::read() | EferFlags::NO_EXECUTE_ENABLE);
         Msr::new(SYSENTER_CODE).write(0);
         Msr::new(STAR_REGISTER).write(STAR);
-        Msr::new(SYSCALL_TARGET).write(trap::syscall_address());
+        Msr::new(SYSCALL_TARGET).write(trap::syscall_address(false));
         Msr::new(SYSCALL_MASK).write(FLAG_MASK);
     }
     // With the components of XCR0 enabled, leaf 0Dh tells what XSAVE writes.
     let [_, bytes, ..] = cpuid(0xd, 0);
     assert_eq!(bytes as usize, size_of::<VectorState>(), "XSAVE area of x87, SSE and AVX");
+}
+
+/// Calls need no lock from now on.
+///
+/// # Safety
+/// No other processor ever runs.
+pub(crate) unsafe fn be_alone() {
+    // SAFETY: as in `configure`; nobody else could hold the lock (caller).
+    unsafe { Msr::new(SYSCALL_TARGET).write(trap::syscall_address(true)) };
 }
 
 /// Bases GS at what belongs to this CPU; a program's GS base is 0.

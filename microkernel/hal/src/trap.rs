@@ -4,7 +4,7 @@
 //! the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_entry ─▶ dispatch::{call,reply,signal,poll,wait}_fast ▶ sysret, at once, or leave, from a record
+//! syscall ─▶ syscall_{alone,several} ▶ dispatch::{call,reply,…}_fast ▶ sysret, at once, or leave, from a record
 //!              │ if it declines
 //!              └───────────────────┬─▶ dispatch::syscall ────┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
@@ -58,15 +58,16 @@ const fn word_offset(word: usize) -> usize {
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
 // What `syscall_null` takes for granted.
-const _: () = assert!((Call::Null as u8) < Call::Call as u8 && Outcome::of(Status::Ok).0 == 0);
+const _: () = assert!(Outcome::of(Status::Ok).0 == 0);
 
 /// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
 const FLAGS: u32 = 0x202;
 
 unsafe extern "C" {
     static vector_stubs: u8;
-    /// Where `syscall` goes.
-    fn syscall_entry();
+    /// Where `syscall` goes on a machine with one CPU, and with several.
+    fn syscall_alone();
+    fn syscall_several();
     fn leave_kernel() -> !;
     fn idle_loop() -> !;
 }
@@ -79,9 +80,9 @@ pub(crate) fn stub_address(vector: usize) -> u64 {
     &raw const vector_stubs as u64 + (vector * STUB_BYTES) as u64
 }
 
-/// Where `syscall` goes.
-pub(crate) fn syscall_address() -> u64 {
-    syscall_entry as *const () as u64
+/// Where `syscall` goes, if this is the only CPU or not.
+pub(crate) fn syscall_address(alone: bool) -> u64 {
+    (if alone { syscall_alone } else { syscall_several }) as *const () as u64
 }
 
 /// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
@@ -234,24 +235,47 @@ vector_stubs:
     mov rbp, [rsp + {rbp}]
     .endm
 
-    .global syscall_entry
-syscall_entry:
+    # The thread that called goes on, with what is in rax: all other registers are still its own.
+    .macro go_on
+    mov rcx, gs:[{rip}]
+    load_changing
+    mov rsp, gs:[{rsp}]
+    swapgs
+    sysretq
+    .endm
+
+    # The same if the call has been made.
+    .macro go_on_if_made
+    test rdx, rdx
+    jnz syscall_slow
+    go_on
+    .endm
+
+    # `syscall` on a machine with one CPU (alone: then nobody needs a lock) or with several. The others are functions of
+    # `dispatch`, which take rax and the number of the CPU.
+    .macro syscall_way way, call_fast, reply_fast, signal_fast, poll_fast, wait_fast
+    .global syscall_\way
+syscall_\way:
     swapgs
     mov gs:[{rsp}], rsp
     mov rsp, gs:[{stack}]
     mov gs:[{rip}], rcx
     save_changing
-    mov rdi, gs:[{cpu}]
-    mov rsi, rax
-    cmp al, {call}
-    jne syscall_other
-    call {call_fast}
+    mov rdi, rax
+    .ifc \way, several
+    mov rsi, gs:[{cpu}]
+    .endif
+    movzx r11d, al
+    jmp [r11 * 8 + calls_\way]
+
+call_\way:
+    call \call_fast
     test rdx, rdx
     jns syscall_slow
 
     # Another thread goes on. rax: record of the one that called; rdx: of the other. The kernel lock is held. The
     # message lies in the frame and in r12 to r14.
-syscall_switch:
+switch_\way:
     save_own rax
     mov rcx, [rdx + {own_fs_base}]
     wrfsbase rcx
@@ -260,72 +284,91 @@ syscall_switch:
     mov rsp, [rdx + {own_rsp}]
     mov rcx, [rdx + {own_rip}]
     mov rax, [rdx + {own_rax}]
+    .ifc \way, several
     inc dword ptr [rip + {serving}]
+    .endif
     load_changing
     swapgs
     xor r15d, r15d
     wrgsbase r15
     sysretq
 
-syscall_other:
-    cmp al, {reply_receive}
-    jb syscall_null
-    jne syscall_short
-    call {reply_fast}
+reply_\way:
+    call \reply_fast
     # The address of a record is negative, inverted it is positive and large.
     cmp rdx, {fast_declined}
-    jl syscall_switch
+    jl switch_\way
     je syscall_slow
-    jmp syscall_depart
-
-    # `Null` touches nothing, so it needs no lock.
-syscall_null:
-    xor eax, eax
-    # The same thread goes on, with what is in rax: all other registers are still its own.
-syscall_same:
-    mov rcx, gs:[{rip}]
-    load_changing
-    mov rsp, gs:[{rsp}]
-    swapgs
-    sysretq
-
-syscall_short:
-    cmp al, {signal}
-    je syscall_signal
-    cmp al, {wait}
-    jne syscall_slow
-    # The time-out is the upper half, that of a poll is all ones.
-    bt rax, 63
-    jc syscall_poll
-    call {wait_fast}
-    test rdx, rdx
-    jz syscall_same
-    cmp rdx, {fast_declined}
-    je syscall_slow
-    jmp syscall_depart
-
-syscall_poll:
-    call {poll_fast}
-    test rdx, rdx
-    jz syscall_same
-    jmp syscall_slow
-
-syscall_signal:
-    call {signal_fast}
-    test rdx, rdx
-    jz syscall_same
-    jmp syscall_slow
 
     # Another thread goes on, with all registers from its record. rax: record of the one that called; not rdx: of the
     # other. The kernel lock is held.
-syscall_depart:
+depart_\way:
     not rdx
     save_own rax
     mov [rax + {own_rcx}], rcx
     mov qword ptr [rax + {own_r11}], {flags}
     lea rsp, [rdx + {own_registers}]
-    jmp leave_switched
+    .ifc \way, several
+    inc dword ptr [rip + {serving}]
+    .endif
+    jmp leave_from
 
+signal_\way:
+    call \signal_fast
+    go_on_if_made
+
+wait_\way:
+    # The time-out is the upper half, that of a poll is all ones.
+    test rax, rax
+    js 1f
+    call \wait_fast
+    cmp rdx, {fast_declined}
+    ja depart_\way
+    go_on_if_made
+1:  call \poll_fast
+    go_on_if_made
+
+    .pushsection .rodata
+    .balign 8
+calls_\way:
+    .set number, 0
+    .rept 256
+    .ifeq number - {call}
+    .quad call_\way
+    .else
+    .ifeq number - {reply_receive}
+    .quad reply_\way
+    .else
+    .ifeq number - {signal}
+    .quad signal_\way
+    .else
+    .ifeq number - {wait}
+    .quad wait_\way
+    .else
+    .ifeq number - {null}
+    .quad syscall_null
+    .else
+    .quad syscall_unmade
+    .endif
+    .endif
+    .endif
+    .endif
+    .endif
+    .set number, number + 1
+    .endr
+    .popsection
+    .endm
+
+    syscall_way alone, {call_alone}, {reply_alone}, {signal_alone}, {poll_alone}, {wait_alone}
+    syscall_way several, {call_several}, {reply_several}, {signal_several}, {poll_several}, {wait_several}
+
+    # `Null` touches nothing, so it needs no lock.
+syscall_null:
+    xor eax, eax
+    go_on
+
+    # No call that the fast way knows.
+syscall_unmade:
     # Declined: rax is as the thread left it.
 syscall_slow:
     mov gs:[{rax}], rax
@@ -498,11 +541,17 @@ idle_loop:
     reply_receive = const Call::ReplyReceive as u8,
     signal = const Call::Signal as u8,
     wait = const Call::Wait as u8,
-    call_fast = sym dispatch::call_fast,
-    reply_fast = sym dispatch::reply_fast,
-    signal_fast = sym dispatch::signal_fast,
-    poll_fast = sym dispatch::poll_fast,
-    wait_fast = sym dispatch::wait_fast,
+    null = const Call::Null as u8,
+    call_alone = sym dispatch::call_fast::<true>,
+    call_several = sym dispatch::call_fast::<false>,
+    reply_alone = sym dispatch::reply_fast::<true>,
+    reply_several = sym dispatch::reply_fast::<false>,
+    signal_alone = sym dispatch::signal_fast::<true>,
+    signal_several = sym dispatch::signal_fast::<false>,
+    poll_alone = sym dispatch::poll_fast::<true>,
+    poll_several = sym dispatch::poll_fast::<false>,
+    wait_alone = sym dispatch::wait_fast::<true>,
+    wait_several = sym dispatch::wait_fast::<false>,
     fast_declined = const dispatch::DECLINED,
     page_fault_vector = const 14,
     page_fault = sym dispatch::page_fault,

@@ -69,7 +69,7 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
         cpus: (0..cpus)
             .map(|cpu| {
                 let runs = kernel.current(cpu);
-                Cpu { runs, slice: kernel.slice_end(cpu).filter(|_| runs.is_some()) }
+                Cpu { runs, slice: kernel.slice_end(cpu) }
             })
             .collect(),
         pages: pages(sim),

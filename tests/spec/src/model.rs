@@ -186,7 +186,7 @@ pub struct Budget {
 pub struct Cpu {
     /// Who runs.
     pub runs: Option<u32>,
-    /// When its time slice ends, if somebody waits for that.
+    /// When the time slice ends that has begun, whoever runs meanwhile.
     pub slice: Option<u64>,
 }
 
@@ -347,7 +347,6 @@ impl Model {
     /// Takes whoever runs on a CPU off it.
     fn leave(&mut self, cpu: usize) {
         self.cpus[cpu].runs = None;
-        self.cpus[cpu].slice = None;
     }
 
     /// At the end of every entry: the CPU runs the best thread there is.
@@ -365,7 +364,7 @@ impl Model {
         if self.cpus[cpu].runs.is_none()
             && let Some(queue) = best.and_then(|best| self.ready.get_mut(&best))
         {
-            self.cpus[cpu] = Cpu { runs: queue.pop_front(), slice: None };
+            self.cpus[cpu].runs = queue.pop_front();
             self.ready.retain(|_, queue| !queue.is_empty());
         }
         if let Some(current) = self.cpus[cpu].runs

@@ -100,6 +100,9 @@ pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), se
             if matches!(thread.doing, Doing::AwaitReply | Doing::Receiving(_) | Doing::Waiting(_)) {
                 thread.frame = Frame::default();
             }
+            // Nor through what a call came that is never made again.
+            let again = |flags| flags & abi::FLAG_REPEATABLE != 0;
+            thread.sent = thread.sent.filter(|&(_, flags)| thread.doing != Doing::AwaitReply || again(flags));
         }
         rank_tickets(model);
     }

@@ -91,9 +91,10 @@ extern "C" fn serve(endpoint: u64) -> ! {
     let endpoint = Endpoint(Handle(endpoint as u16));
     let mut answer = Message::default();
     loop {
-        if let Ok(Received::Call { message, .. }) = endpoint.reply_receive_moving(&answer, Timeout::FOREVER) {
-            answer = message;
-        }
+        answer = match endpoint.reply_receive_moving(&answer, Timeout::FOREVER) {
+            Ok(Received::Call { message, .. }) => message,
+            _ => Message::default(),
+        };
     }
 }
 

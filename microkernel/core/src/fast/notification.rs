@@ -1,4 +1,5 @@
-//! Signals and waits by the fast path, see [`super`]: calls that carry nothing.
+//! Signals and waits by the fast path, see [`super`]: calls that carry nothing. `ALONE`: this machine has one CPU. There
+//! nobody more important is ever ready while a thread runs, and if somebody as important is, a slice has begun (I7).
 
 use super::{Short, Switch};
 use crate::kernel::TICKET_MIDDLE;
@@ -9,69 +10,67 @@ use abi::{Event, Outcome, Status};
 impl Kernel {
     /// Makes a signal, if nothing stands against it.
     #[inline(always)]
-    pub fn fast_signal(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Outcome> {
+    pub fn fast_signal<const ALONE: bool>(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        control: u64,
+    ) -> Option<Outcome> {
         let version = self.version();
-        let alone = self.cpus.len() == 1;
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
-        let pass = self.threads.try_beside(from)?.passes.signal;
-        let record = self.threads.get(from);
-        let priority = record.priority;
-        // Whoever is as important has been seen to when the slice began.
-        if !pass.admits(control, version)
-            || record.state != State::Ready
-            || self.run.reaches(priority) && (state.slice_end == 0 || self.run.exceeds(priority))
-        {
+        let pass = &self.threads.try_beside(from)?.passes.signal;
+        if !pass.admits(control, version) {
             return None;
         }
-        let (notification, queue) = self.notifications.fresh(pass.object)?;
+        let (object, badge, outcome) = (pass.object, pass.badge, pass.outcome);
+        let priority = self.threads.get(from).priority;
+        if !ALONE && self.run.reaches(priority) {
+            return None;
+        }
+        let queue = self.notifications.try_beside_mut(object)?;
         let to = queue.head;
         if to == NONE {
+            let (notification, _) = self.notifications.fresh(object)?;
             let bound = notification.bound;
             if bound != NONE && self.threads.get(bound).state == State::Receiving {
                 return None;
             }
-            notification.bits |= pass.badge;
+            notification.bits |= badge;
             return Some(Outcome::of(Status::Ok));
         }
-        // A thread of the world waits for the world's start, too.
-        if !self.started && to < self.threads.world() {
+        // Another CPU might have nothing better to do than to run the waiter.
+        if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version {
             return None;
         }
-        let (waiter, link) = self.threads.fresh(to)?;
+        let [_, (waiter, link)] = self.threads.pair(from, to)?;
+        // One that is more important would go on at once.
         let its_priority = waiter.priority;
-        // One that is more important would go on at once. Another CPU might have nothing better to do.
-        if !alone
-            || notification.bits != 0
-            || waiter.deadline != u64::MAX
-            || its_priority > priority
-            || !queue.take_only(link)
-        {
+        if its_priority > priority || !queue.take_only() {
             return None;
         }
-        // ---- point of no return ----
+        // ---- point of no return; nobody waits on a notification that has bits (I2) ----
         self.world.ticket += 1;
         waiter.ticket = TICKET_MIDDLE | self.world.ticket;
         waiter.state = State::Ready;
         waiter.object = NONE;
-        waiter.registers.rax = Outcome::event(Event::Notification, pass.badge).0;
-        self.run.push(&mut self.threads, its_priority, to, false);
+        waiter.registers.rax = outcome.0;
+        if !self.run.push_only(its_priority, to) {
+            link.queued = false;
+            self.run.push(&mut self.threads, its_priority, to, false);
+        }
         if its_priority == priority {
-            state.begin_slice(m, cpu);
+            state.need_slice(m, cpu);
         }
         Some(Outcome::of(Status::Ok))
     }
 
     /// Makes a wait that polls, likewise.
     #[inline(always)]
-    pub fn fast_poll(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
-        let state = self.cpus.get(cpu)?;
-        let pass = &self.threads.try_beside(state.current)?.passes.poll;
-        let record = self.threads.get(state.current);
-        if !pass.admits(control, self.version())
-            || record.state != State::Ready
-            || self.run.reaches(record.priority) && (state.slice_end == 0 || self.run.exceeds(record.priority))
-        {
+    pub fn fast_poll<const ALONE: bool>(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
+        let from = self.cpus.get(cpu)?.current;
+        let pass = &self.threads.try_beside(from)?.passes.poll;
+        if !pass.admits(control, self.version()) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
         }
         let object = pass.object;
@@ -84,44 +83,48 @@ impl Kernel {
 
     /// Makes a wait without a deadline, likewise: takes the bits of the notification, or gives way.
     #[inline(always)]
-    pub fn fast_wait(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Short<'_>> {
+    pub fn fast_wait<const ALONE: bool>(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        control: u64,
+    ) -> Option<Short<'_>> {
         let version = self.version();
-        let alone = self.cpus.len() == 1;
         let state = self.cpus.get_mut(cpu)?;
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.wait;
-        let record = self.threads.get(from);
-        if !pass.admits(control, version)
-            || record.state != State::Ready
-            || self.run.reaches(record.priority) && (state.slice_end == 0 || self.run.exceeds(record.priority))
-        {
+        if !pass.admits(control, version) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
         }
         let object = pass.object;
-        if self.notifications.try_get(object)?.bits != 0 {
+        let (notification, queue) = self.notifications.try_both(object)?;
+        if notification.bits != 0 {
             let bits = core::mem::take(&mut self.notifications.fresh(object)?.0.bits);
             return Some(Short::Same(Outcome::event(Event::Notification, bits)));
         }
         let to = self.run.next()?;
-        let next = self.threads.get(to);
-        let (priority, link) = (next.priority, self.threads.beside(to));
-        if !alone || link.passes.at_hand != version || next.registers.rip >= abi::USER_END {
+        if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version || from == to {
             return None;
         }
-        // ---- point of no return: who runs is no queue's, so they are two ----
-        self.run.take_next(&mut self.threads, priority, to);
-        self.notifications.beside_mut(object).push_back(&mut self.threads, from);
+        // ---- point of no return ----
+        if !self.run.take_only() {
+            self.run.take_next(&mut self.threads);
+        }
+        if !queue.push_only(from) {
+            queue.push_back(&mut self.threads, from);
+        }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        (from_link.queued, to_link.queued) = (true, false);
         self.world.ticket += 1;
         waiter.ticket = TICKET_MIDDLE | self.world.ticket;
         waiter.state = State::Waiting;
         waiter.object = object;
         state.switch_to(m, cpu, (to, next.process), to_link.root);
-        if self.run.reaches(priority) {
-            state.begin_slice(m, cpu);
+        if self.run.reaches(next.priority) {
+            state.need_slice(m, cpu);
         }
         Some(Short::Other(Switch::Depart { from: waiter, to: next }))
     }

@@ -1,20 +1,23 @@
 //! What the fast path has looked up before, so that it need not look again.
 //!
 //! A pass says what a thread's handle leads to, for one kind of call. All that it stands on is in the capabilities, in
-//! generation and life of objects, in `revoking`, and in which records are fresh: whatever changes any of these moves
-//! [`Kernel::version`], and with it all passes are void.
+//! generation and life of objects, in `revoking`, in which records are fresh, and in whether a thread that runs is ready:
+//! whatever changes any of these moves [`Kernel::version`], and with it all passes are void.
 //!
 //! Invariants:
-//! 1. A pass of the present version says what a look-up would find now, and its thread's record is fresh.
-//! 2. A thread that is at hand at the present version has a fresh record, and its space has the running epoch's stamp.
+//! 1. A pass of the present version says what a look-up would find now; its thread's record is fresh, and ready if it
+//!    runs.
+//! 2. A thread that is at hand at the present version is of a world that has started, or of none, has a fresh record, and
+//!    its space has the running epoch's stamp.
+//! 3. A thread that has a deadline, or would go on outside user space, is at hand at no version.
 //!    ([`Kernel::false_pass`] looks for one that does not; [`Kernel::still_stands`] asks about each step whether passes
 //!    that may have been held before it would have ended in time.)
 
 use super::{CALL, HANDLE_BITS, POLL, REPLY_RECEIVE, SIGNAL, WAIT};
-use crate::Kernel;
 use crate::object::NONE;
 use crate::queue::Link;
-use abi::{Control, Rights};
+use crate::{Kernel, State};
+use abi::{Control, Event, Outcome, Rights};
 
 /// Where a control word leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub(crate) struct Pass {
     version: u64,
     /// Badge of the capability.
     pub(super) badge: u64,
+    /// What it brings to who receives it.
+    pub(super) outcome: Outcome,
     /// Endpoint or notification.
     pub(super) object: u32,
 }
@@ -44,7 +49,7 @@ pub(crate) struct Passes {
 }
 
 impl Pass {
-    const NONE: Self = Self { control: 0, version: u64::MAX, badge: 0, object: NONE };
+    const NONE: Self = Self { control: 0, version: u64::MAX, badge: 0, outcome: Outcome(0), object: NONE };
 
     /// Whether it holds.
     #[inline(always)]
@@ -69,6 +74,11 @@ impl Passes {
         poll: Pass::NONE,
         fault: Pass::NONE,
     };
+
+    /// Something about the thread itself makes it one that is not to be gone on with quickly.
+    pub(crate) fn not_at_hand(&mut self) {
+        self.at_hand = u64::MAX;
+    }
 
     /// The place for the pass of a call, and which right it needs; no call that goes the fast way has none.
     fn of(&mut self, control: u64) -> Option<(&mut Pass, Rights)> {
@@ -97,6 +107,7 @@ impl Kernel {
         let Some(pass) = self.look_up_pass(from, control) else { return false };
         let to = match control & !HANDLE_BITS {
             CALL => self.endpoints.beside(pass.object).head,
+            SIGNAL => self.notifications.beside(pass.object).head,
             REPLY_RECEIVE => self.threads.get(from).serving,
             WAIT => self.run.next().unwrap_or(NONE),
             _ => NONE,
@@ -131,7 +142,15 @@ impl Kernel {
         let endpoint = self.endpoints.try_get(process.port)?;
         let serves = endpoint.generation == process.port_generation && endpoint.life == 1;
         let (control, badge, object) = (process.name(number), process.port_badge, process.port);
-        (serves && self.threads.is_fresh(from)).then_some(Pass { control, version: self.version(), badge, object })
+        let outcome = Outcome::event(Event::Fault, badge);
+        let pass = Pass { control, version: self.version(), badge, outcome, object };
+        (serves && self.is_present(from)).then_some(pass)
+    }
+
+    /// Whether a thread may have passes.
+    fn is_present(&self, thread: u32) -> bool {
+        let stopped = self.threads.beside(thread).cpu != NONE && self.threads.get(thread).state != State::Ready;
+        self.threads.is_fresh(thread) && !stopped
     }
 
     /// The pass of a thread for a control word; rights of different kinds are different bits, so that the kind of the
@@ -141,7 +160,7 @@ impl Kernel {
         let (_, needed) = link.passes.of(control)?;
         let handle = u32::from(Control(control).handle().0);
         // With slots dying, ancestors would have to be looked at.
-        if handle >= link.slot_count || self.revoking != 0 || !self.threads.is_fresh(from) {
+        if handle >= link.slot_count || self.revoking != 0 || !self.is_present(from) {
             return None;
         }
         let capability = self.capabilities.get(link.slots + handle);
@@ -160,16 +179,31 @@ impl Kernel {
             || life != 1
             || needed == Rights::SEND && object < self.endpoints.world() && !self.is_world_thread(from)
             || needed == Rights::SIGNAL && capability.badge == 0;
-        (!refused).then_some(Pass { control, version: self.version(), badge: capability.badge, object })
+        let event = if needed == Rights::SIGNAL { Event::Notification } else { Event::Call };
+        let badge = capability.badge;
+        let outcome = Outcome::event(event, badge);
+        (!refused).then_some(Pass { control, version: self.version(), badge, outcome, object })
     }
 
     /// Whether a thread can be gone on with at once, whatever it waits for.
     fn is_at_hand(&self, thread: u32) -> bool {
-        let world = self.is_world_process(self.threads.get(thread).process);
-        self.threads.is_fresh(thread) && (!world || self.pool.is_stamped(self.threads.beside(thread).root, self.stamp))
+        self.is_near(thread) && self.is_plain(thread)
     }
 
-    /// A thread for which invariant 1 or 2 does not hold.
+    /// Invariant 2.
+    fn is_near(&self, thread: u32) -> bool {
+        let world = self.is_world_process(self.threads.get(thread).process);
+        let ready = self.started && self.pool.is_stamped(self.threads.beside(thread).root, self.stamp);
+        self.threads.is_fresh(thread) && (!world || ready)
+    }
+
+    /// Invariant 3.
+    fn is_plain(&self, thread: u32) -> bool {
+        let record = self.threads.get(thread);
+        record.deadline == u64::MAX && (self.threads.beside(thread).cpu != NONE || record.registers.rip < abi::USER_END)
+    }
+
+    /// A thread for which an invariant does not hold.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn false_pass(&self) -> Option<u32> {
         let version = self.version();
@@ -179,7 +213,8 @@ impl Kernel {
             let calls = [passes.call, passes.reply_receive, passes.signal, passes.wait, passes.poll];
             let false_pass = calls.iter().any(|pass| is_false(pass, self.look_up_pass(thread, pass.control)))
                 || is_false(&passes.fault, self.look_up_fault(thread));
-            false_pass || passes.at_hand == version && !self.is_at_hand(thread)
+            let far = passes.at_hand == version && !self.is_near(thread);
+            false_pass || far || passes.at_hand != u64::MAX && !self.is_plain(thread)
         })
     }
 
@@ -210,8 +245,9 @@ impl Kernel {
                     now.is_none()
                         || then.is_none()
                         || now == then
-                            && self.threads.is_fresh(thread) >= before.threads.is_fresh(thread)
-                            && self.is_at_hand(thread) >= before.is_at_hand(thread)
+                            && self.is_present(thread) >= before.is_present(thread)
+                            && self.is_near(thread) >= before.is_near(thread)
+                            && (self.is_plain(thread) || self.threads.beside(thread).passes.at_hand == u64::MAX)
                 })
     }
 }

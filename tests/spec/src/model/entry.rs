@@ -153,9 +153,13 @@ impl Model {
             let slept = self.thread(thread).doing == Doing::Sleeping;
             self.wake_with(thread, if slept { Status::Ok } else { Status::TimedOut });
         }
-        if let Some(thread) = self.cpus[cpu].runs
-            && self.cpus[cpu].slice.is_some_and(|end| end <= self.now)
-        {
+        let runs = self.cpus[cpu].runs;
+        let awaited = runs.is_some_and(|thread| self.ready.keys().any(|&ready| ready >= self.thread(thread).priority));
+        let over = self.cpus[cpu].slice.is_some_and(|end| end <= self.now);
+        if over || !awaited {
+            self.cpus[cpu].slice = None;
+        }
+        if let Some(thread) = runs.filter(|_| over && awaited) {
             self.leave(cpu);
             self.wake(thread);
         }
