@@ -107,7 +107,10 @@ impl Scratch {
         let mut command = project::cargo();
         command.current_dir(&self.tree).arg(subcommand);
         command.args(["--locked", "--message-format", "json"]);
-        command.env("CARGO_TARGET_DIR", project::target().join("mutants/build"));
+        // Each subject has its own: cargo takes what lies at the same path of another tree for the same, and would link
+        // a crate that has a mutant in it.
+        let build = format!("mutants/build-{}", self.subject.name());
+        command.env("CARGO_TARGET_DIR", project::target().join(build));
         // Binaries as tests are, so that both share what they are built from.
         command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
         command.env("CARGO_PROFILE_DEV_PANIC", "unwind").env("CARGO_INCREMENTAL", "1");

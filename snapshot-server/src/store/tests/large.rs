@@ -80,6 +80,13 @@ fn leaves_that_are_nearly_empty_are_merged() {
     let after = *bench.store.root().newest().expect("a checkpoint");
     assert_eq!(after.pages, 20 * 102);
     assert!(after.map_nodes < before * 2 / 3, "{before}, then {after:?}");
+    // One page more: its leaf and the root, each twice, table and index, two roots; no other leaf.
+    bench.epoch([(1, 150)]);
+    let written = bench.store.status().blocks_written;
+    bench.store.want_checkpoint();
+    bench.rest();
+    let written = bench.store.status().blocks_written - written;
+    assert!(written <= 2 * 2 + 2 + 1 + 2, "{written}");
 }
 
 /// A map of three levels, folded again and again with the fewest buffers that a store may have.

@@ -100,7 +100,13 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
             let fits = bench.store.room().writes >= likely;
             let wins = bench.store.active.len > 0 || bench.store.is_folding();
             match bench.store.begin(bench.next, 0) {
-                Ok(()) => assert!(bench.store.room().writes >= likely || !wins, "{size}"),
+                Ok(()) => {
+                    assert!(bench.store.room().writes >= likely || !wins, "{size}");
+                    // What a fold that begins later leaves to the epoch which gathers meanwhile.
+                    let kept = data / 32 + bench.store.reserve() + 64 + 2 * bench.store.epoch_pages;
+                    let late = !bench.store.is_folding() && bench.store.descriptors >= 8;
+                    assert!(!late || bench.store.space.free() >= kept, "{size}: {:?}", bench.store.status());
+                }
                 Err(SealError::Busy) => {
                     assert!(!fits, "{size}: room {:?} for {likely}", bench.store.room());
                     busy += 1;
@@ -125,6 +131,40 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
         // The largest leave too little beside themselves.
         assert!(busy == 0 || size > 100, "{size}: {busy} of {begun} waited");
     }
+}
+
+/// On a store that is full but for a few pages small epochs do not each wait for a fold.
+#[test]
+fn a_brimful_store_takes_small_epochs_as_they_come() {
+    let mut bench = Bench::new(2048, Config { checkpoints: 1, ..LAZY });
+    let data = bench.store.status().data_blocks;
+    let mut pages = 0;
+    while bench.store.room().writes > data / 64 + 12 {
+        let count = (bench.store.room().writes - data / 64 - 11).min(100);
+        bench.epoch((pages..pages + count).map(|index| (1, index.into())));
+        pages += count;
+        while bench.store.win_back() {
+            bench.rest();
+        }
+    }
+    assert!(bench.store.room().writes >= data / 64, "{:?}", bench.store.room());
+    // The large ones are forgotten.
+    let mut waited = Vec::new();
+    for round in 0..60 {
+        let likely = (bench.store.epoch_pages + bench.store.epoch_pages / 4).max(data / 64);
+        let (room, used) = (bench.store.room().writes, bench.store.status().entries_used);
+        if bench.store.begin(bench.next, 0) == Err(SealError::Busy) {
+            assert!(room < likely && used > 0, "{round}: {room} for {likely}");
+            waited.push(round);
+            bench.rest();
+            assert_eq!(bench.store.begin(bench.next, 0), Ok(()));
+        }
+        bench.next = bench.next.next().expect("not the last");
+        assert_eq!(bench.put(1, round % 3), Ok(()));
+        bench.seal(0);
+        bench.rest();
+    }
+    assert!((1..40).contains(&waited.len()), "{waited:?}");
 }
 
 /// While an epoch gathers each poll moves a fold by one step at most, so that who puts is not kept waiting.
