@@ -8,6 +8,7 @@ use format::{Descriptor, DescriptorHead};
 mod account;
 mod damage;
 mod large;
+mod listing;
 mod orders;
 mod pace;
 mod room;
