@@ -2,7 +2,7 @@
 
 use crate::{Machine, TableId, VectorState};
 use abi::{PAGE_SIZE, Registers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A machine without hardware. Page tables and frames are sparse maps; what is not in them is zero.
@@ -25,7 +25,14 @@ pub struct HostMachine {
     tables: Arc<BTreeMap<(TableId, u16), u64>>,
     frames: BTreeMap<u32, Arc<Frame>>,
     vectors: BTreeMap<usize, Vec<u64>>,
+    /// Vector registers of the one CPU, where a test has given it some.
+    pub vector: Option<Arc<[u64; 104]>>,
+    /// Pages for which CPUs may remember more than the tables now say, where a test wants that to be known.
+    stale: Option<BTreeSet<(usize, u64)>>,
 }
+
+/// What a page is mapped to: the frame, whether it may be written, whether it may be executed.
+type Translation = (u32, bool, bool);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Frame([u8; PAGE_SIZE]);
@@ -50,6 +57,43 @@ impl HostMachine {
             table = self.table_at(entry & 0x000f_ffff_ffff_f000);
         }
         None
+    }
+
+    /// From now on it is known what CPUs may remember of their tables.
+    pub fn remember_translations(&mut self) {
+        self.stale = Some(BTreeSet::new());
+    }
+
+    /// A CPU and a page of its space for which it may remember what the tables no longer say: there must be none when the
+    /// kernel returns.
+    pub fn stale_translation(&self) -> Option<(usize, u64)> {
+        self.stale.as_ref()?.first().copied()
+    }
+
+    /// All that is mapped below a table, by address.
+    fn translations(&self, table: TableId, level: u32, base: (u64, Translation), to: &mut BTreeMap<u64, Translation>) {
+        for (index, entry) in self.entries(table).filter(|(_, entry)| entry & 1 != 0) {
+            let (address, (_, writable, executable)) = base;
+            let address = address | u64::from(index) << (12 + 9 * level);
+            let frame = (entry >> 12) as u32;
+            let found = (frame, writable && entry & 2 != 0, executable && entry >> 63 == 0);
+            match level {
+                0 => drop(to.insert(address, found)),
+                _ => self.translations(self.table_at(entry & 0x000f_ffff_ffff_f000), level - 1, (address, found), to),
+            }
+        }
+    }
+
+    /// What each CPU finds in its space.
+    fn found(&self) -> Vec<(usize, BTreeMap<u64, Translation>)> {
+        let spaces = self.loaded.iter().filter_map(|(&cpu, &root)| Some((cpu, root?)));
+        spaces
+            .map(|(cpu, root)| {
+                let mut found = BTreeMap::new();
+                self.translations(root, 3, (0, (0, true, true)), &mut found);
+                (cpu, found)
+            })
+            .collect()
     }
 
     /// Entries of a table that are not 0, by index.
@@ -88,13 +132,28 @@ impl Machine for HostMachine {
     }
 
     fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64) {
-        if entry == self.table_entry(table, index) {
+        let old = self.table_entry(table, index);
+        if entry == old {
             return;
         }
+        let before = if old & 1 != 0 && self.stale.is_some() { self.found() } else { Vec::new() };
         match entry {
             0 => Arc::make_mut(&mut self.tables).remove(&(table, index as u16)),
             entry => Arc::make_mut(&mut self.tables).insert((table, index as u16), entry),
         };
+        if before.is_empty() {
+            return;
+        }
+        let after = self.found();
+        for ((cpu, before), (_, after)) in before.into_iter().zip(after) {
+            let still = |&(address, had): &(u64, Translation)| {
+                after.get(&address).is_some_and(|now| now.0 == had.0 && now.1 >= had.1 && now.2 >= had.2)
+            };
+            let gone = before.into_iter().filter(|page| !still(page)).map(|(address, _)| (cpu, address));
+            if let Some(stale) = &mut self.stale {
+                stale.extend(gone);
+            }
+        }
     }
 
     fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
@@ -119,9 +178,14 @@ impl Machine for HostMachine {
 
     fn load_space(&mut self, cpu: usize, root: Option<TableId>) {
         self.loaded.insert(cpu, root);
+        self.flush(1 << cpu, None);
     }
 
-    fn flush(&mut self, _cpus: u64, _page: Option<u64>) {}
+    fn flush(&mut self, cpus: u64, page: Option<u64>) {
+        let page = page.map(|address| address & !(PAGE_SIZE as u64 - 1));
+        let kept = |&(cpu, of): &(usize, u64)| cpus >> cpu & 1 == 0 || page.is_some_and(|page| page != of);
+        self.stale.iter_mut().for_each(|stale| stale.retain(kept));
+    }
 
     fn copy_frame(&mut self, from: u32, to: u32) {
         match self.frames.get(&from).cloned() {
@@ -134,9 +198,13 @@ impl Machine for HostMachine {
         self.bytes(frame)
     }
 
-    fn save_vector(&mut self, _to: &mut VectorState) {}
+    fn save_vector(&mut self, to: &mut VectorState) {
+        self.vector.iter().for_each(|vector| to.0 = **vector);
+    }
 
-    fn load_vector(&mut self, _from: &VectorState) {}
+    fn load_vector(&mut self, from: &VectorState) {
+        self.vector.iter_mut().for_each(|vector| *vector = Arc::new(from.0));
+    }
 
     fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState) {
         if let Some(words) = self.vectors.get(&cpu) {

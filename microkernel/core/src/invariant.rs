@@ -334,6 +334,9 @@ impl Kernel {
             let free = self.capabilities.get(slot).kind == 0 && process != NONE && !null;
             require(self.free_slots.contains(slot) == free, "I8: free slots", slot)?;
         }
+        for (chunk, &holder) in (0..).zip(self.holders.iter()) {
+            require(self.free_chunks.contains(chunk) == (holder == NONE), "I8: free chunks of slots", chunk)?;
+        }
         Ok(())
     }
 

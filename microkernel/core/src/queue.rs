@@ -152,13 +152,16 @@ impl Queue {
     /// Whether its links lead from the first to the last, and back.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn is_sound(&self, threads: &Threads) -> bool {
-        let (mut prev, mut at, mut left) = (NONE, self.head, threads.len());
-        while at != NONE && left > 0 {
+        let (mut prev, mut at) = (NONE, self.head);
+        for _ in 0..threads.len() {
+            if at == NONE {
+                break;
+            }
             let link = threads.beside(at);
             if link.prev != prev {
                 return false;
             }
-            (prev, at, left) = (at, link.next, left - 1);
+            (prev, at) = (at, link.next);
         }
         at == NONE && self.tail == prev
     }
@@ -446,6 +449,8 @@ mod tests {
                 prop_assert_eq!(run.next(), highest.and_then(|(_, queue)| queue.front().copied()));
                 let behind = model.values().map(VecDeque::len).sum::<usize>().saturating_sub(1);
                 prop_assert_eq!(run.behind as usize, behind);
+                prop_assert!(run.is_marked());
+                prop_assert!((0..=u8::MAX).all(|priority| run.queue(priority).is_sound(&threads)));
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::{Capability, Machine, State, TableId};
 use std::collections::BTreeSet;
 
 /// A world in which every kind of wait goes on at once. All numbers are the objects'.
-struct Scene {
-    rig: Rig,
+pub(super) struct Scene {
+    pub(super) rig: Rig,
     boot: BootProcess,
     /// A call that was received is with `server`, which sleeps with a deadline.
     server: u32,
@@ -37,7 +37,7 @@ const FRAME: u32 = 107;
 const BELL: Handle = Handle(9);
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (mut rig, boot) = Rig::new();
         let volatile = rig.create(BUDGET, Kind::Process, [16, 0, 0, 0], Handle::NULL);
         assert_eq!(rig.create(WORLD, Kind::Notification, [0; 4], Handle::NULL), BELL);
@@ -312,6 +312,7 @@ const FREE_SETS: &[Row] = &[
     ("I8: free budgets", |s| s.rig.kernel.free_budgets.insert(0)),
     ("I8: free slots", |s| assert!(s.rig.kernel.free_slots.remove(s.empty_slot()))),
     ("I8: free slots", |s| s.rig.kernel.free_slots.insert(s.slots)),
+    ("I8: free chunks of slots", |s| s.rig.kernel.free_chunks.insert(s.slots / 16)),
 ];
 
 const SPACES: &[Row] = &[
@@ -333,6 +334,41 @@ const SPACES: &[Row] = &[
         s.capability(s.init_slot(BELL)).rights = 0;
     }),
 ];
+
+/// What the fast path remembers stands on these: when one of them changes, and the version does not, that is noticed.
+#[test]
+fn what_passes_stand_on_is_noticed_when_it_changes_unsaid() {
+    let before = Scene::new();
+    assert!(before.rig.kernel.still_stands(&before.rig.kernel));
+    let rows: [fn(&mut Scene); 12] = [
+        |s| s.rig.kernel.revoking += 1,
+        |s| s.capability(s.init_slot(BELL)).rights = 0,
+        |s| s.rig.kernel.processes.live_mut(s.process).generation += 1,
+        |s| s.rig.kernel.processes.live_mut(s.process).port = 0,
+        |s| s.rig.kernel.processes.live_mut(s.process).port_badge = 1,
+        |s| s.rig.kernel.endpoints.live_mut(s.full).generation += 1,
+        |s| s.rig.kernel.endpoints.live_mut(s.full).life = 2,
+        |s| s.rig.kernel.notifications.live_mut(s.bell).generation += 1,
+        |s| s.rig.kernel.notifications.live_mut(s.bell).life = 2,
+        |s| s.link(s.caller).slots += 16,
+        |s| s.link(s.caller).root += 1,
+        |s| s.rig.kernel.stamp += 1,
+    ];
+    for (row, spoil) in rows.into_iter().enumerate() {
+        let mut after = Scene::new();
+        assert!(after.rig.kernel.still_stands(&before.rig.kernel), "scenes are the same");
+        spoil(&mut after);
+        assert!(!after.rig.kernel.still_stands(&before.rig.kernel), "row {row}");
+        after.rig.kernel.capabilities.outdate();
+        assert!(after.rig.kernel.still_stands(&before.rig.kernel), "row {row}, and it was said");
+    }
+    // Who is made or gone has no passes.
+    let mut after = Scene::new();
+    let ready = after.ready;
+    *after.thread(ready) = Task::FREE;
+    assert!(after.rig.kernel.still_stands(&before.rig.kernel));
+    assert!(before.rig.kernel.still_stands(&after.rig.kernel));
+}
 
 #[test]
 fn each_invariant_is_noticed_by_its_name_when_it_is_broken() {
