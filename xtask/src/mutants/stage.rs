@@ -133,12 +133,12 @@ fn stages(subject: Subject, only: Option<Ring>) -> Vec<Stage> {
             simulated(&["--seed", "1", "--kind", "room", "--runs", "4"]),
             simulated(&["--seed", "1", "--kind", "every"]),
             simulated(&["--seed", "1", "--kind", "worn", "--runs", "40"]),
-            simulated(&["--seed", "21", "--kind", "plain", "--runs", "400"]),
+            simulated(&["--seed", "21", "--kind", "plain", "--runs", "100"]),
             simulated(&["--seed", "5", "--kind", "plain", "--lives", "40"]),
             kept(&["soak::"]),
         ]
     };
-    let stories = || [story(&["--runs", "3"]), story(&["--seed", "4", "--runs", "12"])];
+    let stories = || [story(&["--runs", "3"]), story(&["--seed", "4", "--runs", "4"])];
     let mut stages = match subject {
         Subject::Records => vec![
             stage(Ring::Unit, "records", Lib, &[]),
