@@ -237,39 +237,37 @@ impl Kernel {
     /// Any call, in a frame that holds all registers; false: the slow path is to make it.
     #[cfg(any(test, feature = "host"))]
     pub fn fast(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
-        let mut frame = self.cpus[cpu].frame;
-        let control = frame.rax;
-        let mut made = self.fast_in(m, cpu, &mut frame);
-        if !made && self.admit(cpu, control) {
-            made = self.fast_in(m, cpu, &mut frame);
-        }
-        self.cpus[cpu].frame = frame;
-        made
+        if self.cpus.len() == 1 { self.fast_on::<true>(m, cpu) } else { self.fast_on::<false>(m, cpu) }
     }
 
     #[cfg(any(test, feature = "host"))]
-    fn fast_in(&mut self, m: &mut impl Machine, cpu: usize, frame: &mut Registers) -> bool {
+    fn fast_on<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
+        let control = self.cpus[cpu].frame.rax;
+        self.fast_in::<ALONE, true>(m, cpu)
+            || self.fast_in::<ALONE, false>(m, cpu)
+            || self.admit(cpu, control) && self.fast_in::<ALONE, false>(m, cpu)
+    }
+
+    #[cfg(any(test, feature = "host"))]
+    fn fast_in<const ALONE: bool, const LEAN: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
+        let mut frame = self.cpus[cpu].frame;
         let control = frame.rax;
         let short = match Call::from_bits(abi::Control(control).call()) {
             Some(Call::Call) => self.fast_call(m, cpu, control).map(Short::Other),
             Some(Call::ReplyReceive) => self.fast_reply_receive(m, cpu, control).map(Short::Other),
-            Some(Call::Signal) if self.cpus.len() == 1 => self.fast_signal::<true>(m, cpu, control).map(Short::Same),
-            Some(Call::Signal) => self.fast_signal::<false>(m, cpu, control).map(Short::Same),
-            Some(Call::Wait) if self.cpus.len() == 1 => {
-                let poll = self.fast_poll::<true>(cpu, control).map(Short::Same);
-                poll.or_else(|| self.fast_wait::<true>(m, cpu, control))
-            }
+            Some(Call::Signal) => self.fast_signal::<ALONE, LEAN>(m, cpu, control).map(Short::Same),
             Some(Call::Wait) => {
-                let poll = self.fast_poll::<false>(cpu, control).map(Short::Same);
-                poll.or_else(|| self.fast_wait::<false>(m, cpu, control))
+                let poll = self.fast_poll::<ALONE>(cpu, control).map(Short::Same);
+                poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu, control))
             }
             _ => None,
         };
         match short {
-            Some(Short::Other(switch)) => switch.make(frame),
+            Some(Short::Other(switch)) => switch.make(&mut frame),
             Some(Short::Same(outcome)) => frame.rax = outcome.0,
             None => return false,
         }
+        self.cpus[cpu].frame = frame;
         true
     }
 

@@ -103,15 +103,27 @@ impl Queue {
     pub(crate) fn push_only(&mut self, thread: u32) -> bool {
         let empty = self.head == NONE;
         if empty {
-            *self = Self { head: thread, tail: thread };
+            *self = Self::of(thread);
         }
         empty
+    }
+
+    /// A queue of one.
+    #[inline(always)]
+    pub(crate) fn of(thread: u32) -> Self {
+        Self { head: thread, tail: thread }
+    }
+
+    /// Whether it has one thread, or none.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.head == self.tail
     }
 
     /// Takes out the only thread of a queue, whose link the caller then marks; false if there are others.
     #[inline(always)]
     pub(crate) fn take_only(&mut self) -> bool {
-        let only = self.head == self.tail;
+        let only = self.is_short();
         if only {
             *self = Self::EMPTY;
         }

@@ -102,25 +102,31 @@ macro_rules! fast {
             if !ALONE && !lock::try_acquire() {
                 return $again::<ALONE>(control, UNLOCKED);
             }
+            const LEAN: bool = true;
             let cpu = if ALONE { 0 } else { cpu };
             let State { kernel, hardware, .. } = with_state();
             // In a function of its own, so that this one saves fewer registers.
             made($make, kernel, hardware, cpu, control).unwrap_or_else(|| $again::<ALONE>(control, cpu))
         }
 
-        /// Once more, if something has been found that the fast path did not know.
+        /// What is less usual, too; and once more, if something is found that the fast path did not know.
         #[inline(never)]
         extern "C" fn $again<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
+            const LEAN: bool = false;
             if cpu == UNLOCKED {
                 return Answer::declined(control);
             }
-            let State { kernel, hardware, .. } = with_state();
-            let new = kernel.admit(cpu, control);
-            let answer = if new { made($make, kernel, hardware, cpu, control) } else { None };
-            answer.unwrap_or_else(|| {
-                release::<ALONE>();
-                Answer::declined(control)
-            })
+            loop {
+                let State { kernel, hardware, .. } = with_state();
+                if let Some(answer) = made($make, kernel, hardware, cpu, control) {
+                    return answer;
+                }
+                // The second time nothing is new.
+                if !with_state().kernel.admit(cpu, control) {
+                    release::<ALONE>();
+                    return Answer::declined(control);
+                }
+            }
         }
     };
 }
@@ -140,10 +146,12 @@ fn made(
 fast!(call_fast, call_again, |k, h, cpu, control| k.fast_call(h, cpu, control).map(Answer::switch));
 fast!(reply_fast, reply_again, |k, h, cpu, control| k.fast_reply_receive(h, cpu, control).map(Answer::switch));
 fast!(signal_fast, signal_again, |k, h, cpu, control| k
-    .fast_signal::<ALONE>(h, cpu, control)
+    .fast_signal::<ALONE, LEAN>(h, cpu, control)
     .map(Answer::same::<ALONE>));
 fast!(poll_fast, poll_again, |k, _, cpu, control| k.fast_poll::<ALONE>(cpu, control).map(Answer::same::<ALONE>));
-fast!(wait_fast, wait_again, |k, h, cpu, control| k.fast_wait::<ALONE>(h, cpu, control).map(Answer::short::<ALONE>));
+fast!(wait_fast, wait_again, |k, h, cpu, control| k
+    .fast_wait::<ALONE, LEAN>(h, cpu, control)
+    .map(Answer::short::<ALONE>));
 
 #[inline(always)]
 fn release<const ALONE: bool>() {

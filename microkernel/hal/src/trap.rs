@@ -333,26 +333,18 @@ wait_\way:
 calls_\way:
     .set number, 0
     .rept 256
-    .ifeq number - {call}
+    .if number == {call}
     .quad call_\way
-    .else
-    .ifeq number - {reply_receive}
+    .elseif number == {reply_receive}
     .quad reply_\way
-    .else
-    .ifeq number - {signal}
+    .elseif number == {signal}
     .quad signal_\way
-    .else
-    .ifeq number - {wait}
+    .elseif number == {wait}
     .quad wait_\way
-    .else
-    .ifeq number - {null}
+    .elseif number == {null}
     .quad syscall_null
     .else
     .quad syscall_unmade
-    .endif
-    .endif
-    .endif
-    .endif
     .endif
     .set number, number + 1
     .endr

@@ -1,16 +1,18 @@
 //! Signals and waits by the fast path, see [`super`]: calls that carry nothing. `ALONE`: this machine has one CPU. There
 //! nobody more important is ever ready while a thread runs, and if somebody as important is, a slice has begun (I7).
+//! `LEAN`: only the usual, which needs no function: nobody else is ready or waits, a slice has begun.
 
 use super::{Short, Switch};
 use crate::kernel::TICKET_MIDDLE;
 use crate::object::NONE;
+use crate::queue::Queue;
 use crate::{Kernel, Machine, State};
 use abi::{Event, Outcome, Status};
 
 impl Kernel {
     /// Makes a signal, if nothing stands against it.
     #[inline(always)]
-    pub fn fast_signal<const ALONE: bool>(
+    pub fn fast_signal<const ALONE: bool, const LEAN: bool>(
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
@@ -46,20 +48,26 @@ impl Kernel {
         let [_, (waiter, link)] = self.threads.pair(from, to)?;
         // One that is more important would go on at once.
         let its_priority = waiter.priority;
-        if its_priority > priority || !queue.take_only() {
+        let in_turn = its_priority == priority;
+        if its_priority > priority || LEAN && in_turn && state.slice_end == 0 || !queue.is_short() {
+            return None;
+        }
+        let only = self.run.push_only(its_priority, to);
+        if LEAN && !only {
             return None;
         }
         // ---- point of no return; nobody waits on a notification that has bits (I2) ----
+        *queue = Queue::EMPTY;
         self.world.ticket += 1;
         waiter.ticket = TICKET_MIDDLE | self.world.ticket;
         waiter.state = State::Ready;
         waiter.object = NONE;
         waiter.registers.rax = outcome.0;
-        if !self.run.push_only(its_priority, to) {
+        if !LEAN && !only {
             link.queued = false;
             self.run.push(&mut self.threads, its_priority, to, false);
         }
-        if its_priority == priority {
+        if !LEAN && in_turn {
             state.need_slice(m, cpu);
         }
         Some(Outcome::of(Status::Ok))
@@ -83,7 +91,7 @@ impl Kernel {
 
     /// Makes a wait without a deadline, likewise: takes the bits of the notification, or gives way.
     #[inline(always)]
-    pub fn fast_wait<const ALONE: bool>(
+    pub fn fast_wait<const ALONE: bool, const LEAN: bool>(
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
@@ -106,14 +114,21 @@ impl Kernel {
         if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version || from == to {
             return None;
         }
-        // ---- point of no return ----
-        if !self.run.take_only() {
+        // ---- point of no return, unless it is lean ----
+        if !LEAN && !self.run.take_only() {
             self.run.take_next(&mut self.threads);
         }
-        if !queue.push_only(from) {
+        if !LEAN && !queue.push_only(from) {
             queue.push_back(&mut self.threads, from);
         }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
+        if LEAN {
+            if queue.first().is_some() || !self.run.take_only() {
+                return None;
+            }
+            *queue = Queue::of(from);
+        }
+        // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
@@ -123,7 +138,7 @@ impl Kernel {
         waiter.state = State::Waiting;
         waiter.object = object;
         state.switch_to(m, cpu, (to, next.process), to_link.root);
-        if self.run.reaches(next.priority) {
+        if !LEAN && self.run.reaches(next.priority) {
             state.need_slice(m, cpu);
         }
         Some(Short::Other(Switch::Depart { from: waiter, to: next }))

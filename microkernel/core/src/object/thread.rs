@@ -125,12 +125,12 @@ read_record!(Thread);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub(crate) struct Task {
-    pub(crate) thread: Thread,
     pub(crate) vector: VectorState,
+    pub(crate) thread: Thread,
 }
 
 impl Task {
-    pub(crate) const FREE: Self = Self { thread: Thread::FREE, vector: VectorState::INITIAL };
+    pub(crate) const FREE: Self = Self { vector: VectorState::INITIAL, thread: Thread::FREE };
 }
 
 /// Most of the kernel asks for the thread only.
