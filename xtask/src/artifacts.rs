@@ -24,6 +24,9 @@ const KERNEL: &str = "microkernel";
 /// The package of the kernel that fails on demand, and the example that it is.
 const PROVOKER: [&str; 2] = ["kernel-hal", "provoke"];
 
+/// Trials: what tests/trials adds to the system, each in a bundle of its own.
+pub(crate) const TRIALS: [&str; 1] = ["vectors"];
+
 /// What was built.
 pub(crate) struct Artifacts {
     /// The kernel.
@@ -37,11 +40,20 @@ pub(crate) struct Artifacts {
 /// Builds all of it.
 pub(crate) fn build(profile: Profile) -> Result<Artifacts> {
     let compiler = Compiler::choose()?;
-    let manifest = Manifest::read(&project::root().join("init/system.toml"))?;
+    let manifest = Manifest::of_system(&[])?;
     let kernel = build_kernel(&compiler, profile)?;
     let programs = build_programs(&manifest, profile)?;
-    let bundle = pack(&manifest, &kernel, &programs)?;
+    let bundle = pack("perennial", &manifest, &kernel, &programs)?;
     Ok(Artifacts { kernel, bundle, programs })
+}
+
+/// Builds a bundle for each trial, named after it, to go with `kernel`; the folder that they are in.
+pub(crate) fn build_trials(kernel: &Path) -> Result<PathBuf> {
+    let programs = build_programs(&Manifest::of_system(&TRIALS)?, Profile::Release)?;
+    for trial in TRIALS {
+        pack(trial, &Manifest::of_system(&[trial])?, kernel, &programs)?;
+    }
+    Ok(project::target().to_owned())
 }
 
 /// How code is optimised.
@@ -137,7 +149,7 @@ fn run_build(sentence: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-fn pack(manifest: &Manifest, kernel: &Path, programs: &BTreeMap<String, PathBuf>) -> Result<PathBuf> {
+fn pack(name: &str, manifest: &Manifest, kernel: &Path, programs: &BTreeMap<String, PathBuf>) -> Result<PathBuf> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
     let mut packer = Packer::default();
     packer.add_kernel(&read(kernel)?)?;
@@ -148,7 +160,7 @@ fn pack(manifest: &Manifest, kernel: &Path, programs: &BTreeMap<String, PathBuf>
     }
     packer.add_services(manifest.services()?);
     let file = packer.finish()?;
-    let path = project::target().join("perennial.bundle");
+    let path = project::target().join(format!("{name}.bundle"));
     // Under its final name only when it is whole: a machine may be booting from the old one.
     let draft = path.with_extension("bundle.new");
     fs::write(&draft, file).with_context(|| format!("writing {}", draft.display()))?;

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use zerocopy::FromZeros;
 
+use crate::project;
+
 /// The file as it is written. Unknown keys are errors: a misspelt one would be a server without its capability.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +58,18 @@ impl Manifest {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The system's own, with what the trials `names` add to it.
+    pub(crate) fn of_system(names: &[&str]) -> Result<Self> {
+        let root = project::root();
+        let mut manifest = Self::read(&root.join("init/system.toml"))?;
+        for name in names {
+            let more = Self::read(&root.join(format!("tests/trials/{name}.toml")))?;
+            manifest.programs.extend(more.programs);
+            manifest.services.extend(more.services);
+        }
+        Ok(manifest)
     }
 
     /// The programs that belong into the bundle, each once, those of `programs` first.
@@ -154,8 +168,12 @@ mod tests {
 
     #[test]
     fn the_manifest_of_the_system_compiles() {
-        let manifest = Manifest::read(&crate::project::root().join("init/system.toml")).expect("reads");
+        let manifest = Manifest::of_system(&[]).expect("reads");
         assert!(manifest.programs().contains(&"init"));
-        manifest.services().expect("compiles");
+        let services = manifest.services().expect("compiles").len();
+        for trial in crate::artifacts::TRIALS {
+            let manifest = Manifest::of_system(&[trial]).expect("reads");
+            assert!(manifest.services().expect("compiles").len() > services, "{trial}");
+        }
     }
 }

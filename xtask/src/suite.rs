@@ -113,7 +113,9 @@ fn build_machine() -> Result<Vec<(String, std::ffi::OsString)>> {
     packages::need_emulator()?;
     let artifacts = artifacts::build(Profile::Release)?;
     let (provoker, its_bundle) = artifacts::build_provoker()?;
+    let trials = artifacts::build_trials(&artifacts.kernel)?;
     Ok(vec![
+        (qemu_machine::TRIALS_VARIABLE.to_owned(), trials.into()),
         (qemu_machine::KERNEL_VARIABLE.to_owned(), artifacts.kernel.into()),
         (qemu_machine::BUNDLE_VARIABLE.to_owned(), artifacts.bundle.into()),
         (qemu_machine::PROVOKER_VARIABLE.to_owned(), provoker.into()),

@@ -10,6 +10,7 @@ mod pages;
 mod syscall;
 #[cfg(not(test))]
 mod unwind;
+mod vector;
 mod window;
 mod word;
 
@@ -19,6 +20,7 @@ pub use lent::LentPages;
 pub use pages::Pages;
 pub(crate) use syscall::{Frame, syscall, syscall_keeping, syscall_short};
 pub use syscall::{NO_VIEWS, any_call, null_call, ticks};
+pub use vector::{Meanwhile, Vectors, hold_vectors};
 pub(crate) use window::read_page;
 pub use window::{ReadWords, ViewError, Window};
 pub use word::{load_word, store_word};

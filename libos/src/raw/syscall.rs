@@ -102,12 +102,17 @@ pub const NO_VIEWS: u64 = WINDOWS_START + (5 << 40);
 ///
 /// If it is a call on page tables at an address where Rust objects may lie: below [`NO_VIEWS`].
 pub fn any_call(registers: [u64; 11]) -> [u64; 11] {
+    refuse_views(&registers);
     let [rax, tag, w0, w1, w2, w3, w4, w5, w6, w7, caps] = registers;
-    let maps = matches!(Call::from_bits(Control(rax).call()), Some(Call::Map | Call::Unmap | Call::Protect));
-    assert!(!maps || (NO_VIEWS..WINDOWS_END).contains(&tag), "{tag:#x} may be in a view");
     let (outcome, frame) = syscall(Control(rax), Frame { tag, words: [w0, w1, w2, w3, w4, w5, w6, w7], caps });
     let [w0, w1, w2, w3, w4, w5, w6, w7] = frame.words;
     [outcome.0, frame.tag, w0, w1, w2, w3, w4, w5, w6, w7, frame.caps]
+}
+
+/// Panics if these are the registers of a call on page tables where Rust objects may lie.
+pub(super) fn refuse_views(&[rax, tag, ..]: &[u64; 11]) {
+    let maps = matches!(Call::from_bits(Control(rax).call()), Some(Call::Map | Call::Unmap | Call::Protect));
+    assert!(!maps || (NO_VIEWS..WINDOWS_END).contains(&tag), "{tag:#x} may be in a view");
 }
 
 /// The time-stamp counter: the machine's, not world time. For measuring.

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 /// Panics unless a word there is no part of a Rust object: windows are kept free of them.
 #[inline(always)]
-fn check(address: u64) {
+pub(super) fn check(address: u64) {
     assert!(
         (WINDOWS_START..WINDOWS_END).contains(&address) && address.is_multiple_of(8),
         "{address:#x} is in no window"

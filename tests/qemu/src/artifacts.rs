@@ -12,6 +12,9 @@ pub const PROVOKER_VARIABLE: &str = "PERENNIAL_PROVOKER";
 /// Names its bundle.
 pub const PROVOKER_BUNDLE_VARIABLE: &str = "PERENNIAL_PROVOKER_BUNDLE";
 
+/// Names the folder of the trials' bundles.
+pub const TRIALS_VARIABLE: &str = "PERENNIAL_TRIALS";
+
 /// Paths of a kernel and a bundle that belong together.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
@@ -38,6 +41,16 @@ impl Artifacts {
     #[must_use]
     pub fn of_provoker() -> Self {
         Self::named(PROVOKER_VARIABLE, PROVOKER_BUNDLE_VARIABLE)
+    }
+
+    /// The kernel with the bundle of a trial (tests/trials).
+    ///
+    /// # Panics
+    /// Likewise.
+    #[must_use]
+    pub fn of_trial(name: &str) -> Self {
+        let Self { kernel, bundle } = Self::named(KERNEL_VARIABLE, TRIALS_VARIABLE);
+        Self { kernel, bundle: bundle.join(format!("{name}.bundle")) }
     }
 
     fn named(kernel: &str, bundle: &str) -> Self {

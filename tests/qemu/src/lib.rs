@@ -19,7 +19,9 @@ mod machine;
 mod qmp;
 mod transcript;
 
-pub use artifacts::{Artifacts, BUNDLE_VARIABLE, KERNEL_VARIABLE, PROVOKER_BUNDLE_VARIABLE, PROVOKER_VARIABLE};
+pub use artifacts::{
+    Artifacts, BUNDLE_VARIABLE, KERNEL_VARIABLE, PROVOKER_BUNDLE_VARIABLE, PROVOKER_VARIABLE, TRIALS_VARIABLE,
+};
 pub use complaint::Complaint;
 pub use ending::{Ending, SUCCESS_STATUS};
 pub use guest::{Guest, WaitError};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::report::Report;
-use crate::artifacts::{BUILD_MAX, PROGRAM_TARGET, packages_of_programs};
+use crate::artifacts::{BUILD_MAX, PROGRAM_TARGET, TRIALS, packages_of_programs};
 use crate::bare_metal::{self, Compiler};
 use crate::manifest::Manifest;
 use crate::progress::Step;
@@ -62,7 +62,7 @@ fn host_lints() -> Result<()> {
 }
 
 fn program_lints() -> Result<()> {
-    let manifest = Manifest::read(&project::root().join("init/system.toml"))?;
+    let manifest = Manifest::of_system(&TRIALS)?;
     let packages = packages_of_programs(&manifest)?;
     if packages.is_empty() {
         return Ok(());
