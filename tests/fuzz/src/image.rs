@@ -52,8 +52,7 @@ pub(crate) fn run(input: &[u8]) -> Result<(), String> {
     if let Ok(mut host) = FileHost::open(&file.0, Access::Read, 0)
         && let Ok(survey) = Survey::new(&mut host)
     {
-        let mut blocks = 0;
-        let _ = Fsck::run(&mut host, &survey, &mut |verified| blocks = verified);
+        let blocks = Fsck::run(&mut host, &survey, &mut |_| ()).blocks;
         if blocks > (image.len() / 4096) as u64 {
             return Err(format!("{blocks} blocks were verified on a disk that has fewer"));
         }

@@ -13,6 +13,7 @@ mod block;
 mod bundle;
 mod call;
 mod campaign;
+mod exported;
 mod image;
 mod restore;
 mod source;

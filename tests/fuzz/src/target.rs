@@ -1,6 +1,6 @@
 //! What can be fuzzed, by name.
 
-use crate::{block, bundle, call, image, restore, store};
+use crate::{block, bundle, call, exported, image, restore, store};
 
 /// What takes an input; what went wrong with it, if anything did. A panic is a finding too.
 pub type Run = fn(&[u8]) -> Result<(), String>;
@@ -18,7 +18,7 @@ pub struct Target {
     pub run: Run,
 }
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target {
         name: "call",
         about: "any registers in any call, any event, on two CPUs",
@@ -35,6 +35,7 @@ const TARGETS: [Target; 6] = [
     Target { name: "bundle", about: "the boot bundle's parser", bytes_max: 4000, run: bundle::run },
     Target { name: "store", about: "recovery of a store on a spoilt disk", bytes_max: 400, run: store::run },
     Target { name: "image", about: "the tool `world` over a spoilt image", bytes_max: 400, run: image::run },
+    Target { name: "exported", about: "the reader of exported worlds", bytes_max: 400, run: exported::run },
 ];
 
 /// Names of all targets.
@@ -93,6 +94,11 @@ mod tests {
     #[test]
     fn any_image_is_survived() {
         bounded("image", 60);
+    }
+
+    #[test]
+    fn any_exported_world_is_survived() {
+        bounded("exported", 1000);
     }
 
     #[test]

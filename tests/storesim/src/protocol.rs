@@ -329,7 +329,9 @@ impl Model for Protocol {
 #[test]
 fn commit_release_and_checkpoint_hold_to_closure() {
     let checker = Protocol(Rules::Right).checker().spawn_bfs().join();
-    println!("states: {} unique, {} in all", checker.unique_state_count(), checker.state_count());
+    let states = format!("{} states, {} visits", checker.unique_state_count(), checker.state_count());
+    println!("{states}");
+    crate::progress::note("model of commit and retire", &states);
     checker.assert_properties();
     assert!(checker.unique_state_count() > 1_000_000);
 }

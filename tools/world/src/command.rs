@@ -47,8 +47,8 @@ fn log_bytes(epoch: &LogEpoch) -> u64 {
 
 /// Copies of roots that were written and are not sound, and what is wrong with each.
 fn written_roots(survey: &Survey) -> impl Iterator<Item = (format::Block, &'static str)> + '_ {
-    let written = survey.roots_unsound.iter().filter(|(_, error)| *error != format::RootError::Foreign);
-    written.map(|(block, error)| (*block, world::root_text(*error)))
+    let written = survey.roots_unsound.iter().filter(|copy| copy.written);
+    written.map(|copy| (copy.block, world::root_text(copy.flaw)))
 }
 
 fn seconds(ns: u64) -> f64 {
@@ -153,7 +153,7 @@ impl Output {
             json!({
                 "epoch": kept.epoch.to_string(), "number": kept.epoch.bits(), "kind": "checkpoint",
                 "time_ns": kept.time_ns, "pages": kept.pages, "records": kept.records,
-                "bytes": u64::from(kept.used_blocks) * 4096,
+                "bytes": kept.pages.saturating_mul(4096), "used_bytes": u64::from(kept.used_blocks) * 4096,
             })
         });
         let log = survey.log.iter().filter(|epoch| epoch.bootable).map(|epoch| {
@@ -167,9 +167,10 @@ impl Output {
         self.print(&value, || {
             let mut text = String::from("epoch            time s   size KiB       pages   records  gathered in ms\n");
             for kept in survey.checkpoints() {
-                let (epoch, time, size) = (kept.epoch.to_string(), seconds(kept.time_ns), kept.used_blocks * 4);
+                let (epoch, time, size) = (kept.epoch.to_string(), seconds(kept.time_ns), kept.pages.saturating_mul(4));
                 text += &format!("{epoch:<12} {time:>10.3} {size:>10} {:>11} {:>9}", kept.pages, kept.records);
-                text += "  checkpoint: all that it needs\n";
+                text +=
+                    &format!("  checkpoint: the whole world; {} KiB in use then\n", u64::from(kept.used_blocks) * 4);
             }
             for epoch in survey.log.iter().filter(|epoch| epoch.bootable) {
                 let (name, time, size) = (epoch.epoch.to_string(), seconds(epoch.time_ns), log_bytes(epoch) / 1024);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use abi::Epoch;
 use format::{
-    Block, Checkpoint, Descriptor, Geometry, Item, Key, Node, NodeError, Place, Pointer, Seal, SpaceIndex, World,
-    page_checksum,
+    Block, Checkpoint, Checksum, Descriptor, Geometry, Item, Key, Node, NodeError, Place, Pointer, Seal, SpaceIndex,
+    World, page_checksum,
 };
 
 use crate::file::FileHost;
-use crate::session::WorldError;
 use crate::survey::Survey;
 
 /// Something wrong.
@@ -40,17 +39,20 @@ pub struct Verified {
     pub records: BTreeMap<(u16, u32), Block>,
 }
 
+/// Blocks behind the log's end in which descriptors are looked for that prove it to have gone on.
+const BEYOND_BLOCKS: u32 = 1 << 16;
+
 /// A verification under way.
 pub struct Fsck<'a> {
     host: &'a mut FileHost,
     world: World,
     geometry: Geometry,
-    /// Blocks verified already: epochs share most of theirs.
-    seen: Vec<bool>,
+    /// Blocks verified already, a bit each: epochs share most of theirs.
+    seen: Vec<u64>,
     /// What is wrong.
-    pub problems: Vec<Problem>,
+    problems: Vec<Problem>,
     /// Blocks verified.
-    pub verified: u64,
+    verified: u64,
     /// Where the newest version of each record lies.
     records: BTreeMap<(u16, u32), Block>,
     progress: &'a mut dyn FnMut(u64),
@@ -58,13 +60,9 @@ pub struct Fsck<'a> {
 
 impl<'a> Fsck<'a> {
     /// Verifies everything; `progress` is told how many blocks were verified.
-    pub fn run(
-        host: &'a mut FileHost,
-        survey: &Survey,
-        progress: &'a mut dyn FnMut(u64),
-    ) -> Result<Verified, WorldError> {
+    pub fn run(host: &'a mut FileHost, survey: &Survey, progress: &'a mut dyn FnMut(u64)) -> Verified {
         let geometry = survey.header.geometry;
-        let seen = vec![false; geometry.blocks() as usize];
+        let seen = vec![0; (geometry.blocks() as usize).div_ceil(64)];
         let world = survey.world();
         let records = BTreeMap::new();
         let mut fsck = Self { host, world, geometry, seen, problems: Vec::new(), verified: 0, records, progress };
@@ -74,13 +72,17 @@ impl<'a> Fsck<'a> {
                 fsck.report(at, "a copy of the header is damaged", newest, None);
             }
         }
+        for copy in survey.roots_unsound.iter().filter(|copy| copy.written) {
+            let why = Some(crate::refusal::root(copy.flaw).into());
+            let what = "a copy of a root is damaged";
+            fsck.problems.push(Problem { block: copy.block, what, why, epoch: newest, page: None, record: None });
+        }
         for checkpoint in survey.checkpoints() {
-            fsck.checkpoint(checkpoint)?;
+            fsck.checkpoint(checkpoint);
         }
-        for (block, _) in &survey.descriptors {
-            fsck.descriptor(*block)?;
-        }
-        Ok(Verified { blocks: fsck.verified, problems: fsck.problems, records: fsck.records })
+        fsck.log(survey);
+        fsck.beyond(survey, newest);
+        Verified { blocks: fsck.verified, problems: fsck.problems, records: fsck.records }
     }
 
     fn report(&mut self, block: Block, what: &'static str, epoch: Epoch, page: Option<(u64, u64)>) {
@@ -95,7 +97,9 @@ impl<'a> Fsck<'a> {
 
     /// Marks a block; false when it was verified before.
     fn first_time(&mut self, block: Block) -> bool {
-        let first = !core::mem::replace(&mut self.seen[block.index()], true);
+        let (word, bit) = (block.index() / 64, 1 << (block.index() % 64));
+        let first = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
         if first {
             self.verified += 1;
             (self.progress)(self.verified);
@@ -103,28 +107,38 @@ impl<'a> Fsck<'a> {
         first
     }
 
-    fn read(&mut self, block: Block) -> Result<[u8; 4096], WorldError> {
+    fn is_seen(&self, block: Block) -> bool {
+        self.seen[block.index() / 64] & 1 << (block.index() % 64) != 0
+    }
+
+    /// A block; one that cannot be read is reported, and `None`.
+    fn read(&mut self, block: Block, epoch: Epoch, page: Option<(u64, u64)>) -> Option<[u8; 4096]> {
         let mut bytes = [0; 4096];
-        self.host.read_block(u64::from(block.0), &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), WorldError> {
-        self.table(&checkpoint.space, checkpoint.epoch)?;
-        if checkpoint.map.block.is_some() {
-            self.node(&checkpoint.map, checkpoint.map_level, checkpoint.epoch)?;
+        match self.host.read_block(u64::from(block.0), &mut bytes) {
+            Ok(()) => Some(bytes),
+            Err(error) => {
+                let why = Some(error.to_string());
+                self.problems.push(Problem { block, what: "cannot be read", why, epoch, page, record: None });
+                None
+            }
         }
-        Ok(())
     }
 
-    fn table(&mut self, top: &Pointer, epoch: Epoch) -> Result<(), WorldError> {
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+        self.table(&checkpoint.space, checkpoint.epoch);
+        if checkpoint.map.block.is_some() {
+            self.node(&checkpoint.map, checkpoint.map_level, checkpoint.epoch);
+        }
+    }
+
+    fn table(&mut self, top: &Pointer, epoch: Epoch) {
         let table = (self.geometry.blocks() as usize).div_ceil(4096);
         let mut levels = vec![(*top, u8::from(table > format::SPACE_POINTERS_MAX))];
         while let Some((pointer, level)) = levels.pop() {
             if !self.first_time(pointer.block) {
                 continue;
             }
-            let bytes = self.read(pointer.block)?;
+            let Some(bytes) = self.read(pointer.block, epoch, None) else { continue };
             let Ok(index) = SpaceIndex::parse(self.world, &self.geometry, &pointer, level, &bytes) else {
                 self.report(pointer.block, "an index of the table of used blocks is damaged", epoch, None);
                 continue;
@@ -135,85 +149,130 @@ impl<'a> Fsck<'a> {
                 continue;
             }
             for pointer in below {
-                if self.first_time(pointer.block) {
-                    let bytes = self.read(pointer.block)?;
-                    if Seal::Space.checksum(self.world, pointer.block, pointer.epoch, &bytes) != pointer.sum {
-                        self.report(pointer.block, "the table of used blocks is damaged", epoch, None);
-                    }
+                if self.first_time(pointer.block)
+                    && let Some(bytes) = self.read(pointer.block, epoch, None)
+                    && Seal::Space.checksum(self.world, pointer.block, pointer.epoch, &bytes) != pointer.sum
+                {
+                    self.report(pointer.block, "the table of used blocks is damaged", epoch, None);
                 }
             }
         }
-        Ok(())
+    }
+
+    /// A node from both its places; what is wrong with either is reported. `None` when neither can be used.
+    fn copies(&mut self, pointer: &Pointer, level: u8, epoch: Epoch) -> Option<[u8; 4096]> {
+        let mut usable = None;
+        let twin = pointer.to_twin().map(|twin| twin.block);
+        let places = [(pointer.block, "the first copy of a node of the map is damaged")].into_iter();
+        for (block, what) in places.chain(twin.map(|block| (block, "the second copy of a node of the map is damaged")))
+        {
+            let what = if twin.is_some() { what } else { "a node of the map is damaged" };
+            self.first_time(block);
+            let Some(bytes) = self.read(block, epoch, None) else { continue };
+            match Node::parse(self.world, &self.geometry, pointer, level, &bytes) {
+                Ok(_) => usable = usable.or(Some(bytes)),
+                Err(error) => self.report_node(block, what, epoch, &error),
+            }
+        }
+        usable
     }
 
     /// A node and all below it. Levels fall from parent to child, so a cycle cannot be followed.
-    fn node(&mut self, pointer: &Pointer, level: u8, epoch: Epoch) -> Result<(), WorldError> {
-        if !self.first_time(pointer.block) {
-            return Ok(());
+    fn node(&mut self, pointer: &Pointer, level: u8, epoch: Epoch) {
+        if self.is_seen(pointer.block) {
+            return;
         }
-        let mut bytes = self.read(pointer.block)?;
-        if let Some(twin) = pointer.to_twin() {
-            self.first_time(twin.block);
-            let second = self.read(twin.block)?;
-            let parse = |bytes| Node::parse(self.world, &self.geometry, pointer, level, bytes).err();
-            match (parse(&bytes), parse(&second)) {
-                (Some(error), None) => {
-                    self.report_node(pointer.block, "the first copy of a node of the map is damaged", epoch, &error);
-                    bytes = second;
-                }
-                (_, Some(error)) => {
-                    self.report_node(twin.block, "the second copy of a node of the map is damaged", epoch, &error);
-                }
-                (None, None) => {}
-            }
-        }
-        let node = match Node::parse(self.world, &self.geometry, pointer, level, &bytes) {
-            Ok(node) => node,
-            Err(error) => {
-                self.report_node(pointer.block, "a node of the map is damaged", epoch, &error);
-                return Ok(());
-            }
-        };
+        let Some(bytes) = self.copies(pointer, level, epoch) else { return };
+        let Ok(node) = Node::parse(self.world, &self.geometry, pointer, level, &bytes) else { return };
         if level > 0 {
             for (_, child) in (0..node.count()).filter_map(|position| node.child(position)) {
-                self.node(&child, level - 1, epoch)?;
+                self.node(&child, level - 1, epoch);
             }
-            return Ok(());
+            return;
         }
         for item in node.items() {
             match item {
-                Item::Page { key, place, sum } => self.page(place, sum, epoch, (key.object, key.index))?,
+                Item::Page { key, place, sum } => self.page(place, sum, epoch, key),
                 Item::Record { key, .. } => self.record(key, pointer.block),
                 Item::Zero { .. } | Item::Absent { .. } => {}
             }
         }
-        Ok(())
     }
 
-    fn page(&mut self, place: Place, sum: format::Checksum, epoch: Epoch, page: (u64, u64)) -> Result<(), WorldError> {
-        if self.first_time(place.block) {
-            let bytes = self.read(place.block)?;
-            if page_checksum(self.world, place, &bytes) != sum {
-                self.report(place.block, "a page is damaged", epoch, Some(page));
-            }
+    fn page(&mut self, place: Place, sum: Checksum, epoch: Epoch, key: Key) {
+        let page = Some((key.object, key.index));
+        if self.first_time(place.block)
+            && let Some(bytes) = self.read(place.block, epoch, page)
+            && page_checksum(self.world, place, &bytes) != sum
+        {
+            self.report(place.block, "a page is damaged", epoch, page);
         }
-        Ok(())
     }
 
-    fn descriptor(&mut self, block: Block) -> Result<(), WorldError> {
-        // Its checksum was verified when the log was surveyed; a page that the log has replaced may be reused.
-        self.first_time(block);
-        let bytes = self.read(block)?;
-        let Ok(descriptor) = Descriptor::parse(self.world, &self.geometry, block, &bytes) else {
-            self.report(block, "a descriptor of the log is damaged", Epoch::NONE, None);
-            return Ok(());
-        };
-        for item in descriptor.items() {
-            if let Item::Record { key, .. } = item {
-                self.record(key, block);
+    /// The log: its descriptors, and the pages that any epoch needs which can still be booted. A page that the log has
+    /// replaced before the oldest of these may have been reused.
+    fn log(&mut self, survey: &Survey) {
+        let mut pages: BTreeMap<Key, (Place, Checksum)> = BTreeMap::new();
+        let mut epochs = survey.log.iter();
+        for (block, _) in &survey.descriptors {
+            // Its checksum was verified when the log was surveyed.
+            self.first_time(*block);
+            let Some(bytes) = self.read(*block, Epoch::NONE, None) else { return };
+            let Ok(descriptor) = Descriptor::parse(self.world, &self.geometry, *block, &bytes) else {
+                return self.report(*block, "a descriptor of the log is damaged", Epoch::NONE, None);
+            };
+            for item in descriptor.items() {
+                let key = item.key();
+                let end = Key { object: key.object, index: key.index.saturating_add(item.count()) };
+                while let Some((replaced, _)) = pages.range(key..end).next() {
+                    let replaced = *replaced;
+                    pages.remove(&replaced);
+                }
+                match item {
+                    Item::Page { place, sum, .. } => drop(pages.insert(key, (place, sum))),
+                    Item::Record { .. } => self.record(key, *block),
+                    Item::Zero { .. } | Item::Absent { .. } => {}
+                }
+            }
+            if descriptor.head.flags.commit
+                && let Some(epoch) = epochs.next()
+                && epoch.bootable
+            {
+                // What has been verified is forgotten: the next epoch needs it too, or has replaced it.
+                for (key, (place, sum)) in core::mem::take(&mut pages) {
+                    self.page(place, sum, epoch.epoch, key);
+                }
             }
         }
-        Ok(())
+    }
+
+    /// A descriptor behind the log's end that proves the log to have gone on: then what should lie at its end has rotted.
+    fn beyond(&mut self, survey: &Survey, newest: Epoch) {
+        let end = survey.end;
+        for block in (end.block.0..=end.block.0.saturating_add(BEYOND_BLOCKS)).map(Block) {
+            let mut bytes = [0; 4096];
+            if !self.geometry.is_data(block) {
+                return;
+            }
+            if self.host.read_block(u64::from(block.0), &mut bytes).is_err() {
+                if block == end.block {
+                    self.report(block, "cannot be read: the log may have gone on here", newest, None);
+                }
+                continue;
+            }
+            let Ok(found) = Descriptor::parse(self.world, &self.geometry, block, &bytes) else { continue };
+            let head = found.head;
+            if head.sequence > end.sequence
+                && head.epoch.incarnation() == survey.root.incarnation
+                && head.durable > newest
+            {
+                let why = Some(format!("{block} proves that epoch {} was durable", head.durable));
+                let what = "the log breaks off here and had gone on";
+                let epoch = head.durable;
+                self.problems.push(Problem { block: end.block, what, why, epoch, page: None, record: None });
+                return;
+            }
+        }
     }
 
     /// Of several versions the last one seen is the newest: checkpoints come in order, and the log behind them.

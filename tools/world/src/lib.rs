@@ -28,4 +28,4 @@ pub use judge::{Unsound, judge};
 pub use memory::{HostMemory, Sizes};
 pub use refusal::root as root_text;
 pub use session::{Contents, Session, WorldError};
-pub use survey::{LogEpoch, Survey};
+pub use survey::{LogEpoch, LogSize, RootCopy, RootFlaw, Survey};

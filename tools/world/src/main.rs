@@ -5,7 +5,7 @@ mod command;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Looks into a store: which epochs it keeps, what lives in them, whether every block is what it should be.
 #[derive(Parser)]
@@ -14,7 +14,8 @@ struct Arguments {
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Look at this epoch (as `world epochs` prints it: incarnation.counter, or a plain number) instead of the newest.
+    /// Look at this epoch (as `world epochs` prints it: incarnation.counter, or a plain number) instead of the newest;
+    /// not with commands that look at all epochs or name their own.
     #[arg(long, global = true, value_parser = command::epoch)]
     epoch: Option<abi::Epoch>,
     #[command(subcommand)]
@@ -71,8 +72,22 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it looks at one epoch, which can be chosen.
+    fn has_epoch(&self) -> bool {
+        !matches!(
+            self,
+            Self::Epochs { .. } | Self::Diff { .. } | Self::Fsck { .. } | Self::Rewind { .. } | Self::Import { .. }
+        )
+    }
+}
+
 fn main() -> ExitCode {
     let Arguments { json, epoch, command } = Arguments::parse();
+    if epoch.is_some() && !command.has_epoch() {
+        let why = "--epoch chooses nothing for this command";
+        Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, why).exit();
+    }
     let output = command::Output { json, epoch };
     let done = match command {
         Command::Info { image } => output.info(&image),

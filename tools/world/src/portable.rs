@@ -12,6 +12,7 @@ use abi::Epoch;
 use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, Seal, World};
 
 use crate::session::{Session, WorldError};
+use crate::survey::LogSize;
 
 const MAGIC: [u8; 8] = *b"PERNEXP1";
 const VERSION: u32 = 2;
@@ -165,6 +166,8 @@ pub struct Exported {
     pub pages: u64,
     /// Fingerprint of the programs that the world was made with; 0 when unknown.
     pub programs: u64,
+    /// What it holds beside pages.
+    pub rest: LogSize,
 }
 
 /// Whether a file is an exported world, whole, and what it holds.
@@ -172,12 +175,18 @@ pub struct Exported {
 /// # Errors
 /// [`WorldError::NoWorld`] and why.
 pub fn check(from: &mut impl io::Read) -> Result<Exported, WorldError> {
-    let mut pages = 0;
+    let (mut pages, mut rest) = (0, LogSize::default());
     let programs = each(from, |item| {
-        pages += u64::from(matches!(item, Read::Page(..)));
+        match &item {
+            Read::Page(..) => pages += 1,
+            Read::Zero(key, count) => rest.count(&Item::Zero { key: *key, count: *count }),
+            Read::Record(table, index, bytes) => {
+                rest.count(&Item::Record { key: Key::record(*table, *index), bytes });
+            }
+        }
         Ok(())
     })?;
-    Ok(Exported { pages, programs })
+    Ok(Exported { pages, programs, rest })
 }
 
 /// Reads a world from `from` into the empty store that `session` has open; how many pages it had. A large one is

@@ -3,6 +3,8 @@
 use format::{GeometryError, HeaderError, ItemError, NodeError, RootError};
 use snapshot_server::{Damage, Failure, ReadError, Refusal};
 
+use crate::survey::RootFlaw;
+
 /// A refusal as a sentence.
 pub(crate) fn refusal(refusal: &Refusal) -> String {
     match refusal {
@@ -98,10 +100,13 @@ fn item(error: ItemError) -> String {
 }
 
 /// What a copy of a root breaks.
-pub fn root(error: RootError) -> &'static str {
-    match error {
-        RootError::Foreign => "no root was written there",
-        RootError::Damaged => "its checksum is wrong: torn by a power cut, rotten, misplaced, or of another world",
-        RootError::Invalid => "it is whole, and what it says cannot be",
+pub fn root(flaw: RootFlaw) -> &'static str {
+    match flaw {
+        RootFlaw::Unreadable => "it cannot be read",
+        RootFlaw::Wrong(RootError::Foreign) => "no root was written there",
+        RootFlaw::Wrong(RootError::Damaged) => {
+            "its checksum is wrong: torn by a power cut, rotten, misplaced, or of another world"
+        }
+        RootFlaw::Wrong(RootError::Invalid) => "it is whole, and what it says cannot be",
     }
 }

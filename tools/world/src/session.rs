@@ -12,9 +12,13 @@ use snapshot_server::{
 
 use crate::file::{Access, FileHost};
 use crate::memory::{HostMemory, Sizes};
+use crate::survey::{LogSize, RootCopy, RootFlaw, Survey};
 
 /// Polls without news after which a store counts as hung: nothing here waits for a device.
 const POLLS_MAX: u32 = 50_000_000;
+
+/// Entries, and cells, that a session has at least.
+const POOL_MIN: usize = 1 << 16;
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub enum WorldError {
     /// There is no store, or not such an epoch.
     Refused(Refusal),
     /// No root can be used: where each copy should lie, and what is wrong with it.
-    Roots(Vec<(format::Block, format::RootError)>),
+    Roots(Vec<RootCopy>),
     /// The store stopped.
     Stopped(Failure),
     /// A block of the map is damaged.
@@ -54,8 +58,8 @@ impl std::fmt::Display for WorldError {
                 write!(f, "refused: no root is left: every slot of both rings is damaged or blank")?;
                 copies
                     .iter()
-                    .filter(|(_, error)| *error != format::RootError::Foreign)
-                    .try_for_each(|(block, error)| write!(f, "; {block}: {}", crate::refusal::root(*error)))
+                    .filter(|copy| copy.flaw != RootFlaw::Wrong(format::RootError::Foreign))
+                    .try_for_each(|copy| write!(f, "; {}: {}", copy.block, crate::refusal::root(copy.flaw)))
             }
             Self::Map(block) => write!(f, "the map is damaged at {block}: world fsck says how"),
             Self::Page(object, index, error) => {
@@ -104,20 +108,33 @@ fn config() -> Config {
 }
 
 impl<'m> Session<'m> {
-    /// The memory that a session over `path` needs.
+    /// The memory that a session over the store in `path` needs: by what its log holds and how many blocks it has.
+    ///
+    /// # Errors
+    /// What a [`Survey`] of it answers: nothing is asked for before it is known that there is a store.
     pub fn memory(path: &Path) -> Result<HostMemory, WorldError> {
-        let blocks = (std::fs::metadata(path)?.len() / 4096).min(format::DISK_BLOCKS_MAX) as usize;
-        // A log holds no more entries than its descriptors have room for, nor than the disk has blocks for pages.
-        let entries = (blocks * 4).clamp(1 << 16, 1 << 24);
-        Ok(HostMemory::new(&Sizes {
+        let survey = Survey::new(&mut FileHost::open(path, Access::Read, 0)?)?;
+        let (entries, cells) = survey.log_size.pool();
+        Ok(Self::memory_of(survey.header.geometry.blocks() as usize, entries, cells))
+    }
+
+    /// The memory that a new store in `path` needs, into which one epoch brings at most so much beside its pages.
+    pub fn memory_to_import(path: &Path, most: &LogSize) -> Result<HostMemory, WorldError> {
+        let blocks = FileHost::open(path, Access::Read, 0)?.blocks().min(format::DISK_BLOCKS_MAX);
+        let (entries, cells) = most.pool();
+        Ok(Self::memory_of(blocks as usize, 4 * config().interval_entries as usize + entries, cells))
+    }
+
+    fn memory_of(blocks: usize, entries: usize, cells: usize) -> HostMemory {
+        HostMemory::new(&Sizes {
             blocks: blocks.max(64),
             segment_blocks: 8,
-            entries,
-            cells: entries,
+            entries: entries.max(POOL_MIN),
+            cells: cells.max(POOL_MIN),
             deferred: 1 << 12,
             cache: 512,
             caller_pages: 256,
-        }))
+        })
     }
 
     /// Opens the store in `path` at its newest epoch, or at `epoch`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use format::Block;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use snapshot_server::ReadError;
+use snapshot_server::{Dropped, ReadError};
 use world::{Access, Fsck, Problem, Session, Verified, WorldError, judge};
 
 use super::{Done, Output, survey};
@@ -20,7 +20,7 @@ impl Output {
             bar.set_style(style);
         }
         let mut progress = |verified| bar.set_position(verified);
-        let Verified { blocks, mut problems, records } = Fsck::run(&mut host, &survey, &mut progress)?;
+        let Verified { blocks, mut problems, records } = Fsck::run(&mut host, &survey, &mut progress);
         bar.finish_and_clear();
         drop(host);
         // And everything that only the newest epoch has, through the store itself.
@@ -53,6 +53,9 @@ impl Output {
         let mut memory = Session::memory(image)?;
         let mut session = Session::open(&mut memory, image, Access::Read, None)?;
         let epoch = session.report().epoch;
+        if let Some(dropped) = session.report().dropped {
+            self::dropped(&dropped, problems);
+        }
         let contents = session.contents()?;
         for unsound in judge(&contents) {
             let record = (unsound.table, unsound.index);
@@ -75,6 +78,19 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// The epoch that an opening drops. After a power cut that is one which nobody was promised; else a block has rotted.
+fn dropped(dropped: &Dropped, problems: &mut Vec<Problem>) {
+    let why = format!("epoch {} is dropped for it: never finished before a power cut, or rotten since", dropped.epoch);
+    let Dropped { epoch, key, block } = *dropped;
+    match problems.iter_mut().find(|problem| problem.block == block && problem.page.is_some()) {
+        Some(problem) => problem.why = Some(why),
+        None => {
+            let page = Some((key.object, key.index));
+            problems.push(Problem { block, what: "a page is damaged", why: Some(why), epoch, page, record: None });
+        }
     }
 }
 

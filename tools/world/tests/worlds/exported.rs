@@ -5,7 +5,7 @@
 use abi::Epoch;
 use format::{RECORD_BYTES_MAX, World};
 use snapshot_server::FormatOptions;
-use world::{Access, HostMemory, Session, portable};
+use world::{Access, HostMemory, LogSize, Session, portable};
 
 use crate::image::{Image, page};
 
@@ -35,7 +35,7 @@ fn made(memory: &mut HostMemory, image: &Image) {
 fn files_of_every_version_are_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let image = Image::new("exported", 512);
-    let mut memory = Session::memory(&image.0).expect("memory");
+    let mut memory = Session::memory_to_import(&image.0, &LogSize::default()).expect("memory");
     made(&mut memory, &image);
     let mut session = Session::open(&mut memory, &image.0, Access::Read, None).expect("opened");
     let contents = session.contents().expect("contents");
@@ -53,7 +53,7 @@ fn files_of_every_version_are_read() {
         let programs = if version == 1 { 0 } else { PROGRAMS };
         assert_eq!((exported.pages, exported.programs), (1, programs), "version {version}");
         let other = Image::new("imported", 512);
-        let mut memory = Session::memory(&other.0).expect("memory");
+        let mut memory = Session::memory_to_import(&other.0, &exported.rest).expect("memory");
         let mut session = Session::format(&mut memory, &other.0, options(programs)).expect("a store");
         assert_eq!(portable::import(&mut session, &mut file.as_slice()).expect("imported"), 1);
         drop(session);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use format::World;
 use snapshot_server::FormatOptions;
-use world::{Access, FileHost, Session, WorldError, portable};
+use world::{Access, FileHost, LogSize, Session, WorldError, portable};
 
 use crate::image::{Image, made, page, run};
 
@@ -33,7 +33,7 @@ fn a_world_travels_in_a_file() {
     let mut file = Vec::new();
     assert_eq!(portable::export(&mut session, &mut file).expect("exported"), 10);
     let options = FormatOptions { world: World(43), root_slots: 4, segment_blocks: 16, formatted_ns: 0, programs: 0 };
-    let mut memory = Session::memory(&other.0).expect("memory");
+    let mut memory = Session::memory_to_import(&other.0, &LogSize::default()).expect("memory");
     let mut session = Session::format(&mut memory, &other.0, options).expect("a store");
     assert_eq!(portable::import(&mut session, &mut file.as_slice()).expect("imported"), 10);
     drop(session);

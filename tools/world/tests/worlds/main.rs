@@ -9,3 +9,4 @@ mod images;
 mod inhabited;
 mod locks;
 mod mutated;
+mod thorough;
