@@ -17,6 +17,7 @@
 //! | `serve:NAME` | world | receives on the object NAME |
 //! | `call:NAME` | world | calls the object NAME |
 //! | `use:NAME` | world | calls a port |
+//! | `tend:NAME` | world | makes threads in the process of the service NAME, which comes before, and puts capabilities there |
 
 use abi::bundle::Name;
 use abi::protocol::service::Service;
@@ -133,6 +134,8 @@ pub enum Grant {
     Call(Name),
     /// `use:NAME`
     Use(Service),
+    /// `tend:NAME`
+    Tend(Name),
 }
 
 /// The manifest has a word that means nothing; whoever wrote it is to blame.
@@ -168,6 +171,7 @@ impl Grant {
             ("serve", name) => Name::new(name).map(Self::Serve),
             ("call", name) => Name::new(name).map(Self::Call),
             ("use", name) => service(name).map(Self::Use),
+            ("tend", name) => Name::new(name).map(Self::Tend),
             _ => None,
         };
         found.ok_or(GrantError)
@@ -175,7 +179,7 @@ impl Grant {
 
     /// Whether a process of the world may be given this.
     pub const fn is_for_world(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Call(_) | Self::Use(_))
+        matches!(self, Self::Serve(_) | Self::Call(_) | Self::Use(_) | Self::Tend(_))
     }
 }
 
@@ -225,6 +229,7 @@ mod tests {
         assert_eq!(Grant::parse("ports:3f8+8"), Ok(Grant::Ports { first: 0x3f8, count: 8 }));
         assert_eq!(Grant::parse("irq:4"), Ok(Grant::Line(4)));
         assert_eq!(Grant::parse("use:console"), Ok(Grant::Use(Service::Console)));
+        assert!(Grant::parse("tend:counter").is_ok_and(|grant| grant.is_for_world()));
         assert!(Grant::parse("call:counter").is_ok_and(|grant| grant.is_for_world()));
     }
 
@@ -248,6 +253,7 @@ mod tests {
             "irq:-1",
             "device:",
             "serve:",
+            "tend:",
             "call:two words",
             "epoch",
         ] {

@@ -5,7 +5,8 @@
 //! 2. A link has two ends (one, if init is the other), all of them volatile servers; one end of `lent` answers the memory
 //!    port.
 //! 3. A port, `epochs`, `devices` and each device have at most one holder; a bell has somebody to ring.
-//! 4. Every object that is called is served by exactly one process of the world; every port that is used is answered.
+//! 4. Every object that is called is served by exactly one process of the world; every port that is used is answered; who is
+//!    tended comes before.
 
 use crate::grant::{BellTo, Grant, Link};
 use crate::list::List;
@@ -61,7 +62,8 @@ pub enum PlanError<'a> {
     Ends(Link),
     /// Two services hold what only one may, or a bell has nobody to ring.
     Holders(&'static str),
-    /// A process of the world calls an object that not exactly one process serves, or uses a port that nobody answers.
+    /// A process of the world calls an object that not exactly one process serves, uses a port that nobody answers, or tends
+    /// a process that does not come before it.
     Unserved {
         /// Who calls.
         service: &'a str,
@@ -164,12 +166,15 @@ impl<'a> Plan<'a> {
 
     /// Invariant 4.
     fn check_world(&self) -> Result<(), PlanError<'a>> {
-        for member in self.world.iter() {
+        for (place, member) in self.world.iter().enumerate() {
             for grant in member.grants() {
                 let answered = match grant {
                     Grant::Call(name) => self.servers_of(name) == 1,
                     Grant::Serve(name) => self.servers_of(name) == 1,
                     Grant::Use(port) => self.count(Grant::Port(port)) == 1,
+                    Grant::Tend(name) => {
+                        self.world.iter().take(place).any(|other| other.service.name() == name.as_str())
+                    }
                     _ => true,
                 };
                 if !answered {
@@ -218,7 +223,7 @@ mod tests {
             service("pager", &["link:paging", "link:genesis", "link:lent", "ram:write", "port:memory"]),
             service("console", &["port:console", "ports:3f8+8", "irq:4", "bell:output", "link:lent"]),
             service("counter", &["serve:counter"]).in_world(),
-            service("prompt", &["call:counter", "use:console"]).in_world(),
+            service("prompt", &["call:counter", "use:console", "tend:counter"]).in_world(),
         ];
         let bytes = bundle(&services);
         let bundle = Bundle::open(&bytes).expect("a good bundle");
@@ -248,6 +253,8 @@ mod tests {
         is(&[service("a", &["bell:output"])], "port:snapshot");
         is(&[service("a", &["call:b"]).in_world()], "a calls");
         is(&[service("a", &["use:console"]).in_world()], "a calls");
+        is(&[service("a", &["tend:b"]).in_world(), service("b", &[]).in_world()], "a calls");
+        is(&[service("a", &["tend:a"]).in_world()], "a calls");
         is(&[service("a", &["serve:x"]).in_world(), service("b", &["serve:x"]).in_world()], "calls");
     }
 }

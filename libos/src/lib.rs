@@ -63,8 +63,8 @@ pub use print::{print_bytes, print_line, set_print};
 pub use process::{GrantError, MapError, Mapping, Process, ProcessName, SetMemoryPortError, Space, UnmapError};
 pub use program::exit;
 pub use raw::{
-    LentPages, Meanwhile, NO_VIEWS, Pages, ReadWords, Vectors, ViewError, Window, WindowArena, any_call, hold_vectors,
-    load_word, null_call, store_word, ticks,
+    LentPages, Meanwhile, Misdeed, NO_VIEWS, Pages, ReadWords, Vectors, ViewError, Window, WindowArena, any_call,
+    hold_vectors, load_word, misdeed, null_call, store_word, ticks,
 };
 pub use serve::{Answer, Service, serve};
 pub use space::{Object, OwnSpace, SpaceError, Usage};

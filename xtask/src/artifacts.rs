@@ -25,7 +25,7 @@ const KERNEL: &str = "microkernel";
 const PROVOKER: [&str; 2] = ["kernel-hal", "provoke"];
 
 /// Trials: what tests/trials adds to the system, each in a bundle of its own.
-pub(crate) const TRIALS: [&str; 1] = ["vectors"];
+pub(crate) const TRIALS: [&str; 2] = ["vectors", "hostile"];
 
 /// What was built.
 pub(crate) struct Artifacts {

@@ -27,7 +27,9 @@ const ANSWER_NS_MAX: u64 = 10_000_000_000;
 const PORTS: [Service; 3] = [Service::Memory, Service::Console, Service::Snapshot];
 /// What each first process may make by itself.
 const OWN_BUDGET: BudgetCounts =
-    BudgetCounts { processes: 0, threads: 2, endpoints: 4, notifications: 4, budgets: 0, slots: 0 };
+    BudgetCounts { processes: 1, threads: 8, endpoints: 4, notifications: 4, budgets: 2, slots: 64 };
+/// What the kernel's command line tells all of them: the seed of a trial.
+const TOLD: &str = "hostile=";
 
 /// Why no world was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +59,18 @@ struct Object {
 /// What the world's processes are made from.
 struct Parts {
     objects: List<Object, WORLD_MAX>,
+    /// Those that have been made.
+    processes: List<(Name, Process), WORLD_MAX>,
     ports: [Option<Endpoint>; PORTS.len()],
 }
 
 impl Parts {
     fn object(&self, name: Name) -> Option<Endpoint> {
         self.objects.iter().find(|object| object.name == name).map(|object| object.endpoint)
+    }
+
+    fn process(&self, name: Name) -> Option<Process> {
+        self.processes.iter().find(|(other, _)| *other == name).map(|(_, process)| process)
     }
 
     fn port(&self, service: Service) -> Option<Endpoint> {
@@ -76,6 +84,9 @@ impl Parts {
         for endpoint in ports.chain(self.objects.iter().map(|object| object.endpoint)) {
             let _ = Capability(endpoint.0).drop();
         }
+        for (_, process) in self.processes.iter() {
+            let _ = Capability(process.0).drop();
+        }
     }
 }
 
@@ -83,12 +94,12 @@ impl System {
     /// Makes the world's first processes, ready to run.
     pub(crate) fn genesis(&mut self) -> Result<(), NoGenesis> {
         let pager = self.pager_place().ok_or(NoGenesis::NoPager)?;
-        let parts = self.make_parts()?;
+        let mut parts = self.make_parts()?;
         let members = self.plan.world;
         let mut link = PagerLink::open(self, pager).ok_or(NoGenesis::NoPager)?;
         let mut threads: List<Thread, WORLD_MAX> = List::new();
         for (number, member) in (1..).zip(members.iter()) {
-            let thread = make_process(&mut link, &parts, &member, number)?;
+            let thread = make_process(&mut link, &mut parts, &member, number)?;
             threads.push(thread).map_err(|_| NoGenesis::NoPager)?;
         }
         link.ask(Request::Finish).map_err(NoGenesis::Memory)?;
@@ -102,7 +113,7 @@ impl System {
 
     fn make_parts(&self) -> Result<Parts, NoGenesis> {
         let budget = Budget(handle::WORLD_BUDGET);
-        let mut parts = Parts { objects: List::new(), ports: [None; PORTS.len()] };
+        let mut parts = Parts { objects: List::new(), processes: List::new(), ports: [None; PORTS.len()] };
         for (place, service) in parts.ports.iter_mut().zip(PORTS) {
             if self.plan.holder(Grant::Port(service)).is_some() {
                 *place = Some(budget.endpoint(Some(service))?);
@@ -123,7 +134,7 @@ impl System {
 /// One process: its memory, its capabilities, its stopped thread.
 fn make_process(
     link: &mut PagerLink<'_>,
-    parts: &Parts,
+    parts: &mut Parts,
     member: &Planned<'_>,
     number: u64,
 ) -> Result<Thread, NoGenesis> {
@@ -141,12 +152,16 @@ fn make_process(
     for grant in member.grants() {
         give(process, parts, grant, number, &mut page)?;
     }
+    if let Some(word) = link.system.info.command_line().split_ascii_whitespace().find(|word| word.starts_with(TOLD)) {
+        page.option(word)?;
+    }
     let startup = page.finish();
     let Made { entry, stack, .. } =
         fill_space(link, space, &program, stack_pages, startup.as_bytes()).map_err(NoGenesis::Memory)?;
     let start = ThreadStart { entry, stack, argument: STARTUP_ADDRESS, priority: service.priority() };
     let thread = budget.thread(process, start)?;
-    let _ = Capability(process.0).drop();
+    let name = Name::new(service.name()).ok_or(BuildError::NoProgram)?;
+    parts.processes.push((name, process)).map_err(|_| BuildError::NoProgram)?;
     Ok(thread)
 }
 
@@ -191,6 +206,12 @@ fn give(
             let Some(port) = parts.port(service) else { return Ok(()) };
             let there = process.grant(Capability(port.0), send, number)?;
             page.handle(port_name(service), there)?;
+        }
+        Grant::Tend(name) => {
+            let Some(tended) = parts.process(name) else { return Ok(()) };
+            let rights = Rights::PROCESS_THREADS | Rights::PROCESS_GRANT | Rights::COPY;
+            let there = process.grant(Capability(tended.0), rights, 0)?;
+            page.handle(name.as_str(), there)?;
         }
         _ => {}
     }

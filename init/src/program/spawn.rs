@@ -134,7 +134,7 @@ impl System {
                 None => Ok(()),
             },
             Grant::Devices => self.give_all_devices(making),
-            Grant::Serve(_) | Grant::Call(_) | Grant::Use(_) => Ok(()),
+            Grant::Serve(_) | Grant::Call(_) | Grant::Use(_) | Grant::Tend(_) => Ok(()),
         }
     }
 

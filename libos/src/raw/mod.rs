@@ -6,6 +6,7 @@ mod bytes;
 mod entry;
 mod exit;
 mod lent;
+mod misdeed;
 mod pages;
 mod syscall;
 #[cfg(not(test))]
@@ -17,6 +18,7 @@ mod word;
 pub use arena::WindowArena;
 pub(crate) use exit::touch;
 pub use lent::LentPages;
+pub use misdeed::{Misdeed, misdeed};
 pub use pages::Pages;
 pub(crate) use syscall::{Frame, syscall, syscall_keeping, syscall_short};
 pub use syscall::{NO_VIEWS, any_call, null_call, ticks};

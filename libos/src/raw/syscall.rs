@@ -1,6 +1,7 @@
 //! The `syscall` instruction. What each register carries: `abi::registers`.
 
-use abi::protocol::startup::{WINDOWS_END, WINDOWS_START};
+use super::misdeed::is_nowhere;
+use abi::protocol::startup::WINDOWS_START;
 use abi::{Call, Control, Handle, Outcome, WORDS};
 
 /// Everything that goes in and comes out.
@@ -100,7 +101,7 @@ pub const NO_VIEWS: u64 = WINDOWS_START + (5 << 40);
 ///
 /// # Panics
 ///
-/// If it is a call on page tables at an address where Rust objects may lie: below [`NO_VIEWS`].
+/// If it is a call on page tables at a user address where Rust objects may lie: outside [`NO_VIEWS`] to the end of windows.
 pub fn any_call(registers: [u64; 11]) -> [u64; 11] {
     refuse_views(&registers);
     let [rax, tag, w0, w1, w2, w3, w4, w5, w6, w7, caps] = registers;
@@ -112,7 +113,7 @@ pub fn any_call(registers: [u64; 11]) -> [u64; 11] {
 /// Panics if these are the registers of a call on page tables where Rust objects may lie.
 pub(super) fn refuse_views(&[rax, tag, ..]: &[u64; 11]) {
     let maps = matches!(Call::from_bits(Control(rax).call()), Some(Call::Map | Call::Unmap | Call::Protect));
-    assert!(!maps || (NO_VIEWS..WINDOWS_END).contains(&tag), "{tag:#x} may be in a view");
+    assert!(!maps || is_nowhere(tag), "{tag:#x} may be in a view");
 }
 
 /// The time-stamp counter: the machine's, not world time. For measuring.

@@ -1,5 +1,7 @@
 //! What the registers hold: different in each register, each step and each thread.
 
+use crate::random::mixed;
+
 /// Registers of the vector unit, of the x87 stack, and the two control words.
 pub const PARTS: usize = 16 + 8 + 2;
 
@@ -31,14 +33,6 @@ pub enum Part {
 
 const MXCSR_MASKS: u32 = 0x1f80;
 const CONTROL_MASKS: u16 = 0x007f;
-
-/// SplitMix64: every step another number, none for two steps.
-fn mixed(mut value: u64) -> u64 {
-    value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ value >> 31
-}
 
 impl Pattern {
     /// The pattern of a thread's step.
