@@ -3,7 +3,7 @@
 //! call has one Reply) is the kernel's at `resume`.
 
 use crate::object::NONE;
-use crate::{Budget, Capability, Endpoint, Notification, Process, State, Thread};
+use crate::{Budget, Capability, Endpoint, Notification, Process, RecordError, State, Thread, VectorState, World};
 use abi::Kind;
 use abi::record::Table;
 
@@ -26,6 +26,58 @@ pub trait Graph {
     fn budget(&mut self, index: u32) -> Result<Budget, Self::Error>;
     /// A capability, by slot.
     fn capability(&mut self, slot: u32) -> Result<Capability, Self::Error>;
+}
+
+/// Judges a record of the kernel by itself, as a restore does. Records of tables behind the kernel's are others' to judge.
+///
+/// # Errors
+/// What is wrong with it; [`RecordError::Field`] for one of no table.
+pub fn read_alone(table: u16, bytes: &[u8]) -> Result<(), RecordError> {
+    const WORLD: u16 = Table::World as u16;
+    const PROCESS: u16 = Table::Process as u16;
+    const THREAD: u16 = Table::Thread as u16;
+    const VECTOR: u16 = Table::Vector as u16;
+    const ENDPOINT: u16 = Table::Endpoint as u16;
+    const NOTIFICATION: u16 = Table::Notification as u16;
+    const BUDGET: u16 = Table::Budget as u16;
+    const CAPABILITY: u16 = Table::Capability as u16;
+    match table {
+        WORLD => World::read(bytes).map(drop_it),
+        PROCESS => Process::read(bytes).map(drop_it),
+        THREAD => Thread::read(bytes).map(drop_it),
+        VECTOR => VectorState::read(bytes).map(drop_it),
+        ENDPOINT => Endpoint::read(bytes).map(drop_it),
+        NOTIFICATION => Notification::read(bytes).map(drop_it),
+        BUDGET => Budget::read(bytes).map(drop_it),
+        CAPABILITY => Capability::read(bytes).map(drop_it),
+        others if others >= Table::MemoryObject as u16 => Ok(()),
+        _ => Err(RecordError::Field),
+    }
+}
+
+fn drop_it<T>(_: T) {}
+
+/// Whether a world whose tables have these sizes has a place for this record of the kernel.
+pub fn is_within(table: u16, index: u32, capacities: &[u32; 6]) -> bool {
+    const WORLD: u16 = Table::World as u16;
+    const PROCESS: u16 = Table::Process as u16;
+    const THREAD: u16 = Table::Thread as u16;
+    const VECTOR: u16 = Table::Vector as u16;
+    const ENDPOINT: u16 = Table::Endpoint as u16;
+    const NOTIFICATION: u16 = Table::Notification as u16;
+    const BUDGET: u16 = Table::Budget as u16;
+    const CAPABILITY: u16 = Table::Capability as u16;
+    let bound = match table {
+        WORLD => 1,
+        PROCESS => capacities[0],
+        THREAD | VECTOR => capacities[1],
+        ENDPOINT => capacities[2],
+        NOTIFICATION => capacities[3],
+        BUDGET => capacities[4],
+        CAPABILITY => capacities[5],
+        _ => return table >= Table::MemoryObject as u16,
+    };
+    index < bound
 }
 
 /// Whether a record of the kernel and what it refers to fit together. Of tables whose records refer to nothing, and of

@@ -3,7 +3,7 @@
 use crate::capability::CapabilityLink;
 use crate::device::Binding;
 use crate::first_write::WriteLog;
-use crate::object::NONE;
+use crate::object::{NONE, read_record};
 use crate::queue::{Heap, Queue, RunQueues, Threads};
 use crate::space::{Space, TablePool};
 use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process};
@@ -47,6 +47,20 @@ pub struct World {
     /// Capacities of the world's part of the tables: processes, threads, endpoints, notifications, budgets, slots.
     pub capacities: [u32; 6],
 }
+
+impl World {
+    fn is_valid(&self) -> bool {
+        // A counter near its end would overflow.
+        self.version == WORLD_VERSION && self.ticket < TICKET_MIDDLE / 2
+    }
+
+    /// Whether it is the same world at another time: its tables and its threads' vector records have the same sizes.
+    pub fn is_shaped_like(&self, other: &Self) -> bool {
+        self.components == other.components && self.capacities == other.capacities
+    }
+}
+
+read_record!(World);
 
 /// Tickets of those who queue behind others count up from here, of those who are put in front down.
 pub(crate) const TICKET_MIDDLE: u64 = 1 << 63;

@@ -5,7 +5,7 @@ use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::chunks_of;
 use crate::graph::{Graph, is_sound};
-use crate::kernel::{Caller, TICKET_MIDDLE, WORLD_VERSION};
+use crate::kernel::{Caller, TICKET_MIDDLE};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::Queue;
 use crate::{
@@ -17,7 +17,6 @@ use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, Kind, PAGE_SIZE, Rights, Status};
 use core::convert::Infallible;
 use records::IndexSet;
-use zerocopy::FromBytes;
 
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
@@ -130,13 +129,8 @@ impl Kernel {
     }
 
     fn take_world(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
-        let world = World::read_from_bytes(bytes).map_err(|_| RecordError::Length)?;
-        // A counter near its end would overflow.
-        let same = world.version == WORLD_VERSION
-            && world.ticket < TICKET_MIDDLE / 2
-            && world.components == self.world.components
-            && world.capacities == self.world.capacities;
-        if !same {
+        let world = World::read(bytes)?;
+        if !world.is_shaped_like(&self.world) {
             return Err(RecordError::Field);
         }
         // Volatile threads have drawn tickets since this boot began.

@@ -7,12 +7,12 @@
 
 use abi::record::{RECORD_BYTES_MAX, Table};
 use format::Block;
-use kernel_core::graph::{Graph, is_sound};
-use kernel_core::{Budget, Capability, Endpoint, Notification, Process, RecordError, Thread, World};
+use kernel_core::graph::{Graph, is_sound, is_within, read_alone};
+use kernel_core::{Budget, Capability, Endpoint, Notification, Process, Thread, World};
 use pager_records::{Misfit, ObjectRecord, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::FromBytes;
 
-use super::environment::Refused;
+use super::environment::{Flaw, Refused};
 use crate::{Host, RecordStep, Store};
 
 /// Changed records that are remembered; of an epoch with more all records are checked.
@@ -34,7 +34,7 @@ pub(super) enum Checked {
     /// All is sound.
     Sound,
     /// This record, or what it refers to, is not what a kernel writes.
-    Unsound(Refused),
+    Unsound(Refused, Flaw),
     /// This block of the map cannot be used.
     Unreadable(Block),
 }
@@ -42,7 +42,7 @@ pub(super) enum Checked {
 /// Why a record cannot be had.
 enum Stop {
     Waiting,
-    Unsound(Refused),
+    Unsound(Refused, Flaw),
     Unreadable(Block),
 }
 
@@ -58,11 +58,27 @@ pub(super) struct Check {
     at: Option<(u16, u32)>,
     /// All records are to be looked at between two epochs.
     wanted: bool,
+    /// The world's own record, once it is known: sizes do not change.
+    world: Option<World>,
 }
 
 impl Check {
-    pub(super) const NONE: Self =
-        Self { changed: [(0, 0); CHANGED_MAX], len: 0, overflown: false, next: 0, at: None, wanted: false };
+    pub(super) const NONE: Self = Self {
+        changed: [(0, 0); CHANGED_MAX],
+        len: 0,
+        overflown: false,
+        next: 0,
+        at: None,
+        wanted: false,
+        world: None,
+    };
+
+    /// A record has gone back to whom it belongs.
+    pub(super) fn restored(&mut self, record: Refused, bytes: &[u8]) {
+        if record == WORLD {
+            self.world = World::read(bytes).ok();
+        }
+    }
 
     /// An epoch begins.
     pub(super) fn begin(&mut self) {
@@ -94,7 +110,7 @@ impl Check {
         if self.overflown {
             return self.whole(store);
         }
-        let mut records = match Records::new(store) {
+        let mut records = match Records::new(store, &mut self.world) {
             Ok(records) => records,
             Err(stop) => return stop.into(),
         };
@@ -127,7 +143,7 @@ impl Check {
                 RecordStep::Failed(block) => return Checked::Unreadable(block),
                 RecordStep::End => return Checked::Sound,
             };
-            match Records::new(store).and_then(|mut records| records.judge(table, index)) {
+            match Records::new(store, &mut self.world).and_then(|mut records| records.judge(table, index)) {
                 Ok(()) => self.at = Some((table, index)),
                 Err(stop) => return stop.into(),
             }
@@ -140,7 +156,7 @@ impl From<Stop> for Checked {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Waiting => Self::Waiting,
-            Stop::Unsound(record) => Self::Unsound(record),
+            Stop::Unsound(record, flaw) => Self::Unsound(record, flaw),
             Stop::Unreadable(block) => Self::Unreadable(block),
         }
     }
@@ -153,30 +169,35 @@ struct Records<'s, 'm, H> {
 }
 
 impl<'s, 'm, H: Host> Records<'s, 'm, H> {
-    fn new(store: &'s mut Store<'m, H>) -> Result<Self, Stop> {
+    /// `known` is the world's own record as it was seen first.
+    fn new(store: &'s mut Store<'m, H>, known: &mut Option<World>) -> Result<Self, Stop> {
         let mut records = Self { store, capacities: [0; 6] };
         let (table, index) = WORLD;
-        let world =
-            records.get(table, index, |bytes| World::read_from_bytes(bytes).map_err(|_| RecordError::Length))?;
-        records.capacities = world.ok_or(Stop::Unsound(WORLD))?.capacities;
+        let world = records.get(table, index, World::read)?.ok_or(Stop::Unsound(WORLD, Flaw::Missing))?;
+        if !known.get_or_insert(world).is_shaped_like(&world) {
+            return Err(Stop::Unsound(WORLD, Flaw::Shape));
+        }
+        records.capacities = world.capacities;
         Ok(records)
     }
 
     /// The record itself, alone and with all that it refers to.
     fn judge(&mut self, table: u16, index: u32) -> Result<(), Stop> {
-        // These refer to nothing, so nothing else reads them.
-        if table == Table::Endpoint as u16 {
-            self.endpoint(index)?;
+        let there = self.get(table, index, |bytes| read_alone(table, bytes))?.is_some();
+        if there && !is_within(table, index, &self.capacities) {
+            return Err(Stop::Unsound((table, index), Flaw::Outside));
         }
         let sound = is_sound(self, table, index)? && pager_records::is_sound(self, table, index)?;
-        if sound { Ok(()) } else { Err(Stop::Unsound((table, index))) }
+        if sound { Ok(()) } else { Err(Stop::Unsound((table, index), Flaw::References)) }
     }
 
     /// A record; `None` when there is none.
     fn get<R, E>(&mut self, table: u16, index: u32, read: impl Fn(&[u8]) -> Result<R, E>) -> Result<Option<R>, Stop> {
         let mut out = [0; RECORD_BYTES_MAX];
         match self.store.record(table, index, &mut out) {
-            RecordStep::Record(.., length) => read(&out[..length]).map(Some).map_err(|_| Stop::Unsound((table, index))),
+            RecordStep::Record(.., length) => {
+                read(&out[..length]).map(Some).map_err(|_| Stop::Unsound((table, index), Flaw::Bytes))
+            }
             RecordStep::End => Ok(None),
             RecordStep::Pending => Err(Stop::Waiting),
             RecordStep::Failed(block) => Err(Stop::Unreadable(block)),
@@ -240,7 +261,8 @@ impl<H: Host> pager_records::Graph for Records<'_, '_, H> {
 
     fn counters(&mut self) -> Result<PagerRecord, Stop> {
         let (table, index) = COUNTERS;
-        self.get(table, index, |bytes| pager_records::read(bytes, |_| true))?.ok_or(Stop::Unsound(COUNTERS))
+        self.get(table, index, |bytes| pager_records::read(bytes, |_| true))?
+            .ok_or(Stop::Unsound(COUNTERS, Flaw::Missing))
     }
 
     fn object(&mut self, slot: u32) -> Result<Option<ObjectRecord>, Stop> {

@@ -14,6 +14,33 @@ pub type Batch = [u8; PAGE_SIZE];
 /// The record that was refused: table and index.
 pub type Refused = (u16, u32);
 
+/// What is wrong with a record of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The world's own record, or the pager's counters, is not there.
+    Missing,
+    /// Its bytes are no record of its table: of another length, or with a field that nobody writes.
+    Bytes,
+    /// Its table has no such place.
+    Outside,
+    /// It refers to what does not exist, or to what does not refer back.
+    References,
+    /// It says of the world's tables what it did not say before.
+    Shape,
+}
+
+impl core::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "it is not there, and others need it",
+            Self::Bytes => "its length or a field is what nobody writes",
+            Self::Outside => "its table has no such place",
+            Self::References => "it refers to what does not exist, or to what does not refer back",
+            Self::Shape => "it gives the world's tables other sizes than they have",
+        })
+    }
+}
+
 /// Implemented by `main.rs` on libos, by the simulator on the kernel core, and by the tests on a fake.
 pub trait Environment {
     /// Nanoseconds of any clock that never goes back.
@@ -64,7 +91,7 @@ pub enum Note {
     BadRecord(Refused),
     /// This record, or what it refers to, is not what a kernel or pager writes: the epoch that changed it is refused, or, if it
     /// was found between epochs, everything from now on.
-    Unsound(Refused),
+    Unsound(Refused, Flaw),
     /// The first epoch of this boot is durable.
     FirstCommit(Epoch),
     /// Space is short: so many pages can be made durable before the store is full, of so many. Said once, and again

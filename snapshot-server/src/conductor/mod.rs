@@ -36,7 +36,7 @@ mod waiters;
 mod tests;
 
 pub use block_disk::BlockDisk;
-pub use environment::{Batch, Environment, Note, Refused};
+pub use environment::{Batch, Environment, Flaw, Note, Refused};
 pub use policy::Policy;
 pub use probe::{Probe, Probed};
 pub use score::Conductor;

@@ -58,13 +58,13 @@ impl<'m, H: Host> Conductor<'m, H> {
         match checked {
             Checked::Sound => self.seal(store, env),
             Checked::Waiting => false,
-            Checked::More | Checked::Unsound(_) | Checked::Unreadable(_) => true,
+            Checked::More | Checked::Unsound(..) | Checked::Unreadable(_) => true,
         }
     }
 
     fn judge(&mut self, env: &mut impl Environment, checked: Checked) {
         match checked {
-            Checked::Unsound(record) => self.fail(env, Why::BadRecords, Note::Unsound(record)),
+            Checked::Unsound(record, flaw) => self.fail(env, Why::BadRecords, Note::Unsound(record, flaw)),
             Checked::Unreadable(block) => {
                 self.fail(env, Why::Damaged, Note::StoreFailed(crate::Failure::Map(block)));
             }

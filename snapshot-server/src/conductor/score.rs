@@ -429,6 +429,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             {
                 break;
             }
+            self.check.restored((table, index), &record[..length]);
             at = Some((table, index));
             self.recalled += 1;
         }

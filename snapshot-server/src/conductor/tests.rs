@@ -12,7 +12,7 @@ use kernel_core::{Budget, Capability, Endpoint, Notification};
 use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::IntoBytes;
 
-use super::environment::{Batch, Environment, Note, Refused};
+use super::environment::{Batch, Environment, Flaw, Note, Refused};
 use super::{Conductor, Policy, Probe, Probed};
 use crate::calm::{Calm, OWN_PAGES, memory};
 use crate::*;

@@ -219,8 +219,9 @@ impl Environment for Machine {
             }
             Note::Began(first) => println!("snapshot: a new world begins in epoch {first}"),
             Note::BadRecord((table, index)) => println!("snapshot: record {index} of table {table} makes no world"),
-            Note::Unsound((table, index)) => println!(
-                "snapshot: record {index} of table {table} is unsound; nothing is durable from now on, the last epoch stays"
+            Note::Unsound((table, index), flaw) => println!(
+                "snapshot: record {index} of table {table} is unsound: {flaw}; nothing is durable from now on, the last \
+                 epoch stays"
             ),
             Note::FirstCommit(epoch) => println!("snapshot: epoch {epoch} is durable"),
             Note::Short(room, of) => println!("snapshot: space is short: {room} pages of {of} can still be written"),

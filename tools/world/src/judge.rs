@@ -1,12 +1,13 @@
-//! The records of an epoch judged as the kernel judges them when it takes a world back: each alone, then with all that
-//! it refers to.
+//! The records of an epoch judged as kernel and pager judge them when they take a world back: each alone, then with all
+//! that it refers to.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use abi::record::Table;
-use kernel_core::graph::{Graph as Records, is_sound};
+use kernel_core::graph::{Graph as Records, is_sound, is_within, read_alone};
 use kernel_core::{Budget, Capability, Endpoint, Notification, Process, RecordError, Thread, World};
+use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::FromBytes;
 
 use crate::session::Contents;
@@ -22,21 +23,34 @@ pub struct Unsound {
     pub what: &'static str,
 }
 
-/// Goes through all records of the kernel; what is wrong, by table and index. A world without any is sound.
+/// Goes through all records of kernel and pager; what is wrong, by table and index. A world without any is sound.
 pub fn judge(contents: &Contents) -> Vec<Unsound> {
     let mut found = Vec::new();
-    let kernel = |table: u16| table <= Table::Capability as u16;
-    if !contents.records.keys().any(|(table, _)| kernel(*table)) {
-        return found;
+    let holds =
+        |tables: core::ops::RangeInclusive<u16>| contents.records.keys().any(|(table, _)| tables.contains(table));
+    if holds(KERNEL) {
+        kernels(contents, &mut found);
     }
+    if holds(PAGER) {
+        pagers(contents, &mut found);
+    }
+    found
+}
+
+/// Tables of the kernel; numbers among them that mean nothing are refused at a restore.
+const KERNEL: core::ops::RangeInclusive<u16> = 0..=Table::MemoryObject as u16 - 1;
+/// Tables of the pager.
+const PAGER: core::ops::RangeInclusive<u16> = Table::MemoryObject as u16..=Table::Pager as u16;
+
+fn kernels(contents: &Contents, found: &mut Vec<Unsound>) {
     let at = (Table::World as u16, 0);
-    let world = contents.records.get(&at).and_then(|bytes| World::read_from_bytes(bytes).ok());
+    let world = contents.records.get(&at).and_then(|bytes| World::read(bytes).ok());
     let Some(world) = world else {
         found.push(Unsound { table: at.0, index: at.1, what: "the record of the world itself is missing or is none" });
-        return found;
+        return;
     };
     let mut graph = Judge { records: &contents.records, capacities: world.capacities };
-    for ((table, index), bytes) in contents.records.iter().filter(|((table, _), _)| kernel(*table)) {
+    for ((table, index), bytes) in contents.records.iter().filter(|((table, _), _)| KERNEL.contains(table)) {
         let (table, index) = (*table, *index);
         let what = match read_alone(table, bytes) {
             Err(error) => why(error),
@@ -51,7 +65,43 @@ pub fn judge(contents: &Contents) -> Vec<Unsound> {
         found.push(Unsound { table, index, what });
     }
     found.extend(shared_slots(&graph));
-    found
+}
+
+fn pagers(contents: &Contents, found: &mut Vec<Unsound>) {
+    let at = (Table::Pager as u16, 0);
+    let counters = contents.records.get(&at).and_then(|bytes| pager_records::read(bytes, |_| true).ok());
+    if counters.is_none_or(|counters: PagerRecord| counters.version != PAGER_VERSION) {
+        let what = "the record of the pager's counters is missing, is none, or is of another version";
+        found.push(Unsound { table: at.0, index: at.1, what });
+        return;
+    }
+    let mut graph = Judge { records: &contents.records, capacities: [0; 6] };
+    for ((table, index), bytes) in contents.records.iter().filter(|((table, _), _)| PAGER.contains(table)) {
+        let (table, index) = (*table, *index);
+        let what = if !is_pagers(table, bytes) {
+            "its bytes are no record of the pager"
+        } else {
+            match pager_records::is_sound(&mut graph, table, index) {
+                Ok(true) => continue,
+                Ok(false) => "no pager writes it: it has no place in its table, or refers to what does not exist",
+                Err(never) => match never {},
+            }
+        };
+        found.push(Unsound { table, index, what });
+    }
+}
+
+/// Whether bytes are a record of that table of the pager.
+fn is_pagers(table: u16, bytes: &[u8]) -> bool {
+    const OBJECTS: u16 = Table::MemoryObject as u16;
+    const REGIONS: u16 = Table::Region as u16;
+    const SPACES: u16 = Table::Space as u16;
+    match table {
+        OBJECTS => pager_records::read(bytes, ObjectRecord::is_valid).is_ok(),
+        REGIONS => pager_records::read(bytes, RegionRecord::is_valid).is_ok(),
+        SPACES => pager_records::read(bytes, SpaceRecord::is_valid).is_ok(),
+        _ => PagerRecord::read_from_bytes(bytes).is_ok(),
+    }
 }
 
 fn why(error: RecordError) -> &'static str {
@@ -59,39 +109,6 @@ fn why(error: RecordError) -> &'static str {
         RecordError::Length => "it has the wrong length",
         _ => "its fields contradict each other",
     }
-}
-
-fn read_alone(table: u16, bytes: &[u8]) -> Result<(), RecordError> {
-    const PROCESS: u16 = Table::Process as u16;
-    const THREAD: u16 = Table::Thread as u16;
-    const ENDPOINT: u16 = Table::Endpoint as u16;
-    const NOTIFICATION: u16 = Table::Notification as u16;
-    const BUDGET: u16 = Table::Budget as u16;
-    const CAPABILITY: u16 = Table::Capability as u16;
-    match table {
-        PROCESS => Process::read(bytes).map(drop_it),
-        THREAD => Thread::read(bytes).map(drop_it),
-        ENDPOINT => Endpoint::read(bytes).map(drop_it),
-        NOTIFICATION => Notification::read(bytes).map(drop_it),
-        BUDGET => Budget::read(bytes).map(drop_it),
-        CAPABILITY => Capability::read(bytes).map(drop_it),
-        _ => Ok(()),
-    }
-}
-
-fn drop_it<T>(_: T) {}
-
-fn is_within(table: u16, index: u32, capacities: &[u32; 6]) -> bool {
-    let bound = match table {
-        table if table == Table::World as u16 => 1,
-        table if table == Table::Process as u16 => capacities[0],
-        table if table == Table::Thread as u16 || table == Table::Vector as u16 => capacities[1],
-        table if table == Table::Endpoint as u16 => capacities[2],
-        table if table == Table::Notification as u16 => capacities[3],
-        table if table == Table::Budget as u16 => capacities[4],
-        _ => capacities[5],
-    };
-    index < bound
 }
 
 /// Processes whose tables of capabilities overlap: then one would hold what the other was given.
@@ -174,5 +191,47 @@ impl Records for Judge<'_> {
 
     fn capability(&mut self, slot: u32) -> Result<Capability, Infallible> {
         Ok(self.get(Table::Capability, slot, Capability::read, Capability::EMPTY))
+    }
+}
+
+impl Judge<'_> {
+    /// A record of the pager, `empty` when it is none; `None`: its table has no such slot.
+    fn pagers<R: FromBytes + Copy>(
+        &mut self,
+        (table, slot): (Table, u32),
+        capacity: fn(&PagerRecord) -> u32,
+        empty: R,
+        is_valid: fn(&R) -> bool,
+    ) -> Result<Option<R>, Infallible> {
+        let Ok(counters) = pager_records::Graph::counters(self);
+        let bytes = self.records.get(&(table as u16, slot));
+        let record = bytes.and_then(|bytes| pager_records::read(bytes, is_valid).ok()).unwrap_or(empty);
+        Ok((slot < capacity(&counters)).then_some(record))
+    }
+}
+
+impl pager_records::Graph for Judge<'_> {
+    type Error = Infallible;
+
+    fn counters(&mut self) -> Result<PagerRecord, Infallible> {
+        let none =
+            PagerRecord { content_next: 0, objects_max: 0, regions_max: 0, spaces_max: 0, version: PAGER_VERSION };
+        let bytes = self.records.get(&(Table::Pager as u16, 0));
+        Ok(bytes.and_then(|bytes| PagerRecord::read_from_bytes(bytes).ok()).unwrap_or(none))
+    }
+
+    fn object(&mut self, slot: u32) -> Result<Option<ObjectRecord>, Infallible> {
+        let at = (Table::MemoryObject, slot);
+        self.pagers(at, |counters| counters.objects_max, ObjectRecord::EMPTY, ObjectRecord::is_valid)
+    }
+
+    fn region(&mut self, slot: u32) -> Result<Option<RegionRecord>, Infallible> {
+        let at = (Table::Region, slot);
+        self.pagers(at, |counters| counters.regions_max, RegionRecord::EMPTY, RegionRecord::is_valid)
+    }
+
+    fn space(&mut self, slot: u32) -> Result<Option<SpaceRecord>, Infallible> {
+        let at = (Table::Space, slot);
+        self.pagers(at, |counters| counters.spaces_max, SpaceRecord::EMPTY, SpaceRecord::is_valid)
     }
 }

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// Records that were said to be unsound.
+fn told(stage: &Stage) -> Vec<(u16, u32)> {
+    let refused = |note: &Note| if let Note::Unsound(record, _) = note { Some(*record) } else { None };
+    stage.notes.iter().filter_map(refused).collect()
+}
+
 fn object(index: u32, record: ObjectRecord) -> (u16, u32, Vec<u8>) {
     (Table::MemoryObject as u16, index, record.as_bytes().to_vec())
 }
@@ -35,7 +41,7 @@ fn an_epoch_with_an_unsound_record_of_the_pager_is_refused_too() {
         let ended = cut_pager(&mut conductor, &mut stage, [record]);
         assert!(last < ended && stage.page.committed == last, "case {case}");
         assert_eq!(stage.page.failure, Some(Failure::BadRecords), "case {case}: {:?}", stage.notes);
-        assert!(stage.notes.contains(&Note::Unsound((table, index))), "case {case}: {:?}", stage.notes);
+        assert!(told(&stage).contains(&(table, index)), "case {case}: {:?}", stage.notes);
     }
     // That an object's space is gone only the whole shows: it is not the object that has changed.
     let (mut conductor, mut stage) = begun();
@@ -47,7 +53,7 @@ fn an_epoch_with_an_unsound_record_of_the_pager_is_refused_too() {
     cut_pager(&mut conductor, &mut stage, [space(3, 1)]);
     settle(&mut conductor, &mut stage);
     assert_eq!(stage.page.failure, Some(Failure::BadRecords));
-    assert!(stage.notes.contains(&Note::Unsound((Table::MemoryObject as u16, 1))), "{:?}", stage.notes);
+    assert!(told(&stage).contains(&(Table::MemoryObject as u16, 1)), "{:?}", stage.notes);
 }
 
 fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
@@ -86,7 +92,7 @@ fn an_epoch_with_an_unsound_record_is_refused_and_the_last_one_stays() {
         let ended = cut_records(&mut conductor, &mut stage, records);
         assert!(last < ended && stage.page.committed == last, "case {case}");
         assert_eq!(stage.page.failure, Some(Failure::BadRecords), "case {case}: {:?}", stage.notes);
-        assert!(stage.notes.contains(&Note::Unsound(refused)), "case {case}: {:?}", stage.notes);
+        assert!(told(&stage).contains(&refused), "case {case}: {:?}", stage.notes);
         // What is on the disk is still the last epoch, whether or not parts of the refused one went out.
         let mut after = calm();
         after.blocks = host(&mut conductor).blocks.clone();
@@ -115,7 +121,7 @@ fn what_a_change_elsewhere_has_spoilt_is_found_when_the_log_is_folded() {
     cut_records(&mut conductor, &mut stage, [endpoint(3)]);
     settle(&mut conductor, &mut stage);
     assert_eq!(stage.page.failure, Some(Failure::BadRecords));
-    assert!(stage.notes.contains(&Note::Unsound((Table::Capability as u16, 4))), "{:?}", stage.notes);
+    assert!(told(&stage).contains(&(Table::Capability as u16, 4)), "{:?}", stage.notes);
 }
 
 #[test]
@@ -130,5 +136,42 @@ fn an_epoch_of_more_records_than_are_remembered_is_checked_as_a_whole() {
         let ended = cut_records(&mut conductor, &mut stage, records);
         assert_eq!(stage.page.committed == ended, broken.is_none(), "{:?}", stage.notes);
         assert_eq!(stage.page.failure, broken.map(|_| Failure::BadRecords));
+    }
+}
+
+fn world_of(change: impl Fn(&mut kernel_core::World)) -> (u16, u32, Vec<u8>) {
+    let (table, index, bytes) = world_record();
+    let mut world = kernel_core::World::read(&bytes).expect("a record");
+    change(&mut world);
+    (table, index, world.as_bytes().to_vec())
+}
+
+fn vector(index: u32, change: impl Fn(&mut [u8])) -> (u16, u32, Vec<u8>) {
+    let mut bytes = kernel_core::VectorState::INITIAL.as_bytes().to_vec();
+    change(&mut bytes);
+    (Table::Vector as u16, index, bytes)
+}
+
+#[test]
+fn what_a_restore_would_refuse_is_refused_before_it_commits() {
+    let cases = [
+        (Flaw::Outside, endpoint(8)),
+        (Flaw::Outside, vector(8, |_| ())),
+        (Flaw::Bytes, vector(1, |bytes| bytes[512] = 8)),
+        (Flaw::Bytes, vector(1, |bytes| bytes[27] = 1)),
+        (Flaw::Bytes, (Table::Vector as u16, 1, vec![0; 100])),
+        (Flaw::Bytes, (9, 0, vec![1; 8])),
+        (Flaw::Bytes, world_of(|world| world.version += 1)),
+        (Flaw::Bytes, world_of(|world| world.ticket = u64::MAX)),
+        (Flaw::Shape, world_of(|world| world.capacities[5] *= 2)),
+    ];
+    for (case, (flaw, record)) in cases.into_iter().enumerate() {
+        let (mut conductor, mut stage) = begun();
+        let last = cut_records(&mut conductor, &mut stage, [world_record(), budget(), endpoint(2), vector(1, |_| ())]);
+        assert_eq!(stage.page.committed, last, "case {case}: {:?}", stage.notes);
+        let name = (record.0, record.1);
+        let ended = cut_records(&mut conductor, &mut stage, [record]);
+        assert!(last < ended && stage.page.committed == last, "case {case}: {:?}", stage.notes);
+        assert!(stage.notes.contains(&Note::Unsound(name, flaw)), "case {case}: {:?}", stage.notes);
     }
 }

@@ -6,7 +6,8 @@ use abi::{Kind, Rights};
 use format::{
     Block, Checksum, Geometry, Header, Key, NodeWriter, Pointer, RawChecksum, RawHeader, RawRoot, Root, Seal, World,
 };
-use kernel_core::Capability;
+use kernel_core::{Capability, VectorState};
+use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::image::{Image, Outcome, world};
@@ -255,4 +256,67 @@ fn records_that_no_kernel_writes_are_named_with_their_block() {
     made.epoch(&held, &[]);
     drop(made);
     refused(&image, &["rights that its parent has not", "block ", "record 38 of table 7"]);
+}
+
+/// The pager's records of a world with a space that has one object and maps a part of it.
+fn pagers() -> Records {
+    let counters =
+        PagerRecord { content_next: 9, objects_max: 8, regions_max: 8, spaces_max: 8, version: PAGER_VERSION };
+    let space = SpaceRecord { pages_max: 9, life: 1, ..SpaceRecord::EMPTY };
+    let object = ObjectRecord { content: 7, pages: 4, space: 2, life: 1, ..ObjectRecord::EMPTY };
+    let region = RegionRecord { page: 0x1000, pages: 4, object: 1, space: 2, ..RegionRecord::EMPTY };
+    Records::from([
+        ((Table::Pager as u16, 0), counters.as_bytes().to_vec()),
+        ((Table::Space as u16, 2), space.as_bytes().to_vec()),
+        ((Table::MemoryObject as u16, 1), object.as_bytes().to_vec()),
+        ((Table::Region as u16, 3), region.as_bytes().to_vec()),
+        ((Table::Vector as u16, 1), VectorState::INITIAL.as_bytes().to_vec()),
+    ])
+}
+
+#[test]
+fn records_that_no_pager_writes_and_vectors_that_no_processor_takes_are_named_too() {
+    let object = |change: &dyn Fn(&mut ObjectRecord)| {
+        let bytes = &pagers()[&(Table::MemoryObject as u16, 1)];
+        let mut record = ObjectRecord::read_from_bytes(bytes).expect("an object");
+        change(&mut record);
+        record.as_bytes().to_vec()
+    };
+    let vector = |at: usize| {
+        let mut bytes = VectorState::INITIAL.as_bytes().to_vec();
+        bytes[at] = 0x80;
+        bytes
+    };
+    let cases = [
+        (None, 0, vec![]),
+        (Some(Table::MemoryObject), 1, object(&|object| object.content = 100)),
+        (Some(Table::MemoryObject), 1, object(&|object| object.space = 3)),
+        (Some(Table::MemoryObject), 1, vec![0xa5; 40]),
+        (Some(Table::MemoryObject), 8, object(&|_| ())),
+        (Some(Table::Region), 3, vec![0xa5; 7]),
+        (Some(Table::Space), 2, vec![0xff; 16]),
+        (Some(Table::Pager), 0, vec![0xa5; 24]),
+        (Some(Table::Pager), 0, vec![0; 3]),
+        (Some(Table::Vector), 1, vector(512)),
+        (Some(Table::Vector), 1, vector(27)),
+        (Some(Table::Vector), 1, vec![0xa5; 100]),
+        (Some(Table::Vector), 4000, vector(0)),
+    ];
+    for (table, index, bytes) in cases {
+        let image = Image::new("pagers", BLOCKS as u64);
+        let mut memory = memory(BLOCKS);
+        let mut made = format(&mut memory, &image);
+        let mut all = records(8);
+        all.extend(pagers());
+        made.epoch(&all, &[(1, 3, 4)]);
+        let Some(table) = table else {
+            drop(made);
+            let fsck = self::all(&image);
+            assert_eq!(fsck.status, 0, "as they are they are sound: {}", fsck.text());
+            continue;
+        };
+        made.epoch(&Records::from([((table as u16, index), bytes)]), &[]);
+        drop(made);
+        refused(&image, &["block ", &format!("record {index} of table {}", table as u16)]);
+    }
 }
