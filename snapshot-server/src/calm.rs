@@ -32,6 +32,8 @@ pub(crate) struct Calm {
     pub(crate) done: VecDeque<Completion>,
     /// Commands of this kind fail from some on.
     pub(crate) worn: Option<(Op, u32)>,
+    /// Blocks that cannot be read, ever.
+    pub(crate) bad: Vec<usize>,
     /// Says of nothing that it is done.
     pub(crate) still: bool,
     pub(crate) count: Count,
@@ -45,6 +47,7 @@ impl Calm {
             pages,
             done: VecDeque::new(),
             worn: None,
+            bad: Vec::new(),
             still: false,
             count: Count::default(),
         }
@@ -81,6 +84,11 @@ impl Disk for Calm {
             *left -= 1;
         }
         let blocks = command.pages.len() as u64;
+        let range = command.block as usize..command.block as usize + command.pages.len();
+        if command.op == Op::Read && self.bad.iter().any(|bad| range.contains(bad)) {
+            self.done.push_back(Completion { tag: command.tag, result: Err(DiskError::Medium) });
+            return Ok(());
+        }
         match command.op {
             Op::Read => self.count.read += blocks,
             Op::Write => self.count.written += blocks,

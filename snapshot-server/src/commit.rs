@@ -6,7 +6,7 @@
 //! ```
 
 use abi::{Epoch, INCARNATION_MAX};
-use format::{Checksum, Root};
+use format::{Checksum, LogStart, Root};
 
 use crate::disk::Host;
 use crate::queue::Owner;
@@ -24,6 +24,8 @@ pub(crate) struct Sealed {
     pub(crate) floor: Epoch,
     /// Whether anything was written for it.
     pub(crate) written: bool,
+    /// Where the log goes on behind it.
+    pub(crate) log: LogStart,
 }
 
 /// Sealed epochs, oldest first.
@@ -197,9 +199,14 @@ impl<'m, H: Host> Store<'m, H> {
                 match why {
                     RootFor::Incarnation => {
                         self.phase = Phase::Running;
+                        self.reached.vouched = self.head;
                         self.events.push(Event::IncarnationDurable(self.root.incarnation));
                     }
-                    RootFor::Checkpoint => self.checkpoint_durable(&old),
+                    RootFor::Checkpoint => {
+                        let newest = self.root.newest().map_or(Epoch::NONE, |newest| newest.epoch);
+                        self.reached.vouched = self.reached.vouched.max(newest);
+                        self.checkpoint_durable(&old);
+                    }
                     RootFor::Retire => {
                         self.fold.stage = crate::fold::Stage::Sweep(self.sweep_after(&old));
                         self.events.push(Event::Retired);
@@ -222,6 +229,7 @@ impl<'m, H: Host> Store<'m, H> {
             if sealed.written {
                 self.head = sealed.epoch;
                 self.space.release_up_to(sealed.floor);
+                self.reached(sealed.epoch, sealed.log);
             }
             self.events.push(Event::Committed(sealed.epoch));
         }

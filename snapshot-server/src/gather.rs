@@ -441,7 +441,7 @@ impl<'m, H: Host> Store<'m, H> {
         self.recent.copy_within(..crate::store::RECENT_MAX - 1, 1);
         self.recent[0] = head.epoch;
         self.last_written = (head.epoch, head.time_ns);
-        self.sealed.push(Sealed { epoch: head.epoch, end, floor: head.floor, written: true });
+        self.sealed.push(Sealed { epoch: head.epoch, end, floor: head.floor, written: true, log: self.log });
         if head.flags.interval_end {
             self.end_interval(head.epoch, head.time_ns, self.log);
         }

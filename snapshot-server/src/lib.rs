@@ -36,6 +36,7 @@ mod map;
 mod memory;
 mod merge;
 mod queue;
+mod reached;
 mod read;
 mod recover_log;
 mod recover_root;

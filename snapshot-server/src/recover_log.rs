@@ -52,8 +52,10 @@ impl<'m, H: Host> Store<'m, H> {
     pub(crate) fn recover_walk(&mut self, recovery: &mut Recovery) -> Result<Step, Refusal> {
         let at = recovery.walk.at;
         self.read_ahead(at.block, recovery.walk.stride);
-        let Some(page) = self.fetch_raw(at.block)? else {
-            return Ok(Step::Wait);
+        let page = match self.fetch_raw(at.block) {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(Step::Wait),
+            Err(_) => return self.recover_end(recovery, LogEnd::Unreadable),
         };
         recovery.report.blocks_read += 1;
         let geometry = *self.space.geometry();
@@ -85,6 +87,11 @@ impl<'m, H: Host> Store<'m, H> {
                 walk.durable = walk.durable.max(head.epoch);
             }
             walk.floor = walk.floor.max(head.floor);
+            if let Some((newest, _)) = &recovery.newest
+                && walk.at.sequence == newest.resume.sequence
+            {
+                walk.vouched(head.epoch, newest.incarnation);
+            }
             walk.committed(head.epoch);
             if recovery.target == Some(head.epoch) {
                 recovery.asked = Some(*walk);
@@ -96,14 +103,15 @@ impl<'m, H: Host> Store<'m, H> {
     /// The log ends here. Was it longer?
     pub(crate) fn recover_end(&mut self, recovery: &mut Recovery, end: LogEnd) -> Result<Step, Refusal> {
         let at = recovery.walk.at;
-        let known = recovery.newest.as_ref().map_or(0, |(newest, _)| newest.resume.sequence);
-        if at.sequence < known {
-            // An earlier opening, or a fold, has read what should lie here, and a root says so.
+        let known = recovery.newest.as_ref().map_or_else(LogStart::default, |(newest, _)| newest.resume);
+        if at.sequence < known.sequence || at.sequence == known.sequence && at != known {
+            // An earlier opening has read what should lie here, or it was durable once, and a root says so.
             return self.damaged(recovery, Damage::Log(at.block));
         }
         recovery.report.meet(match end {
             LogEnd::Block(DescriptorError::Foreign) => Case::LogEndBlank,
             LogEnd::Block(_) => Case::LogEndTorn,
+            LogEnd::Unreadable => Case::LogEndUnreadable,
             LogEnd::Stale => Case::LogEndStale,
             LogEnd::Abandoned => Case::LogEndAbandoned,
         });

@@ -29,6 +29,15 @@ impl Walk {
         self.commits_len += 1;
     }
 
+    /// The newest root says that `epoch` was whole. When that was found by an opening, as for the head of an older
+    /// incarnation, it was found of this epoch alone: those before it that nothing proves are not kept.
+    pub(crate) fn vouched(&mut self, epoch: Epoch, incarnation: u32) {
+        if epoch.incarnation() < incarnation && self.unproven_len() > 0 {
+            self.floor = epoch;
+        }
+        self.durable = self.durable.max(epoch);
+    }
+
     /// Forgets the newest commit; the one before it, if remembered, is the head.
     fn drop_newest(&mut self, root: LogStart) {
         self.commits_len = self.commits_len.saturating_sub(1);
@@ -37,6 +46,11 @@ impl Walk {
             Some(last) => self.commits[last],
             None => (Epoch::NONE, root, Epoch::NONE),
         };
+    }
+
+    /// How many of the last epochs nothing proves durable.
+    pub(crate) fn unproven_len(&self) -> usize {
+        self.commits[..self.commits_len].iter().filter(|(epoch, ..)| *epoch > self.durable).count()
     }
 
     /// Where the first epoch that nothing proves durable starts; `None` when there is none.

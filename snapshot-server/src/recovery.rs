@@ -15,7 +15,7 @@ use crate::layer::Layer;
 use crate::memory::PageRef;
 use crate::recover_verify::COMMITS_MAX;
 use crate::space::Sweep;
-use crate::store::{Event, Phase, Store};
+use crate::store::{Event, Phase, RECENT_MAX, Store};
 
 /// Blocks asked for ahead of the one that is wanted.
 pub(crate) const AHEAD: u32 = 8;
@@ -30,7 +30,8 @@ pub(crate) const AHEAD: u32 = 8;
 /// | `NoCheckpoint` | nothing was ever folded | the log is replayed from the first descriptor |
 /// | `LogEmpty` | nothing was committed behind the checkpoint | the checkpoint is the epoch |
 /// | `LogEndBlank` | the log ends where nothing of ours lies | |
-/// | `LogEndTorn` | it ends at a damaged descriptor | which belongs to no acknowledged epoch |
+/// | `LogEndTorn` | it ends at a damaged descriptor | which no root and nothing behind it proves to be more |
+/// | `LogEndUnreadable` | it ends at a block that the disk will not read | as if it were torn |
 /// | `LogEndStale` | it ends at a descriptor that is left over | |
 /// | `LogEndAbandoned` | it ends at a descriptor of an abandoned future | which never verifies |
 /// | `EpochUnfinished` | descriptors without their commit lie behind the last epoch | they are dropped |
@@ -49,6 +50,7 @@ pub enum Case {
     LogEmpty,
     LogEndBlank,
     LogEndTorn,
+    LogEndUnreadable,
     LogEndStale,
     LogEndAbandoned,
     EpochUnfinished,
@@ -60,7 +62,7 @@ pub enum Case {
 
 impl Case {
     /// Every case.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::HeaderSecond,
         Self::RootOneCopy,
         Self::RootOlder,
@@ -68,6 +70,7 @@ impl Case {
         Self::LogEmpty,
         Self::LogEndBlank,
         Self::LogEndTorn,
+        Self::LogEndUnreadable,
         Self::LogEndStale,
         Self::LogEndAbandoned,
         Self::EpochUnfinished,
@@ -76,6 +79,29 @@ impl Case {
         Self::FoldInterrupted,
         Self::AskedFor,
     ];
+}
+
+impl Case {
+    /// What to tell whoever boots, when it is out of the ordinary; `None` when it is not.
+    pub fn warning(self) -> Option<&'static str> {
+        Some(match self {
+            Self::HeaderSecond => "the first header is damaged; its second copy was used",
+            Self::RootOneCopy => "of the newest root one copy is damaged or was cut; the other was used",
+            Self::RootOlder => "the newest root leads to damage; the root before it was used, and a longer log",
+            Self::LogEndTorn => "the log ends at a damaged block: of an epoch that a cut has torn, or one has rotted",
+            Self::LogEndUnreadable => "the log ends at a block that the disk will not read",
+            Self::EpochDropped => "an epoch at the end of the log was not whole, and nothing proves that it ever was",
+            Self::AskedFor => "an older epoch was asked for: what is newer is given up",
+            Self::NoCheckpoint
+            | Self::LogEmpty
+            | Self::LogEndBlank
+            | Self::LogEndStale
+            | Self::LogEndAbandoned
+            | Self::EpochUnfinished
+            | Self::EpochVerified
+            | Self::FoldInterrupted => return None,
+        })
+    }
 }
 
 /// How an opening went.
@@ -128,6 +154,8 @@ pub struct Dropped {
 pub enum LogEnd {
     /// No descriptor, or one that is damaged.
     Block(DescriptorError),
+    /// The disk will not read it.
+    Unreadable,
     /// A sound one, left over from before.
     Stale,
     /// A sound one of an abandoned future.
@@ -143,12 +171,29 @@ pub enum Damage {
     Space(Block),
     /// The root of the map, at this block.
     Map(Block),
-    /// The log breaks off at this block, but later descriptors prove that it went on.
+    /// The log breaks off at this block, but later descriptors or a root prove that it went on.
     Log(Block),
     /// The log and the table of used blocks contradict each other about this block.
     Contradiction(Block),
     /// A root of a later incarnation is missing: this descriptor speaks of it.
     LaterIncarnation(Block),
+}
+
+impl core::fmt::Display for Damage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Roots => f.write_str("no root is left: every slot of both rings is damaged"),
+            Self::Space(block) => write!(f, "{block}, of the table of used blocks, is damaged"),
+            Self::Map(block) => write!(f, "{block}, the top of the map, is damaged"),
+            Self::Log(block) => write!(f, "{block}, of the log, is damaged, and it is known that the log went on"),
+            Self::Contradiction(block) => {
+                write!(f, "the log and the table of used blocks contradict each other at {block}")
+            }
+            Self::LaterIncarnation(block) => {
+                write!(f, "{block}, of the log, belongs to an incarnation that no root knows")
+            }
+        }
+    }
 }
 
 /// Why a store cannot be opened.
@@ -356,6 +401,10 @@ impl<'m, H: Host> Store<'m, H> {
             }
             self.root_sum = sum;
         }
+        // Of several that nothing proved only the newest was verified. What this incarnation commits must not pass for
+        // a proof that those before it ever were whole.
+        let alone = report.met(Case::EpochVerified) && walk.unproven_len() > 1;
+        self.recent = [if alone { self.head } else { walk.floor }; RECENT_MAX];
         self.gather = Gather::default();
         self.phase = Phase::Opened;
         self.events.push(Event::Opened(report));

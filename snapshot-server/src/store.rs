@@ -12,6 +12,7 @@ use crate::gather::Gather;
 use crate::layer::{Layer, Pool};
 use crate::memory::{CACHE_FRAMES_MIN, Memory, PENDING_MIN, PageRef, WRITE_BUFFERS_MAX, WRITE_BUFFERS_MIN};
 use crate::queue::{Owner, Queue, ReadDone};
+use crate::reached::Reached;
 use crate::read::{ReadError, ReadOp};
 use crate::recovery::{OpenReport, Recovery, Refusal};
 use crate::space::Space;
@@ -196,6 +197,7 @@ pub struct Store<'m, H> {
     /// The newest durable epoch.
     pub(crate) head: Epoch,
     pub(crate) root_write: RootWrite,
+    pub(crate) reached: Reached,
     pub(crate) phase: Phase,
     pub(crate) events: EventRing,
     pub(crate) status: Status,
@@ -225,7 +227,7 @@ impl Buffers {
     }
 
     /// Whether most wait for a flush.
-    fn is_pressed(&self) -> bool {
+    pub(crate) fn is_pressed(&self) -> bool {
         self.free < self.total / 2
     }
 
@@ -335,6 +337,7 @@ impl<'m, H: Host> Store<'m, H> {
             recent: [Epoch::NONE; RECENT_MAX],
             head: Epoch::NONE,
             root_write: RootWrite::Idle,
+            reached: Reached::default(),
             phase,
             events: EventRing::new(),
             status: Status::default(),
@@ -427,6 +430,7 @@ impl<'m, H: Host> Store<'m, H> {
         let mut progress = self.step_reads();
         progress |= self.step_commit();
         progress |= self.step_root();
+        progress |= self.step_reached();
         self.folded = self.step_fold();
         progress |= self.folded;
         if self.fold_wanted && !self.gather.open {
@@ -450,6 +454,12 @@ impl<'m, H: Host> Store<'m, H> {
     /// The newest durable epoch; [`Epoch::NONE`] when nothing was ever committed.
     pub fn head(&self) -> Epoch {
         self.head
+    }
+
+    /// The newest epoch that a durable root vouches for: damage to the log never passes for a log that ends before it.
+    /// [`Epoch::NONE`] until an incarnation runs.
+    pub fn vouched(&self) -> Epoch {
+        self.reached.vouched
     }
 
     /// How the disk is divided, once it is known.

@@ -12,6 +12,7 @@ mod listing;
 mod orders;
 mod pace;
 mod room;
+mod rot;
 
 /// Pages of the caller.
 const CALLERS: u64 = 256;

@@ -4,6 +4,7 @@
 //! that was submitted after its completion is completed. A cut does to each block in the cache, and to each command
 //! under way, what its [`CutMode`] says; then the disk is what a reboot would find.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use format::BlockBytes;
@@ -89,6 +90,8 @@ pub struct FaultCount {
     pub resets: u64,
     /// Unflushed blocks, completed or not, that a reset lost.
     pub reset_lost: u64,
+    /// Reads of blocks that are bad.
+    pub bad_reads: u64,
     /// Completions out of the order of submission.
     pub reordered: u64,
     /// Unflushed blocks that a cut lost.
@@ -139,6 +142,8 @@ pub struct SimDisk {
     pub fault: Fault,
     /// How it breaks its word.
     pub broken: Broken,
+    /// Blocks that cannot be read, however often it is tried, until they are written.
+    pub bad: BTreeSet<usize>,
     /// What has gone wrong.
     pub count: FaultCount,
     /// Commands submitted.
@@ -174,6 +179,7 @@ impl SimDisk {
             dead: false,
             fault: Fault::default(),
             broken: Broken::No,
+            bad: BTreeSet::new(),
             count: FaultCount::default(),
             commands: 0,
             in_order: false,
@@ -300,6 +306,7 @@ impl SimDisk {
         };
         self.writes[position].1.completed = Some(self.tick);
         let write = self.writes[position].1.clone();
+        self.bad.retain(|block| !(write.block..write.block + write.data.len()).contains(block));
         for (offset, data) in write.data.iter().enumerate() {
             self.visible[write.block + offset] = Rc::clone(data);
         }
@@ -351,6 +358,10 @@ impl SimDisk {
             Op::Read => {
                 if self.happens(self.fault.read_error) {
                     self.count.read_errors += 1;
+                    return Err(DiskError::Medium);
+                }
+                if self.bad.range(waiting.block..waiting.block + waiting.pages.len()).next().is_some() {
+                    self.count.bad_reads += 1;
                     return Err(DiskError::Medium);
                 }
                 for (offset, page) in waiting.pages.iter().enumerate() {

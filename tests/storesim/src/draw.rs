@@ -98,15 +98,22 @@ fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Ra
     let turns = (0..epochs).map(|_| if kind == Kind::Room { room_turn(plan, random) } else { turn(plan, random) });
     let turns = turns.collect();
     let rotten = if kind == Kind::Faulty && random.chance(50) { random.within(1, 4) } else { 0 };
+    let writes = (kind == Kind::Worn).then(|| random.below(120));
+    let mode = CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize];
+    let seed = random.bits();
+    let rot = (0..rotten).map(|_| (random.below(plan.sizes.blocks as u64), random.below(4096 * 8))).collect();
+    let mut seldom = Random::new(seed ^ 0x6261_6421);
+    let bad = if kind == Kind::Faulty && seldom.chance(12) { seldom.within(1, 3) } else { 0 };
     LifePlan {
         // A format is not disturbed: a store whose format was cut was never there.
         fault: if formatting && kind == Kind::Plain { Fault::default() } else { fault },
         cut,
-        writes: (kind == Kind::Worn).then(|| random.below(120)),
+        writes,
         turns,
-        mode: CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize],
-        seed: random.bits(),
-        rot: (0..rotten).map(|_| (random.below(plan.sizes.blocks as u64), random.below(4096 * 8))).collect(),
+        mode,
+        seed,
+        rot,
+        bad: (0..bad).map(|_| seldom.below(plan.sizes.blocks as u64)).collect(),
         probed: false,
     }
 }
@@ -115,8 +122,8 @@ fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Ra
 fn whole_workload(plan: &Plan, random: &mut Random) -> LifePlan {
     let count: u64 = (0..3).map(|_| random.within(1, 24)).sum();
     let turns = (0..count).map(|_| turn(plan, random)).collect();
-    let (fault, mode, rot) = (Fault::default(), CutMode::Lost, Vec::new());
-    LifePlan { fault, cut: None, writes: None, turns, mode, seed: random.bits(), rot, probed: false }
+    let (fault, mode, rot, bad) = (Fault::default(), CutMode::Lost, Vec::new(), Vec::new());
+    LifePlan { fault, cut: None, writes: None, turns, mode, seed: random.bits(), rot, bad, probed: false }
 }
 
 fn turn(plan: &Plan, random: &mut Random) -> Turn {

@@ -56,6 +56,8 @@ mod tests {
             "fault: lost write",
             "fault: misdirected write",
             "fault: rotten block",
+            "fault: bad block read",
+            "case: LogEndUnreadable",
             "damage: page refused",
             "lives: refused to open",
             "lives: stopped",

@@ -17,6 +17,7 @@ mod draw;
 mod every;
 mod faulty;
 pub mod golden;
+mod kept;
 mod life;
 mod model;
 mod progress;

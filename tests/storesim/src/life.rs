@@ -21,6 +21,8 @@ pub struct History {
     pub sealed: Vec<(Epoch, Model)>,
     /// The newest epoch reported as committed.
     pub acknowledged: Epoch,
+    /// The newest epoch that a durable root vouches for: nothing older is ever opened unasked, whatever has rotted.
+    pub vouched: Epoch,
     /// Contents given out so far: no two pages ever put are alike.
     pub contents: u64,
 }
@@ -35,6 +37,7 @@ impl History {
     pub fn rewind(&mut self, epoch: Epoch) {
         self.sealed.retain(|(sealed, _)| *sealed <= epoch);
         self.acknowledged = epoch;
+        self.vouched = epoch;
     }
 }
 
@@ -150,6 +153,7 @@ impl<'a> Life<'a> {
     }
 
     pub(crate) fn take(&mut self, event: Event) -> Lived<()> {
+        self.history.vouched = self.history.vouched.max(self.store.vouched());
         match event {
             Event::Opened(report) => self.opened = Some(report),
             Event::Refused(refusal) => return Err(Ok(Ended::Refused(refusal))),
@@ -194,9 +198,12 @@ impl<'a> Life<'a> {
         }
         let asked = report.met(Case::AskedFor);
         let known = epoch == Epoch::NONE || self.history.model(epoch).is_some();
-        if !known || (epoch < self.history.acknowledged && !asked && !self.faults_expected) {
-            return Err(Err(LifeError::WrongEpoch(epoch, self.history.acknowledged)));
+        let promised = if self.faults_expected { self.history.vouched } else { self.history.acknowledged };
+        if !known || epoch < promised && !asked {
+            return Err(Err(LifeError::WrongEpoch(epoch, promised)));
         }
+        // The last epochs, which nothing proves yet: where they lay something else lies now, as after a cut.
+        self.tally.add("damage: unproven epochs lost", u64::from(epoch < self.history.acknowledged && !asked));
         self.model = self.history.model(epoch).cloned().unwrap_or_default();
         Ok(report)
     }

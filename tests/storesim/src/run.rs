@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::script::{Kind, LifePlan, Script};
 use crate::tally::Tally;
 use crate::twins::{rot_nodes, rot_run};
-use crate::{room, worn};
+use crate::{kept, room, worn};
 
 /// A run that broke a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +158,9 @@ impl<'s> Run<'s> {
         if plan.probed {
             self.expected = self.probe()?;
         }
+        if !formatting && checks_kept(script) {
+            kept::check(&script.plan, &mut self.arena, &self.disk, &self.history, &mut self.tally)?;
+        }
         if script.kind == Kind::Plain {
             self.disk.fault = plan.fault;
         }
@@ -209,6 +212,7 @@ impl<'s> Run<'s> {
             self.disk.rot(*block as usize, *bit as usize);
             self.tally.add("fault: rotten block", 1);
         }
+        self.disk.bad.extend(plan.bad.iter().map(|block| *block as usize));
         if self.script.kind == Kind::RottenMap {
             let mut random = Random::new(plan.seed ^ 1);
             let sizes = &self.script.plan.sizes;
@@ -229,6 +233,11 @@ impl<'s> Run<'s> {
         judge(end, false, &mut Tally::default())?;
         Ok(life.opened_epoch())
     }
+}
+
+/// Whether all kept epochs are opened after each cut: often enough, for that takes longer than the life.
+fn checks_kept(script: &Script) -> bool {
+    script.kind == Kind::Worn || script.kind == Kind::Plain && script.seed.is_multiple_of(20)
 }
 
 /// A disk that refuses the same command over and over ends a store, which says so; nothing may be lost by that. Any

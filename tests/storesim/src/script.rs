@@ -128,6 +128,9 @@ pub struct LifePlan {
     pub seed: u64,
     /// Bits that flip after it: block and bit.
     pub rot: Vec<(u64, u64)>,
+    /// Blocks that cannot be read from then on, until they are written.
+    #[serde(default)]
+    pub bad: Vec<u64>,
     /// Whether the same disk is opened without a cut first, and has to come to the same epoch after this one.
     pub probed: bool,
 }
@@ -207,7 +210,7 @@ impl Script {
     pub fn steps(&self) -> usize {
         let of = |life: &LifePlan| {
             let changes: usize = life.turns.iter().map(|turn| 1 + turn.changes.len()).sum();
-            1 + changes + life.rot.len() + life.fault.kinds()
+            1 + changes + life.rot.len() + life.bad.len() + life.fault.kinds()
         };
         self.lives.iter().map(of).sum()
     }
@@ -257,6 +260,9 @@ impl std::fmt::Display for Script {
             writeln!(f, "; unflushed writes: {:?}", life.mode)?;
             for (block, bit) in &life.rot {
                 writeln!(f, "  bit {bit} of block {block} flips")?;
+            }
+            for block in &life.bad {
+                writeln!(f, "  block {block} cannot be read")?;
             }
         }
         Ok(())

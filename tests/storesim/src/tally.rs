@@ -11,7 +11,7 @@ use crate::disk::FaultCount;
 pub struct Tally(BTreeMap<&'static str, u64>);
 
 /// What a long run is meant to meet: told of even when it never happened.
-const CLASSES: [&str; 21] = [
+const CLASSES: [&str; 22] = [
     "cuts",
     "cut: during a flush",
     "cut: between data and commit",
@@ -30,6 +30,7 @@ const CLASSES: [&str; 21] = [
     "fault: lost write",
     "fault: misdirected write",
     "fault: rotten block",
+    "fault: bad block read",
     "fault: one copy of a node rotten",
     "worn out: write",
     "room: full",
@@ -84,6 +85,7 @@ impl Tally {
         self.add("fault: write error", count.write_errors);
         self.add("fault: read error", count.read_errors);
         self.add("fault: command lost", count.commands_lost);
+        self.add("fault: bad block read", count.bad_reads);
         self.add("fault: lost write", count.lost_writes);
         self.add("fault: misdirected write", count.misdirected);
         self.add("fault: reset", count.resets);
@@ -104,6 +106,7 @@ impl Tally {
             Case::LogEmpty => "case: LogEmpty",
             Case::LogEndBlank => "case: LogEndBlank",
             Case::LogEndTorn => "case: LogEndTorn",
+            Case::LogEndUnreadable => "case: LogEndUnreadable",
             Case::LogEndStale => "case: LogEndStale",
             Case::LogEndAbandoned => "case: LogEndAbandoned",
             Case::EpochUnfinished => "case: EpochUnfinished",

@@ -127,7 +127,9 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
         }
         let status = bench.store.status();
         let amplification = status.blocks_written as f64 / status.pages_written as f64;
-        assert!(folds > 3 && amplification < 1.15, "{size}: {folds} folds, {status:?}");
+        // Each of these epochs ends in another of these small segments: two copies of a root say so.
+        let roots = 2.0 / f64::from(size);
+        assert!(folds > 3 && amplification < 1.15 + roots, "{size}: {folds} folds, {status:?}");
         // The largest leave too little beside themselves.
         assert!(busy == 0 || size > 100, "{size}: {busy} of {begun} waited");
     }
