@@ -10,8 +10,8 @@ use libos::abi::{Epoch, Handle};
 use libos::{
     EpochControl, LentPages, Memory, Message, Notification, RestoreError, SavedReply, Startup, clock, println,
 };
-use snapshot_server::Refusal;
 use snapshot_server::conductor::{Batch, Environment, Note, Refused};
+use snapshot_server::{Case, Dropped, OpenReport, Refusal};
 
 /// Page of the buffers through which batches of records go to and from the kernel.
 pub(super) const BATCH_PAGE: u64 = 0;
@@ -94,6 +94,16 @@ pub(super) fn words(startup: &Startup, name: &str) -> &'static [AtomicU64] {
     match startup.window(name).shared() {
         Ok(words) => words,
         Err(error) => panic!("window {name}: {error:?}"),
+    }
+}
+
+/// Says what was out of the ordinary in an opening: a disk that fails is known by it first.
+fn say_what_was_met(report: &OpenReport) {
+    for said in Case::ALL.into_iter().filter(|case| report.met(*case)).filter_map(Case::warning) {
+        println!("snapshot: {said}");
+    }
+    if let Some(Dropped { epoch, key, block }) = report.dropped {
+        println!("snapshot: dropped: epoch {epoch}, for page {} of object {:#x} at {block}", key.index, key.object);
     }
 }
 
@@ -193,12 +203,16 @@ impl Environment for Machine {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Opened(report) if report.epoch == Epoch::NONE => println!("snapshot: an empty store"),
+            Note::Opened(report) if report.epoch == Epoch::NONE => {
+                println!("snapshot: an empty store");
+                say_what_was_met(&report);
+            }
             Note::Opened(report) => {
                 println!(
                     "snapshot: store opened at epoch {}, {} blocks read, incarnation {} was the last",
                     report.epoch, report.blocks_read, report.incarnation
                 );
+                say_what_was_met(&report);
                 if report.programs != self.programs {
                     println!(
                         "snapshot: another build made this world, and it keeps the programs it was made with; \
@@ -213,6 +227,13 @@ impl Environment for Machine {
                 "snapshot: the store has layout version {version}; this build reads versions up to {}",
                 format::VERSION
             ),
+            Note::Refused(Refusal::Damaged { damage, offer: Some(epoch) }) => println!(
+                "snapshot: the store is damaged: {damage}; the newest epoch that this does not touch is {epoch}: \
+                 boot it with epoch={epoch} on the command line; what is newer is then given up"
+            ),
+            Note::Refused(Refusal::Damaged { damage, offer: None }) => {
+                println!("snapshot: the store is damaged: {damage}; no older epoch is known to be whole")
+            }
             Note::Refused(refusal) => println!("snapshot: the disk holds no store that can be used: {refusal:?}"),
             Note::Restored(from, first, records) => {
                 println!("snapshot: the world of epoch {from} goes on as {first} ({records} records)");

@@ -1,7 +1,7 @@
 //! Why a store cannot be opened, as a sentence: which block, and what is wrong with it.
 
 use format::{GeometryError, HeaderError, ItemError, NodeError, RootError};
-use snapshot_server::{Damage, Failure, ReadError, Refusal};
+use snapshot_server::{Failure, ReadError, Refusal};
 
 use crate::survey::RootFlaw;
 
@@ -14,8 +14,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
         Refusal::NotKept(epoch) => format!("epoch {epoch} is not kept here; world epochs lists those that are"),
         Refusal::Geometry(error) => geometry(error),
         Refusal::Damaged { damage, offer } => match offer {
-            Some(epoch) => format!("{}; epoch {epoch} is not touched: --epoch {epoch}", self::damage(damage)),
-            None => format!("{}; no older epoch is whole", self::damage(damage)),
+            Some(epoch) => format!("{}; epoch {epoch} is not touched: --epoch {epoch}", damage),
+            None => format!("{}; no older epoch is whole", damage),
         },
     }
 }
@@ -39,19 +39,6 @@ fn geometry(error: &GeometryError) -> String {
         GeometryError::DiskTooSmall(blocks, needed) => format!("{blocks} blocks are too few, {needed} are needed"),
         GeometryError::RootSlots(slots) => format!("{slots} slots make no ring of roots"),
         GeometryError::SegmentBlocks(blocks) => format!("{blocks} blocks make no segment"),
-    }
-}
-
-fn damage(damage: &Damage) -> String {
-    match damage {
-        Damage::Roots => "no root is left: every slot of both rings is damaged".into(),
-        Damage::Space(block) => format!("{block}, of the table of used blocks, is damaged"),
-        Damage::Map(block) => format!("{block}, the top of the map, is damaged"),
-        Damage::Log(block) => format!("{block}, of the log, is damaged: later ones prove that it went on"),
-        Damage::Contradiction(block) => {
-            format!("the log and the table of used blocks contradict each other at {block}")
-        }
-        Damage::LaterIncarnation(block) => format!("{block}, of the log, belongs to an incarnation that no root knows"),
     }
 }
 
