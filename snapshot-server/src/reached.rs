@@ -49,6 +49,11 @@ impl<'m, H: Host> Store<'m, H> {
         }
     }
 
+    /// Whether a root that vouches for the log is due or on its way to the disk.
+    pub fn is_vouching(&self) -> bool {
+        self.reached.due.is_some() || !self.queue.is_durable(self.reached.position)
+    }
+
     /// Pushes a root that is due.
     pub(crate) fn step_reached(&mut self) -> bool {
         let durable = self.queue.is_durable(self.reached.position);
@@ -71,7 +76,8 @@ impl<'m, H: Host> Store<'m, H> {
         };
         let geometry = *self.space.geometry();
         let slots = u64::from(geometry.root_slots());
-        if self.root.sequence != self.reached.last {
+        // Slots whose first turn has not come are filled in order: none is passed over.
+        if self.root.sequence != self.reached.last || self.root.sequence < slots {
             self.reached.base = self.root.sequence;
         }
         let in_base_slot = (self.root.sequence - self.reached.base).is_multiple_of(slots);

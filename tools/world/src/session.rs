@@ -297,7 +297,8 @@ impl<'m> Session<'m> {
                 Err(_) => return Err(WorldError::Hung),
             }
         }
-        self.until(|session| session.committed >= epoch)
+        // And the root that vouches for it, if one does: who is done leaves no half of it behind.
+        self.until(|session| session.committed >= epoch && !session.store.is_vouching())
     }
 
     /// Seals the epoch and waits until a checkpoint of it is durable.

@@ -97,7 +97,6 @@ fn rotten_copies_of_roots_are_problems_and_leftovers_are_not() {
     drop(made);
     let whole = std::fs::read(&image.0).expect("read");
     let (geometry, _, root) = newest_root(&image);
-    assert!(root.sequence < 4, "the ring has not wrapped");
     // Both copies of the newest, one, and one of an older: each is named, whatever epoch that leaves.
     let [newest, older] = [geometry.root(root.sequence), geometry.root(root.sequence - 1)];
     for blocks in [newest.to_vec(), vec![newest[1]], vec![older[0]]] {
