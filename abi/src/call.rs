@@ -1,4 +1,4 @@
-//! The system calls, by number. Register packing: [`crate::registers`]; a page for each: docs/reference/calls.md.
+//! The system calls, by number. Register packing: [`crate::registers`].
 
 /// Number of a system call, in the low byte of rax.
 ///
@@ -50,6 +50,8 @@ pub enum Call {
     /// Drop `handle`. What was derived from it becomes its parent's.
     Drop = 12,
     /// Remove everything derived from `handle` (right REVOKE), in bounded steps: the call restarts itself until done.
+    /// A thread that is bound to a notification whose capability its process loses by this is bound no more. Memory ports
+    /// and interrupts that were bound by such a capability stay.
     Revoke = 13,
     /// Out arg 0: kind (8 bits) | 1 << 8 if it is an object of the world; arg 1: rights; arg 2: badge; arg 3: object
     /// number and generation; args 4, 5: offset and length of a range.
@@ -117,7 +119,8 @@ pub enum Call {
     /// EPOCH_RECORDS). Out arg 0: records taken. Errors: `BadRecord` (arg 1: its table, arg 2: its index), `WrongState`.
     Restore = 30,
     /// Let the world run (right EPOCH_RECORDS): check all records as a graph, rebuild what is derived, apply law 4.
-    /// Arg 0: the epoch that now begins; arg 1: world time in ns, at least (it never goes back). Errors: `BadRecord`, `WrongState`.
+    /// Arg 0: the epoch that now begins; arg 1: world time in ns, at least (it never goes back), at
+    /// most 2^63 - 1. Errors: `BadRecord`, `WrongState`.
     Resume = 31,
     /// Announce that epoch arg 0 and all before it are durable (right EPOCH_RECORDS).
     Committed = 32,

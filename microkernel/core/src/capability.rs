@@ -338,9 +338,22 @@ impl Kernel {
             if leaf == slot {
                 return true;
             }
+            self.end_binding(leaf);
             self.clear_leaf(leaf, Status::Revoked);
         }
         false
+    }
+
+    /// A process that may no longer wait for a notification does not hear of it through a bound thread either.
+    fn end_binding(&mut self, slot: u32) {
+        let capability = *self.capabilities.get(slot);
+        let waits = capability.kind() == Some(Kind::Notification) && capability.rights().contains(Rights::WAIT);
+        if waits && self.object_lives(&capability) {
+            let bound = self.notifications.get(capability.object).bound;
+            if bound != NONE && self.threads.get(bound).process == self.holder(slot) {
+                self.unbind(bound);
+            }
+        }
     }
 
     /// Leaves the thread about to make the same call again.

@@ -19,6 +19,12 @@ pub(crate) fn chunks_of(slots: u32, slot_count: u32) -> core::ops::Range<usize> 
     (slots / HANDLES_MIN) as usize..((slots + slot_count) / HANDLES_MIN) as usize
 }
 
+/// Whether nothing is made at an index any more: who still holds a capability to what was there first would have it to
+/// what is there next.
+pub(crate) const fn is_worn(generation: u32) -> bool {
+    generation == u32::MAX
+}
+
 /// Takes the lowest free index of a table's world part, or of its volatile part, and its counts from the budget that
 /// pays; with the generation that the object there will have. 0 is nobody's: it says that there never was such an object.
 macro_rules! take {
@@ -28,7 +34,7 @@ macro_rules! take {
         let (from, to) = part(&$kernel.$table, $budget < $kernel.budgets.world());
         let index = $kernel.$set.take_first(from, to).ok_or(Status::TablesExhausted)?;
         $kernel.charge($budget, counts);
-        (index, $kernel.$table.get(index).generation.wrapping_add(1).max(1))
+        (index, $kernel.$table.get(index).generation + 1)
     }};
 }
 
@@ -37,7 +43,9 @@ macro_rules! give_back {
     ($kernel:ident, $set:ident, $table:ident, $index:expr, $record:ident, $counts:expr) => {{
         let $record { generation, budget, .. } = *$kernel.$table.get($index);
         *$kernel.$table.change($index) = $record { generation, ..$record::FREE };
-        $kernel.$set.insert($index);
+        if !is_worn(generation) {
+            $kernel.$set.insert($index);
+        }
         $kernel.refund(budget, $counts);
     }};
 }
@@ -397,7 +405,9 @@ impl Kernel {
         *self.threads.change(thread) =
             Task { thread: Thread { generation, call_sequence, ..Thread::FREE }, ..Task::FREE };
         *self.threads.beside_mut(thread) = Link::UNLINKED;
-        self.free_threads.insert(thread);
+        if !is_worn(generation) {
+            self.free_threads.insert(thread);
+        }
         self.refund(record.budget, Counts::one(Kind::Thread, 0));
         true
     }

@@ -128,8 +128,8 @@ impl Kernel {
         self.log.release(position);
         self.log.stop_at(frame.words[0]);
         let mut read = 0;
-        for (place, at) in frame.words.iter_mut().zip(position..) {
-            let Some(entry) = self.log.read(at) else { break };
+        for place in &mut frame.words {
+            let Some(entry) = self.log.read(position.wrapping_add(read)) else { break };
             *place = entry;
             read += 1;
         }

@@ -1,6 +1,7 @@
 //! Every invariant of the kernel, with the function that checks it. Tests and the explorer call [`Kernel::check`]
 //! after each step; it reads everything, and on the host alone.
 
+use crate::destroy::is_worn;
 use crate::object::NONE;
 use crate::queue::Queue;
 use crate::{Counts, Cpu, Kernel, Machine, State, TableId};
@@ -312,22 +313,27 @@ impl Kernel {
     /// I8: free sets hold exactly what is free.
     fn check_free_sets(&self) -> Checked {
         for i in 0..self.threads.len() {
-            let free = self.threads.get(i).state == State::Free;
+            let record = self.threads.get(i);
+            let free = record.state == State::Free && !is_worn(record.generation);
             require(self.free_threads.contains(i) == free, "I8: free threads", i)?;
         }
         for i in 0..self.processes.len() {
-            require(self.free_processes.contains(i) != self.processes.get(i).exists(), "I8: free processes", i)?;
+            let record = self.processes.get(i);
+            let free = !record.exists() && !is_worn(record.generation);
+            require(self.free_processes.contains(i) == free, "I8: free processes", i)?;
         }
-        for i in 0..self.endpoints.len() {
-            require(self.free_endpoints.contains(i) == (self.endpoints.get(i).life == 0), "I8: free endpoints", i)?;
+        macro_rules! check {
+            ($set:ident, $table:ident, $what:expr) => {
+                for i in 0..self.$table.len() {
+                    let record = self.$table.get(i);
+                    let free = record.life == 0 && !is_worn(record.generation);
+                    require(self.$set.contains(i) == free, $what, i)?;
+                }
+            };
         }
-        for i in 0..self.notifications.len() {
-            let free = self.notifications.get(i).life == 0;
-            require(self.free_notifications.contains(i) == free, "I8: free notifications", i)?;
-        }
-        for i in 0..self.budgets.len() {
-            require(self.free_budgets.contains(i) == (self.budgets.get(i).life == 0), "I8: free budgets", i)?;
-        }
+        check!(free_endpoints, endpoints, "I8: free endpoints");
+        check!(free_notifications, notifications, "I8: free notifications");
+        check!(free_budgets, budgets, "I8: free budgets");
         for slot in 0..self.capabilities.len() {
             let process = self.holder(slot);
             let null = process != NONE && self.processes.get(process).slots == slot;

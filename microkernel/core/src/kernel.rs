@@ -51,7 +51,7 @@ pub struct World {
 impl World {
     fn is_valid(&self) -> bool {
         // A counter near its end would overflow.
-        self.version == WORLD_VERSION && self.ticket < TICKET_MIDDLE / 2
+        self.version == WORLD_VERSION && self.ticket < TICKET_MIDDLE / 2 && self.time_ns <= TIME_MAX_NS
     }
 
     /// Whether it is the same world at another time: its tables and its threads' vector records have the same sizes.
@@ -64,6 +64,9 @@ read_record!(World);
 
 /// Tickets of those who queue behind others count up from here, of those who are put in front down.
 pub(crate) const TICKET_MIDDLE: u64 = 1 << 63;
+
+/// World time beyond which no record and no caller can set it, in ns (292 years): it must not wrap.
+pub(crate) const TIME_MAX_NS: u64 = u64::MAX / 2;
 
 /// Version of the kernel's record layouts.
 pub(crate) const WORLD_VERSION: u32 = 1;

@@ -3,9 +3,9 @@
 
 use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
-use crate::destroy::chunks_of;
+use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{Graph, is_sound};
-use crate::kernel::{Caller, TICKET_MIDDLE};
+use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::Queue;
 use crate::{
@@ -21,9 +21,9 @@ use records::IndexSet;
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
 
-/// Takes those that live out of a set of free ones.
-fn take_living(free: &mut IndexSet, world: u32, lives: impl Fn(u32) -> bool) {
-    for index in (0..world).filter(|&index| lives(index)) {
+/// Takes those that nothing is made at out of a set of free ones.
+fn take_used(free: &mut IndexSet, world: u32, is_used: impl Fn(u32) -> bool) {
+    for index in (0..world).filter(|&index| is_used(index)) {
         free.remove(index);
     }
 }
@@ -146,7 +146,7 @@ impl Kernel {
         if self.started {
             return Err(Status::WrongState);
         }
-        if epoch.incarnation() == 0 || epoch.counter() == 0 {
+        if epoch.incarnation() == 0 || epoch.counter() == 0 || arguments.words[0] > TIME_MAX_NS {
             return Err(Status::BadArgument);
         }
         if self.restored {
@@ -310,7 +310,6 @@ impl Kernel {
                 continue;
             }
             self.free_chunks.remove_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
-            self.free_processes.remove(process);
             self.own_slots(process, slots, slot_count);
             for slot in slots..slots + slot_count {
                 if self.capabilities.get(slot).kind != 0 {
@@ -329,15 +328,24 @@ impl Kernel {
         }
         for thread in 0..self.threads.world() {
             if self.threads.get(thread).state != State::Free {
-                self.free_threads.remove(thread);
                 self.link_process(thread);
             }
         }
         let services = (0..self.endpoints.world()).filter(|&endpoint| self.endpoints.get(endpoint).service != 0);
         self.ports.iter_mut().zip(services).for_each(|(port, endpoint)| *port = endpoint);
-        take_living(&mut self.free_endpoints, self.endpoints.world(), |i| self.endpoints.get(i).life != 0);
-        take_living(&mut self.free_notifications, self.notifications.world(), |i| self.notifications.get(i).life != 0);
-        take_living(&mut self.free_budgets, self.budgets.world(), |i| self.budgets.get(i).life != 0);
+        macro_rules! take_used {
+            ($set:ident, $table:ident, |$record:ident| $lives:expr) => {
+                take_used(&mut self.$set, self.$table.world(), |index| {
+                    let $record = self.$table.get(index);
+                    $lives || is_worn($record.generation)
+                })
+            };
+        }
+        take_used!(free_processes, processes, |process| process.exists());
+        take_used!(free_threads, threads, |thread| thread.state != State::Free);
+        take_used!(free_endpoints, endpoints, |endpoint| endpoint.life != 0);
+        take_used!(free_notifications, notifications, |notification| notification.life != 0);
+        take_used!(free_budgets, budgets, |budget| budget.life != 0);
         Ok(())
     }
 

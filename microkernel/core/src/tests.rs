@@ -4,6 +4,7 @@ mod alone;
 mod boot;
 mod hostile;
 mod invariants;
+mod limits;
 mod machine;
 mod switch;
 

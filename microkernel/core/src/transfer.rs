@@ -1,7 +1,7 @@
 //! Moving a message from one thread to another, capabilities included: everything is checked, then done.
 
 use crate::object::NONE;
-use crate::{Kernel, State, Thread};
+use crate::{Capability, Kernel, State, Thread};
 use abi::registers::unpack_caps;
 use abi::{
     CAPS_MAX, Control, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status,
@@ -152,15 +152,17 @@ impl Kernel {
         true
     }
 
-    /// The endpoint that a caller would ask again, if its call may be repeated and still be made.
+    /// The endpoint that a caller would ask again, if its call may be repeated and still be made as it was: its handle
+    /// may name something else by now.
     pub(crate) fn asks_again(&self, caller: u32) -> Option<u32> {
         let record = self.threads.get(caller);
         if record.flags & FLAG_REPEATABLE == 0 {
             return None;
         }
         let slot = self.look_up(record.process, Control(record.registers.rax).handle(), Rights::SEND).ok()?;
-        let endpoint = self.capabilities.get(slot).object;
-        (self.endpoints.get(endpoint).life == 1).then_some(endpoint)
+        let Capability { object: endpoint, badge, .. } = *self.capabilities.get(slot);
+        let allowed = self.is_world_thread(caller) || endpoint >= self.endpoints.world();
+        (allowed && badge == record.badge && self.endpoints.get(endpoint).life == 1).then_some(endpoint)
     }
 
     /// What a caller is told when `thread`, which held its Reply, is no more.

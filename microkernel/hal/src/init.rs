@@ -3,6 +3,7 @@
 //! Read-only segments are mapped where they lie in the bundle; writable ones are copied into frames of their own.
 
 use crate::boot::Boot;
+use crate::instructions::cpuid;
 use crate::kernel::{State, with_state};
 use crate::layout::{PAGE, PHYSMAP};
 use crate::memory::{BOOT_REACH, BootMemory};
@@ -127,7 +128,7 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     info.bundle_bytes = bytes;
     maker.give(handle::BUNDLE, first as u32..(first + info.bundle.count) as u32);
     // Nothing of the kernel lies above the RAM below 4 GiB: what it takes, it takes from there.
-    maker.give(handle::DEVICES, low_end as u32..u32::MAX);
+    maker.give(handle::DEVICES, low_end as u32..frames_end());
     maker.give(handle::FIRMWARE, FIRMWARE);
     let (ranges, count) = maker.memory.rest();
     info.ranges = ranges;
@@ -141,6 +142,15 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     unsafe { page.copy_from_nonoverlapping(info.as_bytes().as_ptr(), size_of::<RawBootInfo>()) };
     say!("kernel: {} KiB for the kernel, {} MiB left", boot.memory.taken() >> 10, boot.memory.free() >> 20);
     process
+}
+
+/// The end of the frames that the processor can address, as far as frame numbers go: beyond it a page-table entry would
+/// have reserved bits set (Intel SDM volume 3, 5.3.1).
+fn frames_end() -> u32 {
+    const SIZES: u32 = 0x8000_0008;
+    let [most, ..] = cpuid(0x8000_0000, 0);
+    let bits = if most >= SIZES { cpuid(SIZES, 0)[0] & 0xff } else { 36 };
+    1u64.checked_shl(bits - 12).and_then(|end| u32::try_from(end).ok()).unwrap_or(u32::MAX)
 }
 
 impl Boot {

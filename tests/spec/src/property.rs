@@ -257,7 +257,13 @@ pub fn badges_unforgeable(before: &Model, after: &Model) -> Verdict {
         if !came || thread.doing != Doing::Ready || outcome.kind() != Arrival::Call {
             continue;
         }
-        let badged = |cap: &Cap| cap.rights.contains(Rights::SEND) && cap.badge == outcome.badge();
+        let to = match before.threads[number].doing {
+            Doing::Receiving(endpoint) => Some(Object::Is(Kind::Endpoint, endpoint)),
+            _ => None,
+        };
+        let badged = |cap: &Cap| {
+            cap.rights.contains(Rights::SEND) && cap.badge == outcome.badge() && to.is_none_or(|to| cap.object == to)
+        };
         require(before.caps.values().any(badged), || {
             format!("badge: thread {number} was told {:#x}", outcome.badge())
         })?;

@@ -159,11 +159,14 @@ impl Kernel {
         let mut link: Link = *self.threads.try_beside(from)?;
         let (_, needed) = link.passes.of(control)?;
         let handle = u32::from(Control(control).handle().0);
-        // With slots dying, ancestors would have to be looked at.
-        if handle >= link.slot_count || self.revoking != 0 || !self.is_present(from) {
+        if handle >= link.slot_count || !self.is_present(from) {
             return None;
         }
-        let capability = self.capabilities.get(link.slots + handle);
+        let slot = link.slots + handle;
+        if self.revoking != 0 && self.is_dying(slot) {
+            return None;
+        }
+        let capability = self.capabilities.get(slot);
         if capability.rights & needed.bits() == 0 {
             return None;
         }

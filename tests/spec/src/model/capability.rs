@@ -178,10 +178,22 @@ impl Model {
 
     fn remove_all(&mut self, names: &BTreeSet<Name>) {
         for name in names {
-            let cap = self.caps.remove(name);
-            if let Some(Object::Reply(caller)) = cap.map(|cap| cap.object) {
-                self.lose_reply(caller, Status::Revoked);
+            let Some(cap) = self.caps.remove(name) else { continue };
+            match cap.object {
+                Object::Reply(caller) => self.lose_reply(caller, Status::Revoked),
+                Object::Is(Kind::Notification, notification) if cap.rights.contains(Rights::WAIT) => {
+                    self.lose_bits(name.0, notification);
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// A process may no longer wait for a notification: nor does a thread of it that is bound.
+    fn lose_bits(&mut self, process: u32, notification: u32) {
+        let bound = self.notifications.get(&notification).and_then(|record| record.bound);
+        if let Some(thread) = bound.filter(|&thread| self.thread(thread).process == process) {
+            self.unbind(thread);
         }
     }
 

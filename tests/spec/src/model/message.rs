@@ -282,13 +282,15 @@ impl Model {
         true
     }
 
-    /// The endpoint that a caller who asks again may still ask.
+    /// The endpoint that a caller who asks again may still ask: by a capability with the badge that it asked with.
     pub(super) fn asks(&self, caller: u32) -> Option<u32> {
         let thread = self.thread(caller);
         let through = (thread.process, thread.frame.control().handle().0);
         self.allows(through, Rights::SEND).ok()?;
         let endpoint = self.object_of(through);
-        (!self.endpoints[&endpoint].dying).then_some(endpoint)
+        let as_before = thread.sent.is_some_and(|(badge, _)| badge == self.caps[&through].badge);
+        let closed = endpoint < self.world[2] && !self.is_world_thread(caller);
+        (as_before && !closed && !self.endpoints[&endpoint].dying).then_some(endpoint)
     }
 
     /// `SaveReply`: the Reply becomes a capability.

@@ -1,0 +1,195 @@
+//! Stories of authority that changes under what is under way: handles that name something else by the time a call is
+//! made again, threads that are bound to what was taken back, a revoke that nobody ends. Each step is held against the
+//! specification and all invariants.
+
+use abi::{Call, Epoch, Event as Arrival, FLAG_REPEATABLE, Rights, Status, Timeout};
+use spec::model::{Model, Object};
+use spec::{Event, Frame, Genesis, Op, Sim, abstraction, property, refines};
+
+const VOLATILE: u16 = abi::boot_info::handle::BUDGET.0;
+const WORLD: u16 = abi::boot_info::handle::WORLD_BUDGET.0;
+const EPOCH: u16 = abi::boot_info::handle::EPOCH.0;
+/// Init's handle for its memory.
+const MEMORY: u16 = 16;
+const BADGE: u64 = 0x666;
+
+/// A run of the core beside the specification.
+struct Story {
+    sim: Sim,
+    model: Model,
+}
+
+impl Story {
+    fn new(sim: Sim) -> Self {
+        let model = abstraction(&sim);
+        Self { sim, model }
+    }
+
+    fn step(&mut self, event: Event) {
+        let before = self.sim.clone();
+        self.sim.apply(event);
+        let seen = refines(&before, &self.model, event, &self.sim).unwrap_or_else(|why| panic!("{event:?}: {why}"));
+        assert_eq!(self.sim.kernel.check(&self.sim.m), Ok(()), "{event:?}");
+        assert_eq!(property::badges_unforgeable(&self.model, &seen), Ok(()));
+        assert_eq!(property::world_closed(&seen), Ok(()));
+        self.model = seen;
+    }
+
+    /// Who runs makes a call.
+    fn call(&mut self, op: Op) -> Frame {
+        self.step(Event::Call(0, op));
+        Frame::of(&self.sim.kernel.cpus[0].frame)
+    }
+
+    fn status(&mut self, op: Op) -> Status {
+        self.call(op).outcome().status()
+    }
+
+    fn sleep(&mut self) {
+        self.call(Op::new(Call::Wait, 0));
+    }
+
+    fn frame_of(&self, thread: u32) -> Frame {
+        Frame::of(self.sim.kernel.registers_of(thread))
+    }
+}
+
+/// A client whose repeatable call a volatile server has received; before that server dies, another thread of the client
+/// puts a capability to another endpoint at the handle.
+struct Swapped {
+    story: Story,
+    /// Init's handle for the server's thread.
+    server: u16,
+    client: u32,
+    /// Waits at the other endpoint, if it `receives`.
+    other: u32,
+}
+
+fn swapped(budget: u16, badge: u64, receives: bool) -> Swapped {
+    let mut genesis = Genesis::roomy();
+    let (first, second) = (genesis.endpoint(VOLATILE, 0), genesis.endpoint(budget, 0));
+    let (client, server, other) = (genesis.process(VOLATILE), genesis.process(VOLATILE), genesis.process(budget));
+    let port = genesis.grant(client, first.handle, Rights::SEND | Rights::COPY, BADGE);
+    let instead = genesis.grant(client, second.handle, Rights::SEND | Rights::COPY, badge);
+    let served = genesis.grant(server, first.handle, Rights::RECEIVE, 0);
+    let waited = genesis.grant(other, second.handle, Rights::RECEIVE, 0);
+    genesis.resume();
+    let server = genesis.thread(VOLATILE, server, 40);
+    let other = genesis.thread(budget, other, 30);
+    let caller = genesis.thread(VOLATILE, client, 20);
+    let accomplice = genesis.thread(VOLATILE, client, 10);
+    let mut story = Story::new(genesis.sim);
+    story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+    story.call(Op::new(Call::Receive, served));
+    story.call(if receives { Op::new(Call::Receive, waited) } else { Op::new(Call::Wait, 0) });
+    story.call(Op::new(Call::Call, port).with(5, &[55]).flags(FLAG_REPEATABLE));
+    // The server has it, and is slow.
+    story.sleep();
+    assert_eq!(story.sim.kernel.current(0), Some(accomplice.index));
+    story.call(Op::new(Call::Drop, port));
+    let copy = story.call(Op::copy(instead, Rights::SEND, 0));
+    assert_eq!(copy.rdi, u64::from(port), "it lies where the other lay");
+    story.step(Event::Timer(0));
+    Swapped { story, server: server.handle, client: caller.index, other: other.index }
+}
+
+#[test]
+fn a_call_is_not_asked_again_with_a_badge_of_another_capability() {
+    let Swapped { mut story, server, client, other } = swapped(VOLATILE, 1, true);
+    assert_eq!(story.status(Op::new(Call::Destroy, server)), Status::Ok);
+    assert_eq!(story.frame_of(client).outcome().status(), Status::Restarted);
+    assert_ne!(story.frame_of(other).outcome().kind(), Arrival::Call);
+}
+
+/// With the badge that it was made with it goes to whoever the handle names now.
+#[test]
+fn a_call_is_asked_again_wherever_its_badge_allows() {
+    let Swapped { mut story, server, other, .. } = swapped(VOLATILE, BADGE, true);
+    assert_eq!(story.status(Op::new(Call::Destroy, server)), Status::Ok);
+    let asked = story.frame_of(other);
+    assert_eq!((asked.outcome().kind(), asked.outcome().badge()), (Arrival::Call, BADGE));
+}
+
+#[test]
+fn a_volatile_call_is_not_asked_again_inside_the_world() {
+    for receives in [false, true] {
+        let Swapped { mut story, server, client, .. } = swapped(WORLD, BADGE, receives);
+        assert_eq!(story.status(Op::new(Call::Destroy, server)), Status::Ok);
+        assert_eq!(story.frame_of(client).outcome().status(), Status::Restarted);
+        // The world can be restored.
+        assert_eq!(story.status(Op::new(Call::Cut, EPOCH)), Status::Ok);
+        let mut later = Genesis::roomy().sim;
+        loop {
+            let exported = story.call(Op::new(Call::Export, EPOCH).objects(&[MEMORY]));
+            if exported.rdi == 0 {
+                break;
+            }
+            let page = *story.sim.m.bytes(32);
+            *later.m.bytes(32) = page;
+            later.call(0, Op::new(Call::Restore, EPOCH).objects(&[MEMORY]).frame);
+        }
+        let epoch = Epoch::first_of(2).expect("small").bits();
+        later.call(0, Op::new(Call::Resume, EPOCH).with(epoch, &[]).frame);
+        assert_eq!(Frame::of(&later.kernel.cpus[0].frame).outcome().status(), Status::Ok);
+    }
+}
+
+#[test]
+fn a_thread_is_bound_no_longer_than_its_process_may_wait() {
+    let mut genesis = Genesis::roomy();
+    let (notification, endpoint) = (genesis.notification(VOLATILE), genesis.endpoint(VOLATILE, 0));
+    let process = genesis.process(VOLATILE);
+    let waited = genesis.grant(process, notification.handle, Rights::WAIT, 0);
+    let received = genesis.grant(process, endpoint.handle, Rights::RECEIVE, 0);
+    genesis.resume();
+    let thread = genesis.thread(VOLATILE, process, 20);
+    let mut story = Story::new(genesis.sim);
+    story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+    story.call(Op::new(Call::BindNotification, waited));
+    assert_eq!(story.model.threads[&thread.index].bound, Some(notification.index));
+    story.call(Op::new(Call::Receive, received));
+    story.step(Event::Timer(0));
+    assert_eq!(story.status(Op::new(Call::Revoke, notification.handle)), Status::Ok);
+    assert_eq!(story.model.threads[&thread.index].bound, None);
+    // Whoever owns it can bind it, and the bits are the owner's.
+    let signalled = story.call(Op::copy(notification.handle, Rights::SIGNAL, 9)).rdi as u16;
+    assert_eq!(story.status(Op::new(Call::Signal, signalled)), Status::Ok);
+    assert_ne!(story.frame_of(thread.index).outcome().kind(), Arrival::Notification);
+    assert_eq!(story.status(Op::new(Call::BindNotification, notification.handle)), Status::Ok);
+}
+
+/// One process begins a revoke and never ends it: that is its own business.
+#[test]
+fn a_revoke_that_nobody_ends_leaves_the_fast_path_to_others() {
+    let mut genesis = Genesis::roomy();
+    let (shared, own) = (genesis.endpoint(WORLD, 0), genesis.endpoint(WORLD, 0));
+    let (client, server, idler) = (genesis.process(WORLD), genesis.process(WORLD), genesis.process(WORLD));
+    let called = genesis.grant(client, shared.handle, Rights::SEND, 1);
+    let served = genesis.grant(server, shared.handle, Rights::RECEIVE, 0);
+    let revoked = genesis.grant(idler, own.handle, Rights::all(), 0);
+    let server = genesis.thread(WORLD, server, 40);
+    let client = genesis.thread(WORLD, client, 30);
+    let idle = genesis.thread(WORLD, idler, 50);
+    let itself = genesis.grant(idler, idle.handle, Rights::all(), 0);
+    genesis.resume();
+    let mut story = Story::new(genesis.sim);
+    story.sleep();
+    let copies: Vec<u16> = (0..10).map(|_| story.call(Op::copy(revoked, Rights::SEND, 0)).rdi as u16).collect();
+    story.call(Op::new(Call::Revoke, revoked));
+    assert!(story.sim.is_again(0), "it takes more than one step");
+    // In place of its second step the thread makes another call.
+    story.call(Op::new(Call::Stop, itself));
+    assert!(story.model.caps.values().any(|cap| cap.dying && cap.object != Object::Gone(abi::Kind::Endpoint)));
+    assert!(copies.len() > 8 && story.sim.kernel.current(0) == Some(server.index));
+    story.call(Op::new(Call::Receive, served));
+    let (call, answer) = (Op::new(Call::Call, called).with(1, &[2]), Op::new(Call::ReplyReceive, served).with(1, &[2]));
+    // The first round looks everything up, on the slow path.
+    story.call(call);
+    story.call(answer);
+    for _ in 0..2 {
+        assert_eq!(story.sim.kernel.current(0), Some(client.index));
+        assert!(story.sim.fast(Event::Call(0, call)));
+        assert!(story.sim.fast(Event::Call(0, answer)));
+        assert_eq!(story.sim.kernel.check(&story.sim.m), Ok(()));
+    }
+}
