@@ -56,6 +56,11 @@ pub struct Registers {
     pub fs_base: u64,
 }
 
+impl Registers {
+    /// Nothing in any of them.
+    pub const ZERO: Self = zerocopy::transmute!([0_u64; 19]);
+}
+
 const _: () = assert!(size_of::<Registers>() == 19 * 8);
 
 /// What the caller asks, in rax: call (8 bits), flags (8), handle (16), time-out (32).

@@ -10,15 +10,14 @@ use kernel_hal::{Boot, Firmware};
 kernel_hal::entry!(start);
 
 fn start(firmware: Firmware) -> ! {
-    let mut boot = Boot::survey(firmware);
-    boot.load_tables();
+    let boot = Boot::survey(firmware);
     boot.on_own_stack(go_on)
 }
 
 fn go_on(boot: &mut Boot) -> ! {
-    boot.open_bundle();
-    boot.start_clock();
-    boot.start_processors();
-    boot.make_kernel();
-    boot.start_init()
+    let bundle = boot.open_bundle();
+    let clock = boot.start_clock();
+    boot.start_processors(&clock);
+    boot.make_kernel(clock);
+    boot.start_init(&bundle)
 }

@@ -2,14 +2,17 @@
 
 use crate::capability::CapabilityLink;
 use crate::device::Binding;
+use crate::fast::MapPass;
 use crate::first_write::WriteLog;
 use crate::kernel::{Cpu, WORLD_VERSION, World};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{Heap, Link, Queue, RunQueues};
-use crate::space::{Space, TablePool};
+use crate::space::{Run, Space, TablePool};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
+use abi::boot_info::handle;
 use abi::protocol::service::PORTS_MAX;
 use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status};
+use core::ops::Range;
 use records::{Arena, IndexSet, Table};
 
 /// How many of everything. The world's part is fixed in its genesis; the rest is this boot's choice.
@@ -102,6 +105,7 @@ impl Kernel {
             ports: [NONE; PORTS_MAX],
             spaces: arena.slab(processes as usize, Space::NONE),
             pool: TablePool::new(arena, capacities.tables),
+            map_pass: MapPass::default(),
             #[cfg(any(test, feature = "host"))]
             steps_max: usize::MAX,
             frames: arena.slab(capacities.frames as usize, 0),
@@ -149,35 +153,28 @@ impl Kernel {
             // In this order they come to lie at the handles that `abi::boot_info` promises.
             self.place(process, Capability::root(kind, object, generation))?;
         }
-        self.boot_range(process, Kind::Interrupt, 0, self.bindings.len() as u32, true)?;
-        self.boot_range(process, Kind::IoPorts, 0, 0x1_0000, true)?;
+        self.boot_range(process, handle::INTERRUPTS, Kind::Interrupt, 0..self.bindings.len() as u32, true)?;
+        self.boot_range(process, handle::PORTS, Kind::IoPorts, 0..0x1_0000, true)?;
         Ok(BootProcess { process, thread })
     }
 
-    /// Gives the first process a range of memory, interrupts or ports: in the lowest empty slot.
+    /// Gives the first process a range of memory, interrupts or ports, at a free handle. Memory is writable if `write`.
     pub fn boot_range(
         &mut self,
         process: u32,
+        handle: Handle,
         kind: Kind,
-        first: u32,
-        count: u32,
+        range: Range<u32>,
         write: bool,
-    ) -> Result<Handle, Status> {
-        let mut rights = kind.rights();
-        rights.set(Rights::MEMORY_WRITE, kind == Kind::Memory && write);
-        let badge = Capability::range_badge(first, count);
-        self.place(process, Capability { kind: kind as u8, rights: rights.bits(), badge, ..Capability::EMPTY })
-    }
-
-    /// Gives the first process a range of memory at a handle of its own choosing.
-    pub fn boot_memory_at(&mut self, process: u32, handle: Handle, first: u32, count: u32) -> Result<(), Status> {
+    ) -> Result<(), Status> {
         let table = self.processes.get(process);
         let slot = table.slots + u32::from(handle.0);
         if u32::from(handle.0) >= table.slot_count || !self.free_slots.remove(slot) {
             return Err(Status::BadHandle);
         }
-        let badge = Capability::range_badge(first, count);
-        self.fill(slot, Capability { badge, ..Capability::root(Kind::Memory, 0, 0) });
+        let rights = if write { kind.rights() } else { kind.rights() - Rights::MEMORY_WRITE };
+        let badge = Capability::range_badge(range.start, range.end - range.start);
+        self.fill(slot, Capability { badge, rights: rights.bits(), ..Capability::root(kind, 0, 0) });
         Ok(())
     }
 
@@ -191,7 +188,7 @@ impl Kernel {
         flags: MapFlags,
     ) -> Result<(), Status> {
         Self::check_range(address, 1)?;
-        self.map_page(m, process, address, frame, flags).map(|_| ())
+        self.map_run(m, process, Run { address, frame, pages: 1, flags }).map(|_| ())
     }
 
     /// Starts the first process's thread and dispatches `cpu`.

@@ -85,23 +85,18 @@ impl Kernel {
 
     /// Whether the object of a capability is the one that it was made for.
     pub(crate) fn object_lives(&self, capability: &Capability) -> bool {
-        let (object, generation) = (capability.object, capability.generation);
+        let object = capability.object;
+        let lives = |generation: u32, lives: bool| lives && generation == capability.generation;
         match capability.kind() {
-            Some(Kind::Endpoint) => {
-                self.endpoints.try_get(object).is_some_and(|e| e.generation == generation && e.life != 0)
-            }
+            Some(Kind::Endpoint) => self.endpoints.try_get(object).is_some_and(|e| lives(e.generation, e.life != 0)),
             Some(Kind::Notification) => {
-                self.notifications.try_get(object).is_some_and(|n| n.generation == generation && n.life != 0)
+                self.notifications.try_get(object).is_some_and(|n| lives(n.generation, n.life != 0))
             }
             Some(Kind::Thread) => {
-                self.threads.try_get(object).is_some_and(|t| t.generation == generation && t.state != State::Free)
+                self.threads.try_get(object).is_some_and(|t| lives(t.generation, t.state != State::Free))
             }
-            Some(Kind::Process) => {
-                self.processes.try_get(object).is_some_and(|p| p.generation == generation && p.exists())
-            }
-            Some(Kind::Budget) => {
-                self.budgets.try_get(object).is_some_and(|b| b.generation == generation && b.life != 0)
-            }
+            Some(Kind::Process) => self.processes.try_get(object).is_some_and(|p| lives(p.generation, p.exists())),
+            Some(Kind::Budget) => self.budgets.try_get(object).is_some_and(|b| lives(b.generation, b.life != 0)),
             // Whether the call still waits is the reply's business, and says so with an error of its own.
             Some(Kind::Reply) => self.threads.try_get(object).is_some(),
             Some(Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => true,

@@ -333,14 +333,20 @@ impl Kernel {
     fn destroy_endpoint(&mut self, endpoint: u32) -> bool {
         self.endpoints.change(endpoint).life = 2;
         self.capabilities.outdate();
+        let done = self.send_away(|kernel| kernel.endpoints.beside(endpoint).first());
+        if done {
+            if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
+                self.ports[place] = NONE;
+            }
+            give_back!(self, free_endpoints, endpoints, endpoint, Endpoint, Counts::one(Kind::Endpoint, 0));
+        }
+        done
+    }
+
+    /// Wakes some of those who wait for what is being destroyed; true when none is left.
+    fn send_away(&mut self, next: impl Fn(&Self) -> Option<u32>) -> bool {
         for _ in 0..self.steps(STEP_MAX) {
-            let Some(thread) = self.endpoints.beside(endpoint).first() else {
-                if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
-                    self.ports[place] = NONE;
-                }
-                give_back!(self, free_endpoints, endpoints, endpoint, Endpoint, Counts::one(Kind::Endpoint, 0));
-                return true;
-            };
+            let Some(thread) = next(self) else { return true };
             if self.threads.get(thread).state == State::Faulting {
                 // Nobody serves its memory any more: it cannot go on.
                 self.halt(thread);
@@ -354,19 +360,16 @@ impl Kernel {
     fn destroy_notification(&mut self, notification: u32) -> bool {
         self.notifications.change(notification).life = 2;
         self.capabilities.outdate();
-        for _ in 0..self.steps(STEP_MAX) {
-            let Some(thread) = self.notifications.beside(notification).first() else {
-                let bound = self.notifications.get(notification).bound;
-                if bound != NONE {
-                    self.unbind(bound);
-                }
-                let counts = Counts::one(Kind::Notification, 0);
-                give_back!(self, free_notifications, notifications, notification, Notification, counts);
-                return true;
-            };
-            self.wake_with(thread, Status::PeerDied);
+        let done = self.send_away(|kernel| kernel.notifications.beside(notification).first());
+        if done {
+            let bound = self.notifications.get(notification).bound;
+            if bound != NONE {
+                self.unbind(bound);
+            }
+            let counts = Counts::one(Kind::Notification, 0);
+            give_back!(self, free_notifications, notifications, notification, Notification, counts);
         }
-        false
+        done
     }
 
     fn destroy_budget(&mut self, budget: u32) -> Result<bool, Status> {
@@ -416,6 +419,7 @@ impl Kernel {
     fn destroy_process(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
         if self.processes.get(process).dying == 0 {
             self.processes.change(process).dying = 1;
+            self.capabilities.outdate();
         }
         if !self.end_threads(m, cpu, process) {
             return false;

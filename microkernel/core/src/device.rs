@@ -32,12 +32,11 @@ impl Binding {
 
 impl Kernel {
     /// The process that `Map`, `Unmap` or `Protect` is about.
-    fn target_process(&self, caller: Caller) -> Result<u32, Status> {
+    pub(crate) fn target_process(&self, caller: Caller, name: u64) -> Result<u32, Status> {
         let capability = self.named(caller, Rights::empty())?;
         match capability.kind() {
             Some(Kind::Process) if capability.rights().contains(Rights::PROCESS_MAP) => Ok(capability.object),
             Some(Kind::Endpoint) if capability.rights().contains(Rights::RECEIVE) => {
-                let name = self.cpus[caller.cpu].frame.words[4];
                 let process = self.processes.try_get(name as u32).ok_or(Status::BadArgument)?;
                 let named = process.exists() && process.generation == (name >> 32) as u32;
                 let served = process.port == capability.object && process.port_generation == capability.generation;
@@ -50,9 +49,9 @@ impl Kernel {
 
     /// System call `Map`.
     pub(crate) fn map(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
-        let process = self.target_process(caller)?;
         let arguments = self.cpus[caller.cpu].frame;
-        let [first_page, pages, flags, epoch, ..] = arguments.words;
+        let [first_page, pages, flags, epoch, name, ..] = arguments.words;
+        let process = self.target_process(caller, name)?;
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
         if flags.contains(MapFlags::WRITE | MapFlags::EXECUTE) {
             return Err(Status::BadArgument);
@@ -90,16 +89,16 @@ impl Kernel {
 
     /// System call `Unmap`.
     pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
-        let process = self.target_process(caller)?;
-        let Registers { rdi: address, words: [pages, ..], .. } = self.cpus[caller.cpu].frame;
+        let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
+        let process = self.target_process(caller, name)?;
         Self::check_range(address, pages)?;
         Ok(Answer::Value(self.change_pages(m, process, address, pages, |_| 0)))
     }
 
     /// System call `Protect`.
     pub(crate) fn protect(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
-        let process = self.target_process(caller)?;
-        let Registers { rdi: address, words: [pages, flags, ..], .. } = self.cpus[caller.cpu].frame;
+        let Registers { rdi: address, words: [pages, flags, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
+        let process = self.target_process(caller, name)?;
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
         Self::check_range(address, pages)?;
         let (keep, set) = Self::narrowing(flags);

@@ -3,8 +3,7 @@
 use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
-use crate::queue::Threads;
-use crate::{Kernel, Machine, Thread};
+use crate::{Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, Thread};
 use abi::record::{BatchWriter, Table as Kept};
 use abi::{Epoch, FRAMES_BATCH_MAX, FrameState, Rights, Status};
 use records::Table;
@@ -62,7 +61,7 @@ impl Kernel {
             m.flush(flush, None);
         }
         let words = &mut self.cpus[caller.cpu].frame.words;
-        (words[0], words[1]) = (self.log.head(), u64::from(quiet));
+        (words[0], words[1]) = (self.log.entries.head, u64::from(quiet));
         Ok(Answer::Value(next.bits()))
     }
 
@@ -102,18 +101,27 @@ impl Kernel {
         let mut batch = BatchWriter::new(m.frame(frame));
         macro_rules! export {
             ($table:ident, $kept:ident, $exists:expr) => {
-                export_table(&mut batch, &mut left, &mut self.$table, Kept::$kept, $exists)
+                // A record that never existed, or an empty slot, is an entry without bytes. One whose object died stays: its
+                // generation is what keeps old capabilities from meaning a new object.
+                export_table(&mut batch, &mut left, &mut self.$table, |batch, index, record| {
+                    push(batch, Kept::$kept, index, if $exists(record) { record.as_bytes() } else { &[] })
+                })
             };
         }
-        let more = export!(processes, Process, |p| p.generation != 0)
-            || export_threads(&mut batch, &mut left, &mut self.threads)
-            || export!(endpoints, Endpoint, |e| e.generation != 0)
-            || export!(notifications, Notification, |n| n.generation != 0)
-            || export!(budgets, Budget, |b| b.generation != 0)
-            || export!(capabilities, Capability, |c| c.kind != 0);
+        let more = export!(processes, Process, |p: &Process| p.generation != 0)
+            || export_table(&mut batch, &mut left, &mut self.threads, |batch, index, task| {
+                let (thread, vector) = (task.thread.as_bytes(), task.vector.as_bytes());
+                batch.has_room(2, thread.len() + vector.len())
+                    && push(batch, Kept::Thread, index, thread)
+                    && push(batch, Kept::Vector, index, vector)
+            })
+            || export!(endpoints, Endpoint, |e: &Endpoint| e.generation != 0)
+            || export!(notifications, Notification, |n: &Notification| n.generation != 0)
+            || export!(budgets, Budget, |b: &Budget| b.generation != 0)
+            || export!(capabilities, Capability, |c: &Capability| c.kind != 0);
         if !more
             && let Some(world) = self.ended_world
-            && batch.push(Kept::World as u16, 0, size_of_val(&world), |to| to.copy_from_slice(world.as_bytes()))
+            && push(&mut batch, Kept::World, 0, world.as_bytes())
         {
             self.ended_world = None;
         }
@@ -126,10 +134,10 @@ impl Kernel {
         let frame = &mut self.cpus[caller.cpu].frame;
         let position = frame.rdi;
         self.log.release(position);
-        self.log.stop_at(frame.words[0]);
+        self.log.limit = frame.words[0];
         let mut read = 0;
         for place in &mut frame.words {
-            let Some(entry) = self.log.read(position.wrapping_add(read)) else { break };
+            let Some(entry) = self.log.entries.get(position.wrapping_add(read)) else { break };
             *place = entry;
             read += 1;
         }
@@ -201,20 +209,16 @@ impl Kernel {
     }
 }
 
-/// Writes changed records of the ended epoch into a batch, one of `left` each; true when the batch is full, or none is
-/// left, before the table is done.
-fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static, D: Copy + 'static>(
+/// Takes changed records of the ended epoch that `put` finds room for, one of `left` each; true when there is no more room,
+/// or none is left, before the table is done.
+fn export_table<T: Copy + 'static, D: Copy + 'static>(
     batch: &mut BatchWriter<'_>,
     left: &mut usize,
     table: &mut Table<T, D>,
-    kept: Kept,
-    exists: impl Fn(&T) -> bool,
+    put: impl Fn(&mut BatchWriter<'_>, u32, &T) -> bool,
 ) -> bool {
     while let Some((index, record)) = table.peek() {
-        // A record that never existed, or an empty slot, is an entry without bytes. One whose object died stays: its
-        // generation is what keeps old capabilities from meaning a new object.
-        let bytes = if exists(record) { record.as_bytes() } else { &[] };
-        if *left == 0 || !batch.push(kept as u16, index, bytes.len(), |to| to.copy_from_slice(bytes)) {
+        if *left == 0 || !put(batch, index, record) {
             return true;
         }
         table.pop();
@@ -223,19 +227,9 @@ fn export_table<T: Copy + IntoBytes + zerocopy::Immutable + 'static, D: Copy + '
     false
 }
 
-/// The same for threads, of two records each.
-fn export_threads(batch: &mut BatchWriter<'_>, left: &mut usize, threads: &mut Threads) -> bool {
-    while let Some((index, task)) = threads.peek() {
-        let (thread, vector) = (task.thread.as_bytes(), task.vector.as_bytes());
-        if *left == 0 || !batch.has_room(2, thread.len() + vector.len()) {
-            return true;
-        }
-        batch.push(Kept::Thread as u16, index, thread.len(), |to| to.copy_from_slice(thread));
-        batch.push(Kept::Vector as u16, index, vector.len(), |to| to.copy_from_slice(vector));
-        threads.pop();
-        *left -= 1;
-    }
-    false
+/// Writes one record, if there is room.
+fn push(batch: &mut BatchWriter<'_>, table: Kept, index: u32, bytes: &[u8]) -> bool {
+    batch.push(table as u16, index, bytes.len(), |to| to.copy_from_slice(bytes))
 }
 
 const _: () = assert!(size_of::<Thread>() <= abi::record::RECORD_BYTES_MAX);

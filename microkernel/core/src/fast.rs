@@ -1,5 +1,6 @@
 //! The fast path: a call that meets a waiting receiver, a reply that goes straight back, a fault that meets its pager;
-//! in `fast/notification.rs` signals and waits. Guards, and then a point of no return.
+//! in `fast/notification.rs` signals and waits, in `fast/map.rs` the mapping of a page. Guards, and then a point
+//! of no return.
 //!
 //! It does exactly what the slow path does to the abstract state, in the cases that matter most: no capabilities, no
 //! time-out, not repeatable, nothing to copy aside for the epoch that is being drained, nobody more important ready.
@@ -11,6 +12,7 @@
 //! message, the one that goes on takes all registers from its record ([`Switch::Depart`]). Each record is looked up once,
 //! and what a handle leads to is remembered (`fast/pass.rs`).
 
+mod map;
 mod notification;
 mod pass;
 
@@ -19,6 +21,7 @@ use crate::object::NONE;
 use crate::{Kernel, Machine, State, TableId, Thread};
 use abi::fault::Access;
 use abi::{Call, Control, Event, Handle, Outcome, Registers, Timeout};
+pub(crate) use map::MapPass;
 pub(crate) use pass::Passes;
 
 /// Control words that differ from these in anything but the handle go the slow way.
@@ -245,7 +248,7 @@ impl Kernel {
         let control = self.cpus[cpu].frame.rax;
         self.fast_in::<ALONE, true>(m, cpu)
             || self.fast_in::<ALONE, false>(m, cpu)
-            || self.admit(cpu, control) && self.fast_in::<ALONE, false>(m, cpu)
+            || self.admit(m, cpu, control) && self.fast_in::<ALONE, false>(m, cpu)
     }
 
     #[cfg(any(test, feature = "host"))]
@@ -259,6 +262,11 @@ impl Kernel {
             Some(Call::Wait) => {
                 let poll = self.fast_poll::<ALONE>(cpu, control).map(Short::Same);
                 poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu, control))
+            }
+            Some(Call::Map) => {
+                let made = self.fast_map::<ALONE>(m, cpu, control).map(Short::Same);
+                frame.rdi = self.cpus[cpu].frame.rdi;
+                made
             }
             _ => None,
         };

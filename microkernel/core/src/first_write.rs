@@ -14,9 +14,10 @@ use records::{Arena, Slab};
 
 /// A ring over fixed places. Positions only grow; a place is a position modulo their number.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
-struct Ring<T: 'static> {
+pub(crate) struct Ring<T: 'static> {
     places: Slab<T>,
-    head: u64,
+    /// The position behind the last.
+    pub(crate) head: u64,
     tail: u64,
 }
 
@@ -26,7 +27,7 @@ impl<T: Copy + Default + 'static> Ring<T> {
     }
 
     /// What is at a position that is still there.
-    fn get(&self, position: u64) -> Option<T> {
+    pub(crate) fn get(&self, position: u64) -> Option<T> {
         let place = (position % self.places.len() as u64) as usize;
         (self.tail..self.head).contains(&position).then(|| self.places[place])
     }
@@ -46,9 +47,9 @@ impl<T: Copy + Default + 'static> Ring<T> {
 /// The log of first writes, and the ring of donated frames.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct WriteLog {
-    entries: Ring<u64>,
+    pub(crate) entries: Ring<u64>,
     /// The position at which first writes stop.
-    limit: u64,
+    pub(crate) limit: u64,
     donated: Ring<u32>,
 }
 
@@ -57,23 +58,8 @@ impl WriteLog {
         Self { entries: Ring::new(arena, entries), limit: u64::MAX, donated: Ring::new(arena, donated) }
     }
 
-    /// The position behind the last entry.
-    pub(crate) fn head(&self) -> u64 {
-        self.entries.head
-    }
-
     fn has_room(&self) -> bool {
         self.entries.has_room() && self.entries.head < self.limit
-    }
-
-    /// First writes stop at `position`.
-    pub(crate) fn stop_at(&mut self, position: u64) {
-        self.limit = position;
-    }
-
-    /// The entry at a position that is still there.
-    pub(crate) fn read(&self, position: u64) -> Option<u64> {
-        self.entries.get(position)
     }
 
     /// Releases everything before a position.
@@ -112,11 +98,6 @@ impl WriteLog {
         (self.entries.head, self.entries.all())
     }
 
-    /// The position at which first writes stop.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// What is in the ring, the next first.
     pub(crate) fn donations(&self) -> Vec<u32> {
         self.donated.all()
@@ -143,12 +124,7 @@ impl Kernel {
     /// State and stamp of a frame. What is no memory is untracked.
     pub(crate) fn frame_state(&self, frame: u32) -> (FrameState, u32) {
         let word = self.frames.get(frame as usize).copied().unwrap_or_default();
-        let state = match word & 3 {
-            1 => FrameState::Clean,
-            2 => FrameState::Dirty,
-            3 => FrameState::Claimed,
-            _ => FrameState::Untracked,
-        };
+        let state = FrameState::from_bits((word & 3) as u8).unwrap_or(FrameState::Untracked);
         (state, (word >> 2) as u32)
     }
 
@@ -210,7 +186,7 @@ mod tests {
     #[test]
     fn the_log_stops_at_the_position_it_is_told() {
         let mut log = WriteLog::new(&mut HostArena, 4, 1);
-        log.stop_at(2);
+        log.limit = 2;
         for entry in 0..2 {
             assert!(log.has_room());
             log.entries.push(entry);
@@ -218,7 +194,7 @@ mod tests {
         assert!(!log.has_room());
         log.release(2);
         assert!(!log.has_room(), "a position is not a length");
-        log.stop_at(u64::MAX);
+        log.limit = u64::MAX;
         assert!(log.has_room());
     }
 }

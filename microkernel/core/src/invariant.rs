@@ -39,6 +39,7 @@ impl Kernel {
         self.check_free_sets()?;
         let false_pass = self.false_pass();
         require(false_pass.is_none(), "I10: passes say what a look-up finds", false_pass.unwrap_or(NONE))?;
+        require(!self.is_map_pass_false(m), "I10: a Map's pass says what a look-up finds", NONE)?;
         self.check_spaces(m)
     }
 

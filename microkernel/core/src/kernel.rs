@@ -2,6 +2,7 @@
 
 use crate::capability::CapabilityLink;
 use crate::device::Binding;
+use crate::fast::MapPass;
 use crate::first_write::WriteLog;
 use crate::object::{NONE, read_record};
 use crate::queue::{Heap, Queue, RunQueues, Threads};
@@ -117,6 +118,7 @@ pub struct Kernel {
     pub(crate) ports: [u32; PORTS_MAX],
     pub(crate) spaces: Slab<Space>,
     pub(crate) pool: TablePool,
+    pub(crate) map_pass: MapPass,
     /// Bound on the steps of one entry, tighter than the machine's: exploration sees long jobs interrupted early.
     #[cfg(any(test, feature = "host"))]
     pub(crate) steps_max: usize,

@@ -21,6 +21,10 @@ use records::IndexSet;
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
 
+/// The tables that [`World::capacities`] counts, in its order.
+const COUNTED: [Kept; 6] =
+    [Kept::Process, Kept::Thread, Kept::Endpoint, Kept::Notification, Kept::Budget, Kept::Capability];
+
 /// Takes those that nothing is made at out of a set of free ones.
 fn take_used(free: &mut IndexSet, world: u32, is_used: impl Fn(u32) -> bool) {
     for index in (0..world).filter(|&index| is_used(index)) {
@@ -168,15 +172,7 @@ impl Kernel {
 
     /// The references of all records, as a graph. What passes can be rebuilt without a failure.
     pub(crate) fn check_graph(&mut self) -> Result<(), Refused> {
-        let tables = [
-            (Kept::Process, self.processes.world()),
-            (Kept::Thread, self.threads.world()),
-            (Kept::Endpoint, self.endpoints.world()),
-            (Kept::Notification, self.notifications.world()),
-            (Kept::Budget, self.budgets.world()),
-            (Kept::Capability, self.capabilities.world()),
-        ];
-        for (table, count) in tables {
+        for (table, count) in COUNTED.into_iter().zip(self.world.capacities) {
             for index in 0..count {
                 let Ok(sound) = is_sound(&mut &*self, table as u16, index);
                 sound.then_some(()).ok_or((table as u16, index))?;

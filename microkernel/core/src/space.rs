@@ -17,7 +17,7 @@ use records::{Arena, IndexSet, Slab};
 /// Entry bits of x86-64 page tables (Intel SDM vol. 3, 4.5).
 pub(crate) const PRESENT: u64 = 1;
 pub(crate) const WRITABLE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
+pub(crate) const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
 pub(crate) const UNCACHED: u64 = 1 << 4;
 /// Ours: the page may be written, once the first write of the epoch has been settled.
@@ -27,6 +27,9 @@ pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Entries of a leaf table.
 const LEAVES: usize = 512;
+
+/// What a leaf table maps, in bytes.
+pub(crate) const LEAF_BYTES: u64 = (LEAVES * PAGE_SIZE) as u64;
 
 /// Tables that one step of tearing a space down frees.
 const TEAR_DOWN_STEP_MAX: usize = 4;
@@ -100,6 +103,14 @@ impl TablePool {
 }
 
 impl TablePool {
+    /// Notes that an entry of a table is present.
+    #[inline(always)]
+    pub(crate) fn note_leaf(&mut self, table: TableId, index: usize) {
+        if let Some(info) = self.tables.get_mut(table as usize) {
+            info.present[index / 64 % (LEAVES / 64)] |= 1 << (index % 64);
+        }
+    }
+
     /// Whether a table's stamp is this one.
     #[inline(always)]
     pub(crate) fn is_stamped(&self, table: TableId, stamp: u32) -> bool {
@@ -129,6 +140,11 @@ fn leaf_bits(flags: MapFlags) -> u64 {
         bits |= MAY_WRITE;
     }
     bits
+}
+
+/// Where a table of this level has the entry that leads to an address; 0: the leaf tables.
+fn index_in(address: u64, level: u32) -> usize {
+    (address >> (12 + 9 * level)) as usize % LEAVES
 }
 
 /// What became of a write fault.
@@ -199,29 +215,23 @@ impl Kernel {
 
     /// The leaf table of `address` and the index in it; tables that are missing are made if `create`.
     #[inline(always)]
-    fn walk(
-        &mut self,
-        m: &mut impl Machine,
-        process: u32,
-        address: u64,
-        create: bool,
-    ) -> Result<Option<(TableId, usize)>, Status> {
+    fn walk(&mut self, m: &mut impl Machine, process: u32, address: u64, create: bool) -> Option<(TableId, usize)> {
         let world = self.is_world_process(process);
         let mut table = self.spaces[process as usize].root;
         if world {
             self.freshen(m, table);
         }
         for level in (1..4).rev() {
-            let index = (address >> (12 + 9 * level)) as usize & 511;
+            let index = index_in(address, level);
             let entry = m.table_entry(table, index);
             let child = if entry & PRESENT != 0 {
                 m.table_at(entry & ADDRESS)
             } else if create {
-                let child = self.take_table(m, false)?;
+                let child = self.take_table(m, false).ok()?;
                 self.pool.tables[table as usize].note(index, 1, true);
                 child
             } else {
-                return Ok(None);
+                return None;
             };
             if world {
                 self.freshen(m, child);
@@ -231,12 +241,23 @@ impl Kernel {
             }
             table = child;
         }
-        Ok(Some((table, (address >> 12) as usize & 511)))
+        Some((table, index_in(address, 0)))
+    }
+
+    /// The leaf table of `address`, if a page can be mapped there at once: no table is missing or has an older stamp.
+    pub(crate) fn leaf_at_hand(&self, m: &impl Machine, process: u32, address: u64) -> Option<TableId> {
+        let usable = |&table: &TableId| !self.is_world_process(process) || self.is_fresh_table(table);
+        let root = Some(self.spaces[process as usize].root).filter(usable)?;
+        (1..4).rev().try_fold(root, |table, level| {
+            let entry = m.table_entry(table, index_in(address, level));
+            let open = entry & (PRESENT | WRITABLE) == PRESENT | WRITABLE;
+            open.then(|| m.table_at(entry & ADDRESS)).filter(usable)
+        })
     }
 
     /// Settles a write fault of a world process, if all it lacks is the first write's bookkeeping.
     pub(crate) fn write_fault(&mut self, m: &mut impl Machine, cpu: usize, process: u32, address: u64) -> WriteFault {
-        let Ok(Some((table, index))) = self.walk(m, process, address, false) else { return WriteFault::NotOurs };
+        let Some((table, index)) = self.walk(m, process, address, false) else { return WriteFault::NotOurs };
         let entry = m.table_entry(table, index);
         if entry & (PRESENT | MAY_WRITE) != PRESENT | MAY_WRITE {
             return WriteFault::NotOurs;
@@ -254,7 +275,7 @@ impl Kernel {
     /// Maps consecutive frames, up to the end of a leaf table: how many, and whether a mapping was there before.
     pub(crate) fn map_run(&mut self, m: &mut impl Machine, process: u32, run: Run) -> Result<(u64, bool), Status> {
         let Run { address, frame, pages, flags } = run;
-        let Ok(Some((table, index))) = self.walk(m, process, address, true) else {
+        let Some((table, index)) = self.walk(m, process, address, true) else {
             self.prune(m, process, address);
             return Err(Status::PoolExhausted);
         };
@@ -283,47 +304,38 @@ impl Kernel {
         Ok((count, before))
     }
 
-    /// Maps one frame. Returns whether a mapping was there before.
-    pub(crate) fn map_page(
-        &mut self,
-        m: &mut impl Machine,
-        process: u32,
-        address: u64,
-        frame: u32,
-        flags: MapFlags,
-    ) -> Result<bool, Status> {
-        self.map_run(m, process, Run { address, frame, pages: 1, flags }).map(|(_, before)| before)
-    }
-
     /// Gives the tables on the way to `address` back that have no entry left, the lowest first: or else a pool that ran
     /// out once would stay so, whatever the pager unmaps. No CPU remembers them when it returns.
     fn prune(&mut self, m: &mut impl Machine, process: u32, address: u64) {
-        let mut table = self.spaces[process as usize].root;
-        let (mut path, mut depth) = ([(table, 0); 3], 0);
-        for level in (1..4).rev() {
-            let index = (address >> (12 + 9 * level)) as usize & 511;
-            let entry = m.table_entry(table, index);
-            if entry & PRESENT == 0 {
-                break;
-            }
-            path[depth] = (table, index);
-            depth += 1;
-            table = m.table_at(entry & ADDRESS);
-        }
+        let root = self.spaces[process as usize].root;
         let mut freed = false;
-        for &(parent, index) in path[..depth].iter().rev() {
-            if self.pool.tables[table as usize].first().is_some() {
+        loop {
+            let (mut table, mut parent, mut at) = (root, root, 0);
+            for level in (1..4).rev() {
+                let index = index_in(address, level);
+                let entry = m.table_entry(table, index);
+                if entry & PRESENT == 0 {
+                    break;
+                }
+                (table, parent, at) = (m.table_at(entry & ADDRESS), table, index);
+            }
+            if table == root || self.pool.tables[table as usize].first().is_some() {
                 break;
             }
-            m.set_table_entry(parent, index, 0);
-            self.pool.tables[parent as usize].note(index, 1, false);
-            self.pool.free.insert(table);
-            table = parent;
+            self.free_table(m, table, parent, at);
             freed = true;
         }
         if freed {
+            self.capabilities.outdate();
             m.flush(self.cpus_with(process), None);
         }
+    }
+
+    /// Gives a table back to the pool, to which entry `index` of another one leads.
+    fn free_table(&mut self, m: &mut impl Machine, table: TableId, parent: TableId, index: usize) {
+        m.set_table_entry(parent, index, 0);
+        self.pool.tables[parent as usize].note(index, 1, false);
+        self.pool.free.insert(table);
     }
 
     /// Applies `change` to each present leaf of a range; how many there were. If it makes leaves 0 it makes all of them
@@ -343,7 +355,7 @@ impl Kernel {
             let count = left.min(pages - page);
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
-            let Ok(Some((table, index))) = self.walk(m, process, at, false) else { continue };
+            let Some((table, index)) = self.walk(m, process, at, false) else { continue };
             let (mut present, mut removed) = (0, false);
             m.update_entries(table, index, count as usize, |old| {
                 if old & PRESENT == 0 {
@@ -388,11 +400,10 @@ impl Kernel {
             let (table, parent, index) = path;
             if table == root {
                 self.spaces[process as usize] = Space::NONE;
+                self.pool.free.insert(root);
             } else {
-                m.set_table_entry(parent, index, 0);
-                self.pool.tables[parent as usize].note(index, 1, false);
+                self.free_table(m, table, parent, index);
             }
-            self.pool.free.insert(table);
         }
         false
     }
@@ -415,6 +426,15 @@ impl Kernel {
     /// Whether a table's stamp is the running epoch's.
     pub(crate) fn is_fresh_table(&self, table: TableId) -> bool {
         self.pool.is_stamped(table, self.stamp)
+    }
+}
+
+#[cfg(any(test, feature = "host"))]
+impl TablePool {
+    /// Whether all tables that were in use there are in use here.
+    pub(crate) fn keeps_those_of(&self, before: &Self) -> bool {
+        self.free == before.free
+            || (0..self.free.bound()).all(|table| before.free.contains(table) || !self.free.contains(table))
     }
 }
 

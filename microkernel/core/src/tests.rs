@@ -38,7 +38,7 @@ impl Rig {
         let mut m = HostMachine::default();
         m.remember_translations();
         let boot = kernel.boot_process(&mut m, 64, 0x40_0000, 0x7000_0000, 0).expect("boots");
-        kernel.boot_memory_at(boot.process, Handle(16), 100, 200).expect("a free handle");
+        kernel.boot_range(boot.process, Handle(16), Kind::Memory, 100..300, true).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
         let rig = Self { kernel, m };
         rig.sound();
@@ -332,8 +332,8 @@ fn the_first_write_after_a_cut_keeps_what_was_frozen() {
     assert_eq!(rig.m.translate(root, 0x60_0000), Some((107, true)));
     rig.m.bytes(107)[0] = 0xbb;
     assert_eq!(rig.m.bytes(150)[0], 0xaa, "the donated frame holds the frozen contents");
-    assert_eq!(rig.kernel.log.read(0), Some(107));
-    assert_eq!(rig.kernel.log.read(1), Some(107 | 150 << 32));
+    assert_eq!(rig.kernel.log.entries.get(0), Some(107));
+    assert_eq!(rig.kernel.log.entries.get(1), Some(107 | 150 << 32));
 }
 
 #[test]

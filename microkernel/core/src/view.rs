@@ -245,7 +245,7 @@ impl Kernel {
 
     /// The position at which first writes stop.
     pub fn first_writes_stop(&self) -> u64 {
-        self.log.limit()
+        self.log.limit
     }
 
     /// Frames donated for copies, the next first.

@@ -13,16 +13,15 @@ use kernel_hal::{Boot, Firmware};
 kernel_hal::entry!(start);
 
 fn start(firmware: Firmware) -> ! {
-    let mut boot = Boot::survey(firmware);
-    boot.load_tables();
+    let boot = Boot::survey(firmware);
     boot.on_own_stack(go_on)
 }
 
 fn go_on(boot: &mut Boot) -> ! {
     boot.open_bundle();
-    boot.start_clock();
-    boot.start_processors();
-    boot.make_kernel();
+    let clock = boot.start_clock();
+    boot.start_processors(&clock);
+    boot.make_kernel(clock);
     provoke(boot.option("fault").unwrap_or_default())
 }
 

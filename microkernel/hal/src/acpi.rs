@@ -6,9 +6,10 @@
 
 use crate::firmware::read;
 use crate::layout::CPUS_MAX;
+use heapless::Vec;
 
 /// I/O APICs at most.
-pub(crate) const IO_APICS_MAX: usize = 4;
+const IO_APICS_MAX: usize = 4;
 /// Lines of the old interrupt controller, which overrides speak of.
 const ISA_LINES: usize = 16;
 /// Largest table that is read.
@@ -34,14 +35,13 @@ pub(crate) struct Wiring {
 }
 
 /// What the MADT says.
+#[derive(Default)]
 pub(crate) struct Topology {
     /// APIC ids of usable processors, as listed.
-    pub(crate) processors: [u32; CPUS_MAX],
-    pub(crate) processor_count: usize,
+    pub(crate) processors: Vec<u32, CPUS_MAX>,
     /// Usable processors that the kernel has no room for.
     pub(crate) left_out: usize,
-    pub(crate) io_apics: [IoApicPlace; IO_APICS_MAX],
-    pub(crate) io_apic_count: usize,
+    pub(crate) io_apics: Vec<IoApicPlace, IO_APICS_MAX>,
     overrides: [Option<Wiring>; ISA_LINES],
 }
 
@@ -83,24 +83,12 @@ fn find_madt(rsdp: u64) -> Option<(u64, u32)> {
 }
 
 impl Topology {
-    /// Nothing at all.
-    pub(crate) const fn none() -> Self {
-        Self {
-            processors: [0; CPUS_MAX],
-            processor_count: 0,
-            left_out: 0,
-            io_apics: [IoApicPlace { address: 0, first: 0 }; IO_APICS_MAX],
-            io_apic_count: 0,
-            overrides: [None; ISA_LINES],
-        }
-    }
-
     /// From the tables below the ACPI root pointer; with neither processors nor lines if there are none.
     ///
     /// # Safety
     /// The boot tables are loaded.
     pub(crate) unsafe fn read(rsdp: u64) -> Self {
-        let mut topology = Self::none();
+        let mut topology = Self::default();
         if let Some((address, bytes)) = find_madt(rsdp) {
             let end = address + u64::from(bytes);
             let mut at = address + 44;
@@ -120,11 +108,9 @@ impl Topology {
     fn take(&mut self, at: u64, length: u64) -> Option<()> {
         match (get::<u8>(at)?, length) {
             (0, 8..) => self.take_processor(u32::from(get::<u8>(at + 3)?), get::<u32>(at + 4)?),
-            (9, 16..) => self.take_processor(get::<u32>(at + 4)?, get::<u32>(at + 8)?),
-            (1, 12..) if self.io_apic_count < IO_APICS_MAX => {
+            (1, 12..) => {
                 let place = IoApicPlace { address: u64::from(get::<u32>(at + 4)?), first: get::<u32>(at + 8)? };
-                self.io_apics[self.io_apic_count] = place;
-                self.io_apic_count += 1;
+                self.io_apics.push(place).ok()?;
             }
             (2, 10..) => {
                 let (line, flags) = (usize::from(get::<u8>(at + 3)?), get::<u16>(at + 8)?);
@@ -139,12 +125,7 @@ impl Topology {
 
     fn take_processor(&mut self, id: u32, flags: u32) {
         let usable = flags & 1 != 0;
-        if usable && self.processor_count < CPUS_MAX {
-            self.processors[self.processor_count] = id;
-            self.processor_count += 1;
-        } else if usable {
-            self.left_out += 1;
-        }
+        self.left_out += usize::from(usable && self.processors.push(id).is_err());
     }
 
     /// How `line` is wired: as the firmware says, else as ISA (edge, high) below 16 and as PCI (level, low) above.

@@ -1,6 +1,7 @@
 //! Local APICs: this CPU's timer, interrupts between CPUs, end of interrupt. And I/O APICs: interrupt lines.
 //!
-//! xAPIC through its page of registers, x2APIC through model-specific registers where the processor has it.
+//! xAPIC alone, through its page of registers: 255 processors are more than the kernel has room for. A processor that comes
+//! up in x2APIC mode is taken out of it.
 //!
 //! | vectors | what |
 //! | --- | --- |
@@ -10,8 +11,7 @@
 //!
 //! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
 
-use crate::acpi::{IO_APICS_MAX, IoApicPlace, Topology};
-use crate::instructions::cpuid;
+use crate::acpi::{IoApicPlace, Topology};
 use x86_64::registers::model_specific::Msr;
 use x86_64::structures::port::PortWrite;
 
@@ -69,30 +69,28 @@ const NON_MASKABLE: u32 = 0x4400;
 /// The local APIC of whichever CPU uses it.
 #[derive(Clone, Copy)]
 pub(crate) struct LocalApic {
-    /// Where the page of registers is mapped; 0: by model-specific registers.
-    registers: u64,
+    /// Where the page of registers is mapped, uncached.
+    pub(crate) registers: u64,
 }
 
 impl LocalApic {
-    /// Physical address of the registers, or `None` if this CPU is to be used by model-specific registers.
-    pub(crate) fn physical() -> Option<u64> {
-        if cpuid(1, 0)[2] & 1 << 21 != 0 {
-            return None;
-        }
+    /// Physical address of the registers.
+    pub(crate) fn physical() -> u64 {
         // SAFETY: every 64-bit processor has it.
-        Some(unsafe { Msr::new(APIC_BASE).read() } & 0x000f_ffff_ffff_f000)
-    }
-
-    /// Whose registers are mapped at this address, uncached; `None`: by model-specific registers.
-    pub(crate) fn at(registers: Option<u64>) -> Self {
-        Self { registers: registers.unwrap_or(0) }
+        unsafe { Msr::new(APIC_BASE).read() & 0x000f_ffff_ffff_f000 }
     }
 
     /// Switches this CPU's on: everything masked but the timer, which stands still.
     pub(crate) fn enable(self) {
-        let mode = if self.registers == 0 { ENABLED | X2APIC } else { ENABLED };
-        // SAFETY: 1. exists; 2. x2APIC only where CPUID says so (`physical`); interrupts are off.
-        unsafe { Msr::new(APIC_BASE).write(Msr::new(APIC_BASE).read() | mode) };
+        let mut base = Msr::new(APIC_BASE);
+        // SAFETY: exists; interrupts are off. The way from x2APIC to xAPIC leads through off, and only that.
+        unsafe {
+            let before = base.read();
+            if before & X2APIC != 0 {
+                base.write(before & !(ENABLED | X2APIC));
+            }
+            base.write(before & !X2APIC | ENABLED);
+        }
         self.write(TASK_PRIORITY, 0);
         self.write(TIMER_DIVIDE, DIVIDE_BY_16);
         self.write(TIMER_VECTOR, u32::from(TIMER));
@@ -102,28 +100,18 @@ impl LocalApic {
     }
 
     fn write(self, register: u32, value: u32) {
-        if self.registers == 0 {
-            // SAFETY: x2APIC is on, its registers exist; they touch no memory.
-            unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) }
-        } else {
-            // SAFETY: mapped, uncached, aligned (`at`).
-            unsafe { ((self.registers + u64::from(register)) as *mut u32).write_volatile(value) }
-        }
+        // SAFETY: mapped, uncached, aligned (`registers`).
+        unsafe { ((self.registers + u64::from(register)) as *mut u32).write_volatile(value) }
     }
 
     fn read(self, register: u32) -> u32 {
-        if self.registers == 0 {
-            // SAFETY: x2APIC is on, its registers exist.
-            unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 }
-        } else {
-            // SAFETY: mapped, uncached, aligned (`at`).
-            unsafe { ((self.registers + u64::from(register)) as *const u32).read_volatile() }
-        }
+        // SAFETY: mapped, uncached, aligned (`registers`).
+        unsafe { ((self.registers + u64::from(register)) as *const u32).read_volatile() }
     }
 
     /// This CPU's id.
     pub(crate) fn id(self) -> u32 {
-        if self.registers == 0 { self.read(ID) } else { self.read(ID) >> 24 }
+        self.read(ID) >> 24
     }
 
     /// The interrupt being handled is done with.
@@ -142,11 +130,6 @@ impl LocalApic {
     }
 
     fn command(self, id: u32, what: u32) {
-        if self.registers == 0 {
-            // SAFETY: x2APIC is on; what arrives there enters by the interrupt table.
-            unsafe { Msr::new(0x800 + (COMMAND >> 4)).write(u64::from(id) << 32 | u64::from(what)) }
-            return;
-        }
         for _ in 0..COMMAND_POLLS_MAX {
             if self.read(COMMAND) & COMMAND_PENDING == 0 {
                 break;
@@ -190,27 +173,22 @@ const LEVEL: u64 = 1 << 15;
 const ACTIVE_LOW: u64 = 1 << 13;
 const MASKED: u64 = 1 << 16;
 
-/// All I/O APICs.
-#[derive(Clone, Copy)]
+/// All I/O APICs, and how lines are wired to them.
 pub(crate) struct IoApics {
-    /// Where each is mapped, and its first global number.
-    places: [IoApicPlace; IO_APICS_MAX],
-    count: usize,
+    /// Each place is where it is mapped.
+    topology: Topology,
     /// Id of the CPU that all interrupts go to.
     target: u32,
 }
 
 impl IoApics {
     /// Those of `topology`, each mapped where `map` says; all lines masked; interrupts go to the CPU with id `target`.
-    pub(crate) fn new(topology: &Topology, target: u32, mut map: impl FnMut(u64) -> u64) -> Self {
-        let mut all = Self { places: topology.io_apics, count: topology.io_apic_count, target };
-        for place in &mut all.places[..topology.io_apic_count] {
+    pub(crate) fn new(mut topology: Topology, target: u32, mut map: impl FnMut(u64) -> u64) -> Self {
+        for place in &mut topology.io_apics {
             place.address = map(place.address);
-            for entry in 0..Self::entries(place) {
-                Self::set(place, entry, MASKED);
-            }
+            (0..Self::entries(place)).for_each(|entry| Self::set(place, entry, MASKED));
         }
-        all
+        Self { topology, target }
     }
 
     fn read(place: &IoApicPlace, register: u32) -> u32 {
@@ -239,19 +217,19 @@ impl IoApics {
     }
 
     fn find(&self, number: u32) -> Option<(&IoApicPlace, u32)> {
-        self.places[..self.count].iter().find_map(|place| {
+        self.topology.io_apics.iter().find_map(|place| {
             let entry = number.checked_sub(place.first)?;
             (entry < Self::entries(place)).then_some((place, entry))
         })
     }
 
     /// Routes a line to this kernel, masked; for a message the address and data that a device must write.
-    pub(crate) fn route(&self, topology: &Topology, interrupt: u32) -> (u64, u64) {
+    pub(crate) fn route(&self, interrupt: u32) -> (u64, u64) {
         if interrupt >= LINES {
             let address = 0xfee0_0000 | u64::from(self.target & 0xff) << 12;
             return (address, u64::from(FIRST_VECTOR + interrupt));
         }
-        let wiring = topology.wiring(interrupt);
+        let wiring = self.topology.wiring(interrupt);
         if let Some((place, entry)) = self.find(wiring.number) {
             let mut value = MASKED | u64::from(FIRST_VECTOR + interrupt) | u64::from(self.target) << 56;
             value |= if wiring.level { LEVEL } else { 0 } | if wiring.active_low { ACTIVE_LOW } else { 0 };
@@ -261,11 +239,11 @@ impl IoApics {
     }
 
     /// Masks or unmasks a line; messages are not affected.
-    pub(crate) fn mask(&self, topology: &Topology, interrupt: u32, masked: bool) {
+    pub(crate) fn mask(&self, interrupt: u32, masked: bool) {
         if interrupt >= LINES {
             return;
         }
-        if let Some((place, entry)) = self.find(topology.wiring(interrupt).number) {
+        if let Some((place, entry)) = self.find(self.topology.wiring(interrupt).number) {
             let low = Self::read(place, 0x10 + entry * 2) & !(MASKED as u32);
             Self::write(place, 0x10 + entry * 2, if masked { low | MASKED as u32 } else { low });
         }

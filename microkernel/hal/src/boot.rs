@@ -3,7 +3,7 @@
 use crate::acpi::Topology;
 use crate::apic::{IoApics, LocalApic, silence_old_controllers};
 use crate::clock::Clock;
-use crate::firmware::{Firmware, FirmwareError};
+use crate::firmware::Firmware;
 use crate::halt::allow_exit;
 use crate::kernel::{self, State, local_apic};
 use crate::layout::{PAGE, PHYSMAP, StackKind};
@@ -25,58 +25,40 @@ pub struct Boot {
     pub(crate) firmware: Firmware,
     pub(crate) memory: BootMemory,
     topology: Topology,
-    space: Option<KernelSpace>,
-    bundle: Option<Bundle<'static>>,
-    pub(crate) clock: Option<Clock>,
+    space: KernelSpace,
     pub(crate) cpus: usize,
 }
 
 impl Boot {
-    /// Looks at what the loader told; refuses a machine that cannot work.
+    /// Looks at what the loader told; refuses a machine that cannot work. Makes and loads the kernel's own page tables: the
+    /// loader's identity mapping is gone afterwards.
     #[must_use]
     pub fn survey(firmware: Firmware) -> Self {
         allow_exit(firmware.option("exit").is_some());
         say!("kernel: Perennial {}", env!("CARGO_PKG_VERSION"));
-        match firmware.error {
-            Some(FirmwareError::NotPvh) => refuse(format_args!("the loader gave no PVH start information")),
-            Some(FirmwareError::NoMemoryMap) => refuse(format_args!("the loader gave no memory map")),
-            None => {}
-        }
         processor::require();
-        let memory = BootMemory::survey(&firmware);
+        let mut memory = BootMemory::survey(&firmware);
         memory.require(sizes::MEMORY_BYTES_MIN);
         // SAFETY: the boot tables are loaded.
         let topology = unsafe { Topology::read(firmware.rsdp) };
         // SAFETY: the boot tables are loaded; memory below 1 MiB is never given away.
         unsafe { processors::prepare_ap_page() };
-        Self { firmware, memory, topology, space: None, bundle: None, clock: None, cpus: 1 }
-    }
-
-    fn space(&mut self) -> (&mut KernelSpace, &mut BootMemory) {
-        match &mut self.space {
-            Some(space) => (space, &mut self.memory),
-            None => panic!("the kernel's own tables come first"),
-        }
-    }
-
-    /// Makes and loads the kernel's own page tables; the loader's identity mapping is gone afterwards.
-    pub fn load_tables(&mut self) {
-        let cpus = self.topology.processor_count.max(1);
-        if self.topology.left_out > 0 {
-            say!("kernel: {} more processors than there is room for are left out", self.topology.left_out);
+        let cpus = topology.processors.len().max(1);
+        if topology.left_out > 0 {
+            say!("kernel: {} more processors than there is room for are left out", topology.left_out);
         }
         // SAFETY: the boot tables are loaded; `BootMemory` takes from below 4 GiB.
-        let space = unsafe { KernelSpace::new(&mut self.memory, cpus, self.firmware.bundle.as_ref()) };
+        let space = unsafe { KernelSpace::new(&mut memory, cpus, firmware.bundle.as_ref()) };
         // SAFETY: the firmware's tables have been read; code, stack and physmap keep their addresses.
         unsafe { space.load() };
         processors::note_stacks(cpus);
-        self.space = Some(space);
+        Self { firmware, memory, topology, space, cpus: 1 }
     }
 
     /// Goes on with `next` on the first CPU's own stack, below which a page is not mapped.
     pub fn on_own_stack(mut self, next: fn(&mut Boot) -> !) -> ! {
         let boot = &raw mut self;
-        // SAFETY: 1. the stack is mapped (`load_tables`); 2. `boot` stays where it is: this function never returns, and
+        // SAFETY: 1. the stack is mapped (`survey`); 2. `boot` stays where it is: this function never returns, and
         // its stack is never used again; 3. `next` does not return.
         unsafe {
             asm!(
@@ -94,7 +76,7 @@ impl Boot {
     }
 
     /// Checks the boot bundle; refuses to go on without.
-    pub fn open_bundle(&mut self) {
+    pub fn open_bundle(&self) -> Bundle<'static> {
         let Some(range) = self.firmware.bundle.clone().filter(|range| !range.is_empty()) else {
             refuse(format_args!("the loader gave no boot bundle (in QEMU: -initrd FILE)"))
         };
@@ -105,34 +87,29 @@ impl Boot {
             // SAFETY: only the first processor runs.
             Ok(bundle) => unsafe {
                 symbols::remember(bundle);
-                self.bundle = Some(bundle);
+                bundle
             },
             Err(error) => refuse(format_args!("the boot bundle is damaged ({error}); build it again")),
         }
     }
 
     /// Switches on this CPU's features, interrupt controllers and the clock.
-    pub fn start_clock(&mut self) {
+    pub fn start_clock(&mut self) -> Clock {
         silence_old_controllers();
-        let (space, memory) = self.space();
-        let registers = LocalApic::physical().map(|physical| space.map_device(memory, physical));
+        let registers = self.space.map_device(&mut self.memory, LocalApic::physical());
         // SAFETY: only the first processor runs.
-        unsafe { kernel::install_apic(LocalApic::at(registers)) };
-        // SAFETY: stacks are mapped and the kernel's tables loaded (`load_tables`).
+        unsafe { kernel::install_apic(LocalApic { registers }) };
+        // SAFETY: stacks are mapped and the kernel's tables loaded (`survey`).
         unsafe { processors::prepare(0) };
         processor::announce();
-        let Some(clock) = Clock::measure(local_apic()) else {
-            refuse(format_args!("the interval timer stands still, so time cannot be measured"))
-        };
-        self.clock = Some(clock);
+        Clock::measure(local_apic())
+            .unwrap_or_else(|| refuse(format_args!("the interval timer stands still, so time cannot be measured")))
     }
 
     /// Starts the other processors.
-    pub fn start_processors(&mut self) {
-        let (Some(clock), Some(space)) = (&self.clock, &self.space) else { panic!("clock and tables come first") };
-        let ids = &self.topology.processors[..self.topology.processor_count];
-        // SAFETY: `survey` has prepared the page; `load_tables` has mapped a stack for each.
-        self.cpus = unsafe { processors::start_all(ids, space.root(), clock) };
+    pub fn start_processors(&mut self, clock: &Clock) {
+        // SAFETY: `survey` has prepared the page and mapped a stack for each.
+        self.cpus = unsafe { processors::start_all(&self.topology.processors, self.space.root(), clock) };
         say!(
             "kernel: {} CPU{}, {} MiB of memory, clock {} MHz",
             self.cpus,
@@ -143,16 +120,15 @@ impl Boot {
     }
 
     /// Makes the core's state from what memory is left, and lets the other processors wait for work.
-    pub fn make_kernel(&mut self) {
+    pub fn make_kernel(&mut self, clock: Clock) {
         let scale = sizes::scale(self.firmware.option(sizes::OPTION));
-        let topology = core::mem::replace(&mut self.topology, Topology::none());
+        let topology = core::mem::take(&mut self.topology);
         let target = local_apic().id();
-        let (space, memory) = self.space();
-        let io_apics = IoApics::new(&topology, target, |physical| space.map_device(memory, physical));
+        let (space, memory) = (&mut self.space, &mut self.memory);
+        let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
         let root = space.root();
         let capacities = sizes::choose(self.memory.total(), self.memory.end_below(u64::MAX), self.cpus, scale);
         let pool_tables = capacities.tables;
-        let Some(clock) = self.clock else { panic!("the clock comes first") };
         let pool = self.memory.take(u64::from(pool_tables));
         // SAFETY: the physmap is loaded.
         let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
@@ -160,13 +136,12 @@ impl Boot {
         let hardware = Hardware {
             apic: local_apic(),
             io_apics,
-            topology,
             clock,
             last_ns: 0,
             root,
             pool,
             pool_tables,
-            ram: *self.memory.all(),
+            ram: self.memory.all().clone(),
             cpus: self.cpus,
             idle: u64::MAX,
             void,
@@ -185,9 +160,8 @@ impl Boot {
     }
 
     /// Makes the first process from the bundle, and runs threads from now on.
-    pub fn start_init(&mut self) -> ! {
-        let Some(bundle) = self.bundle else { panic!("the bundle comes first") };
-        let process = init::make(self, &bundle);
+    pub fn start_init(&mut self, bundle: &Bundle<'static>) -> ! {
+        let process = init::make(self, bundle);
         say!("kernel: started init");
         dispatch::begin(process)
     }

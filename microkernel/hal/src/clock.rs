@@ -1,10 +1,10 @@
 //! Time since boot from the time-stamp counter, and how fast the local APIC's timer counts.
 //!
-//! Both are measured against the old interval timer (PIT), unless the hypervisor says what the counter's rate is.
-//! Reference: Intel 8254 datasheet; Intel SDM vol. 3B, 18.7 (time-stamp counter).
+//! Both are measured against the old interval timer (PIT), to about one part in 10,000.
+//! Reference: Intel 8254 datasheet.
 
 use crate::apic::LocalApic;
-use crate::instructions::{cpuid, tsc};
+use crate::instructions::tsc;
 use x86_64::structures::port::{PortRead, PortWrite};
 
 /// Ticks of the interval timer a second.
@@ -20,7 +20,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 /// Rates and the origin of time.
 #[derive(Clone, Copy)]
-pub(crate) struct Clock {
+pub struct Clock {
     origin: u64,
     /// Nanoseconds a tick of the time-stamp counter, with 32 binary places.
     ns_per_tick: u64,
@@ -81,9 +81,8 @@ impl Clock {
         let end = reading(apic);
         apic.start_timer(0);
         let pit = u64::from(start.pit.wrapping_sub(end.pit));
-        let measured_hz = (end.tsc - start.tsc) * PIT_HZ / pit;
+        let tsc_hz = (end.tsc - start.tsc) * PIT_HZ / pit;
         let timer_hz = u64::from(start.timer - end.timer) * PIT_HZ / pit;
-        let tsc_hz = told_tsc_hz().unwrap_or(measured_hz);
         if tsc_hz == 0 || timer_hz == 0 {
             return None;
         }
@@ -119,21 +118,4 @@ impl Clock {
             core::hint::spin_loop();
         }
     }
-}
-
-/// What the processor or hypervisor says the counter's rate is (leaf 15h; hypervisors' leaf 4000_0010h, in kHz).
-fn told_tsc_hz() -> Option<u64> {
-    let [most, ..] = cpuid(0, 0);
-    if most >= 0x15 {
-        let [denominator, numerator, crystal_hz, _] = cpuid(0x15, 0);
-        if denominator != 0 && numerator != 0 && crystal_hz != 0 {
-            return Some(u64::from(crystal_hz) * u64::from(numerator) / u64::from(denominator));
-        }
-    }
-    let under_hypervisor = cpuid(1, 0)[2] >> 31 == 1;
-    if under_hypervisor && cpuid(0x4000_0000, 0)[0] >= 0x4000_0010 {
-        let [khz, ..] = cpuid(0x4000_0010, 0);
-        return (khz != 0).then_some(u64::from(khz) * 1000);
-    }
-    None
 }

@@ -1,14 +1,14 @@
 //! Segments, task state and the interrupt table: what makes each exception arrive on a stack that works.
 //!
 //! Each CPU has its own GDT and TSS; the interrupt table is shared. Double faults, NMIs and machine checks switch to
-//! stacks of their own (IST 1, 2, 3), everything else arrives on the CPU's main stack.
+//! a stack of their own (IST 1), everything else arrives on the CPU's main stack.
 //! Reference: Intel SDM vol. 3A, chapters 3.4.5, 6.14 and 7.7.
 
 use crate::layout::{CPUS_MAX, StackKind};
+use crate::shared::Shared;
 use crate::trap;
-use core::cell::UnsafeCell;
 use x86_64::VirtAddr;
-use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
+use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::{lgdt, lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::SegmentSelector;
@@ -33,59 +33,51 @@ struct PerCpu {
     task: TaskStateSegment,
 }
 
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Gate([u64; 2]);
+/// An entry of the interrupt table.
+type Gate = [u64; 2];
 
-struct Tables<T>(UnsafeCell<T>);
-// SAFETY: 1. the interrupt table is written once, before any other processor runs; 2. an entry of the per-CPU tables is
-// written only by its CPU, while it starts.
-unsafe impl<T> Sync for Tables<T> {}
+/// An entry is written only by its CPU, while it starts.
+static PER_CPU: Shared<[PerCpu; CPUS_MAX]> =
+    Shared::new([const { PerCpu { segments: [0; 7], task: TaskStateSegment::new() } }; CPUS_MAX]);
+/// Written once, before any other processor runs.
+static GATES: Shared<[Gate; 256]> = Shared::new([[0; 2]; 256]);
 
-static PER_CPU: Tables<[PerCpu; CPUS_MAX]> =
-    Tables(UnsafeCell::new([const { PerCpu { segments: [0; 7], task: TaskStateSegment::new() } }; CPUS_MAX]));
-static GATES: Tables<[Gate; 256]> = Tables(UnsafeCell::new([Gate([0; 2]); 256]));
-
-/// Kinds of gates that programs may call with `int`: breakpoint alone.
+/// The gate that programs may call with `int`.
 const BREAKPOINT: usize = 3;
+const NON_MASKABLE: usize = 2;
+const DOUBLE_FAULT: usize = 8;
+const MACHINE_CHECK: usize = 18;
 
 fn gate(vector: usize) -> Gate {
     let address = trap::stub_address(vector);
-    let stack: u64 = match vector {
-        8 => 1,
-        2 => 2,
-        18 => 3,
-        _ => 0,
-    };
+    let stack = u64::from(matches!(vector, NON_MASKABLE | DOUBLE_FAULT | MACHINE_CHECK));
     let level: u64 = if vector == BREAKPOINT { 3 } else { 0 };
     let low = address & 0xffff | u64::from(KERNEL_CODE) << 16 | stack << 32 | (0x8e | level << 5) << 40;
-    Gate([low | (address >> 16 & 0xffff) << 48, address >> 32])
+    [low | (address >> 16 & 0xffff) << 48, address >> 32]
 }
 
 /// Loads tables that report exceptions while the first processor still runs on its boot stack.
 pub(crate) fn load_boot() {
     for vector in 0..256 {
         // SAFETY: 1. in bounds; 2. the only processor that runs.
-        unsafe { (*GATES.0.get())[vector] = gate(vector) };
+        unsafe { (*GATES.get())[vector] = gate(vector) };
     }
     let stack = crate::start::boot_emergency_stack();
-    load_with(0, stack, [stack; 3]);
+    load_with(0, stack, stack);
 }
 
 /// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).
 pub(crate) fn load(cpu: usize) {
-    let emergency = [StackKind::DoubleFault, StackKind::NonMaskable, StackKind::MachineCheck];
-    load_with(cpu, StackKind::Main.top(cpu), emergency.map(|kind| kind.top(cpu)));
+    load_with(cpu, StackKind::Main.top(cpu), StackKind::Emergency.top(cpu));
 }
 
-fn load_with(cpu: usize, main: u64, emergency: [u64; 3]) {
+fn load_with(cpu: usize, main: u64, emergency: u64) {
     // SAFETY: 1. a CPU's own entry; 2. `cpu` < CPUS_MAX, else this panics.
-    let tables = unsafe { &mut (*PER_CPU.0.get())[cpu] };
+    let tables = unsafe { &mut (*PER_CPU.get())[cpu] };
     // No program has any I/O port: their map lies beyond the segment.
     tables.task = TaskStateSegment::new();
     tables.task.privilege_stack_table[0] = VirtAddr::new(main);
-    let ([double_fault, non_maskable, machine_check], none) = (emergency.map(VirtAddr::new), VirtAddr::zero());
-    tables.task.interrupt_stack_table = [double_fault, non_maskable, machine_check, none, none, none, none];
+    tables.task.interrupt_stack_table[0] = VirtAddr::new(emergency);
     let base = &raw const tables.task as u64;
     let limit = size_of::<TaskStateSegment>() as u64 - 1;
     tables.segments = [
@@ -97,18 +89,14 @@ fn load_with(cpu: usize, main: u64, emergency: [u64; 3]) {
         limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56,
         base >> 32,
     ];
-    // SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
+    // The data segments are null since the first instructions in long mode. SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
     // old one; 3. the task state is there, not busy, with stacks that are mapped (caller).
     unsafe {
         lgdt(&pointer(&tables.segments));
         CS::set_reg(SegmentSelector(KERNEL_CODE));
         SS::set_reg(SegmentSelector(KERNEL_DATA));
-        DS::set_reg(SegmentSelector(KERNEL_DATA));
-        ES::set_reg(SegmentSelector(KERNEL_DATA));
-        FS::set_reg(SegmentSelector::NULL);
-        GS::set_reg(SegmentSelector::NULL);
         load_tss(SegmentSelector(TASK));
-        lidt(&pointer(&*GATES.0.get()));
+        lidt(&pointer(&*GATES.get()));
     }
 }
 

@@ -122,7 +122,8 @@ macro_rules! fast {
                     return answer;
                 }
                 // The second time nothing is new.
-                if !with_state().kernel.admit(cpu, control) {
+                let State { kernel, hardware, .. } = with_state();
+                if !kernel.admit(hardware, cpu, control) {
                     release::<ALONE>();
                     return Answer::declined(control);
                 }
@@ -152,6 +153,7 @@ fast!(poll_fast, poll_again, |k, _, cpu, control| k.fast_poll::<ALONE>(cpu, cont
 fast!(wait_fast, wait_again, |k, h, cpu, control| k
     .fast_wait::<ALONE, LEAN>(h, cpu, control)
     .map(Answer::short::<ALONE>));
+fast!(map_fast, map_again, |k, h, cpu, control| k.fast_map::<ALONE>(h, cpu, control).map(Answer::same::<ALONE>));
 
 #[inline(always)]
 fn release<const ALONE: bool>() {

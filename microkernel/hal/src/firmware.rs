@@ -3,8 +3,10 @@
 //! [`Firmware`] is what the rest of the kernel sees, whatever loaded it; PVH's `start_info` is one way to fill it.
 
 use crate::layout::PHYSMAP;
+use crate::report::refuse;
 use abi::boot_info::COMMAND_LINE_MAX;
 use core::ops::Range;
+use heapless::{String, Vec};
 
 /// Ranges of the memory map that are looked at; real ones have less than 30.
 pub(crate) const MAP_MAX: usize = 64;
@@ -16,24 +18,13 @@ pub(crate) struct Span {
     pub(crate) end: u64,
 }
 
-/// Why the loader's information cannot be used. All of these blame the loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FirmwareError {
-    /// The start information does not begin with its magic number.
-    NotPvh,
-    /// It is older than version 1: it has no memory map.
-    NoMemoryMap,
-}
-
 /// All that the loader told.
 pub struct Firmware {
-    pub(crate) ram: [Span; MAP_MAX],
-    pub(crate) ram_count: usize,
+    pub(crate) ram: Vec<Span, MAP_MAX>,
     pub(crate) bundle: Option<Range<u64>>,
     pub(crate) rsdp: u64,
-    pub(crate) command_line: [u8; COMMAND_LINE_MAX],
-    pub(crate) command_line_bytes: usize,
-    pub(crate) error: Option<FirmwareError>,
+    /// What is too long or not ASCII is cut off.
+    pub(crate) command_line: String<COMMAND_LINE_MAX>,
 }
 
 #[repr(C)]
@@ -51,23 +42,10 @@ struct RawStartInfo {
     reserved: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct RawModule {
-    address: u64,
-    bytes: u64,
-    command_line: u64,
-    reserved: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct RawMapEntry {
-    address: u64,
-    bytes: u64,
-    kind: u32,
-    reserved: u32,
-}
+/// What a module begins with: address, bytes.
+type RawModule = [u64; 2];
+/// An entry of the memory map: address, bytes, kind (the lower half).
+type RawMapEntry = [u64; 3];
 
 const PVH_MAGIC: u32 = 0x336e_c578;
 const KIND_RAM: u32 = 1;
@@ -92,74 +70,39 @@ impl Firmware {
     /// # Safety
     /// The boot tables are loaded.
     pub(crate) unsafe fn from_pvh(start_info: u64) -> Self {
-        let mut firmware = Self {
-            ram: [Span::default(); MAP_MAX],
-            ram_count: 0,
-            bundle: None,
-            rsdp: 0,
-            command_line: [0; COMMAND_LINE_MAX],
-            command_line_bytes: 0,
-            error: None,
-        };
         // SAFETY: 1. caller; 2. plain numbers.
         let raw = unsafe { read::<RawStartInfo>(start_info) }.filter(|raw| raw.magic == PVH_MAGIC);
-        let Some(raw) = raw else {
-            firmware.error = Some(FirmwareError::NotPvh);
-            return firmware;
-        };
-        firmware.rsdp = raw.rsdp;
-        firmware.take_command_line(raw.command_line);
-        // SAFETY: 1. caller; 2. plain numbers.
-        if let Some(module) = unsafe { read::<RawModule>(raw.modules) }.filter(|_| raw.module_count > 0) {
-            firmware.bundle = module.address.checked_add(module.bytes).map(|end| module.address..end);
-        }
+        let Some(raw) = raw else { refuse(format_args!("the loader gave no PVH start information")) };
         if raw.version == 0 {
-            firmware.error = Some(FirmwareError::NoMemoryMap);
-            return firmware;
+            refuse(format_args!("the loader gave no memory map"));
+        }
+        // SAFETY: 1. caller; 2. plain numbers.
+        let module = unsafe { read::<RawModule>(raw.modules) }.filter(|_| raw.module_count > 0);
+        let bundle = module.and_then(|[address, bytes]| Some(address..address.checked_add(bytes)?));
+        let mut firmware = Self { ram: Vec::new(), bundle, rsdp: raw.rsdp, command_line: String::new() };
+        for at in raw.command_line.. {
+            // SAFETY: 1. caller; 2. a byte.
+            let byte = unsafe { read::<u8>(at) }.filter(|&byte| byte != 0 && byte.is_ascii());
+            if byte.is_none_or(|byte| firmware.command_line.push(byte.into()).is_err()) {
+                break;
+            }
         }
         for index in 0..u64::from(raw.map_count) {
             // SAFETY: 1. caller; 2. plain numbers.
             let entry = unsafe { read::<RawMapEntry>(raw.map + index * size_of::<RawMapEntry>() as u64) };
-            if let Some(entry) = entry {
-                firmware.take_map_entry(entry);
+            if let Some([start, bytes, kind]) = entry
+                && let (Some(end), KIND_RAM) = (start.checked_add(bytes), kind as u32)
+            {
+                // More than there is room for is not used.
+                let _ = firmware.ram.push(Span { start, end });
             }
         }
         firmware
     }
 
-    fn take_map_entry(&mut self, entry: RawMapEntry) {
-        let Some(end) = entry.address.checked_add(entry.bytes) else { return };
-        if entry.kind == KIND_RAM && self.ram_count < MAP_MAX {
-            self.ram[self.ram_count] = Span { start: entry.address, end };
-            self.ram_count += 1;
-        }
-    }
-
-    /// Copies the line; what is too long or not ASCII is cut off.
-    fn take_command_line(&mut self, address: u64) {
-        for (index, slot) in self.command_line.iter_mut().enumerate() {
-            // SAFETY: 1. called by `from_pvh` only, on the boot tables; 2. a byte.
-            match unsafe { read::<u8>(address + index as u64) } {
-                Some(byte) if address != 0 && byte != 0 && byte.is_ascii() => *slot = byte,
-                _ => return,
-            }
-            self.command_line_bytes = index + 1;
-        }
-    }
-
-    /// The RAM of the map.
-    pub(crate) fn ram(&self) -> &[Span] {
-        &self.ram[..self.ram_count]
-    }
-
-    /// The command line.
-    pub fn command_line(&self) -> &str {
-        core::str::from_utf8(&self.command_line[..self.command_line_bytes]).unwrap_or_default()
-    }
-
     /// The value of `key=value` on the command line, or the empty string for a bare `key`.
     pub fn option(&self, key: &str) -> Option<&str> {
-        self.command_line().split_ascii_whitespace().find_map(|word| {
+        self.command_line.split_ascii_whitespace().find_map(|word| {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             (name == key).then_some(value)
         })

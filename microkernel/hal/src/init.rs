@@ -68,21 +68,9 @@ impl Maker<'_> {
         }
     }
 
-    /// Gives a range of memory at the lowest free handle, which must be the one that is promised.
-    fn give(&mut self, promised: Handle, frames: Range<u32>) {
-        let given = self.state.kernel.boot_range(
-            self.boot.process,
-            Kind::Memory,
-            frames.start,
-            frames.end - frames.start,
-            promised == handle::DEVICES,
-        );
-        assert_eq!(given, Ok(promised), "handles of the first process");
-    }
-
-    fn give_free(&mut self, index: usize, range: FrameRange) {
-        let at = Handle(handle::MEMORY + index as u16);
-        let given = self.state.kernel.boot_memory_at(self.boot.process, at, range.first as u32, range.count as u32);
+    fn give(&mut self, at: Handle, frames: Range<u32>) {
+        let write = at != handle::BUNDLE && at != handle::FIRMWARE;
+        let given = self.state.kernel.boot_range(self.boot.process, at, Kind::Memory, frames, write);
         assert_eq!(given, Ok(()), "handles of the first process");
     }
 }
@@ -130,11 +118,11 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     // Nothing of the kernel lies above the RAM below 4 GiB: what it takes, it takes from there.
     maker.give(handle::DEVICES, low_end as u32..frames_end());
     maker.give(handle::FIRMWARE, FIRMWARE);
-    let (ranges, count) = maker.memory.rest();
-    info.ranges = ranges;
-    info.range_count = count as u32;
-    for (index, range) in ranges[..count].iter().enumerate() {
-        maker.give_free(index, *range);
+    let ranges = maker.memory.rest();
+    info.ranges[..ranges.len()].copy_from_slice(&ranges);
+    info.range_count = ranges.len() as u32;
+    for (index, range) in ranges.iter().enumerate() {
+        maker.give(Handle(handle::MEMORY + index as u16), range.first as u32..(range.first + range.count) as u32);
     }
     boot.describe(&mut info);
     let page = (PHYSMAP + info_frame * PAGE) as *mut u8;
@@ -160,10 +148,10 @@ impl Boot {
         info.version = BOOT_INFO_VERSION;
         info.cpus = self.cpus as u32;
         info.rsdp = self.firmware.rsdp;
-        info.tsc_hz = self.clock.map_or(0, |clock| clock.tsc_hz());
+        info.tsc_hz = with_state().hardware.clock.tsc_hz();
         info.memory_bytes = self.memory.total();
         info.frames_end = self.memory.end_below(u64::MAX) / PAGE;
-        let line = self.firmware.command_line().as_bytes();
+        let line = self.firmware.command_line.as_bytes();
         info.command_line[..line.len()].copy_from_slice(line);
         info.command_line_bytes = line.len() as u32;
     }

@@ -5,6 +5,7 @@
 use core::arch::asm;
 use core::mem::MaybeUninit;
 use kernel_core::VectorState;
+use x86_64::registers::control::Cr2;
 
 /// Reads the time-stamp counter.
 #[inline(always)]
@@ -20,11 +21,9 @@ pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
 }
 
 /// The address of the last page fault.
+#[inline(always)]
 pub(crate) fn cr2() -> u64 {
-    let value;
-    // SAFETY: reading CR2 in ring 0 has no effect.
-    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) }
-    value
+    Cr2::read_raw()
 }
 
 /// Loads an address space; drops all translations that are not global.

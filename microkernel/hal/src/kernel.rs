@@ -5,10 +5,10 @@ use crate::halt::{Halt, halt};
 use crate::machine::Hardware;
 use crate::report::exception_name;
 use crate::serial::say;
+use crate::shared::Shared;
 use crate::symbols;
 use abi::fault::Access;
 use abi::protocol::startup::{EXIT_DONE, EXIT_REFUSED, exit_code};
-use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use kernel_core::Kernel;
 
@@ -20,19 +20,16 @@ pub(crate) struct State {
     pub(crate) init: u32,
 }
 
-struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
-// SAFETY: written once at boot, before any CPU can enter the core; afterwards reached with the kernel lock held
-// (STATE), or only read (APIC).
-unsafe impl<T> Sync for Shared<T> {}
-
-static STATE: Shared<State> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
-static APIC: Shared<LocalApic> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
+/// Written once at boot, before any CPU can enter the core; afterwards reached with the kernel lock held.
+static STATE: Shared<MaybeUninit<State>> = Shared::new(MaybeUninit::uninit());
+/// Written while only the first processor runs; afterwards only read.
+static APIC: Shared<MaybeUninit<LocalApic>> = Shared::new(MaybeUninit::uninit());
 
 /// The state. Only with the kernel lock held, or before any other CPU can take it.
 pub(crate) fn with_state() -> &'static mut State {
     // SAFETY: 1. installed before the first entry is possible; 2. callers hold the kernel lock, and give the reference
     // up before they release it.
-    unsafe { (*STATE.0.get()).assume_init_mut() }
+    unsafe { (*STATE.get()).assume_init_mut() }
 }
 
 /// Puts the state in place.
@@ -41,7 +38,7 @@ pub(crate) fn with_state() -> &'static mut State {
 /// Only the first processor runs code of ours that could look at it.
 pub(crate) unsafe fn install(state: State) {
     // SAFETY: caller.
-    unsafe { (*STATE.0.get()).write(state) };
+    unsafe { (*STATE.get()).write(state) };
 }
 
 /// Tells how this machine's local APICs are reached.
@@ -50,13 +47,13 @@ pub(crate) unsafe fn install(state: State) {
 /// Only the first processor runs.
 pub(crate) unsafe fn install_apic(apic: LocalApic) {
     // SAFETY: caller.
-    unsafe { (*APIC.0.get()).write(apic) };
+    unsafe { (*APIC.get()).write(apic) };
 }
 
 /// The local APIC of whichever CPU asks. After [`install_apic`] only.
 pub(crate) fn local_apic() -> LocalApic {
     // SAFETY: installed before the first interrupt, IPI or processor start is possible; never written again.
-    unsafe { (*APIC.0.get()).assume_init() }
+    unsafe { (*APIC.get()).assume_init() }
 }
 
 impl State {

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `PHYSMAP` … | all RAM but the kernel's image, at its physical address | read, write |
 //! | `KERNEL_BASE` + 2 MiB … | the kernel's image, 4 KiB pages | text: execute; rodata: read; data: write |
-//! | `STACKS` … | four stacks a CPU, an unmapped page below each | write |
+//! | `STACKS` … | two stacks a CPU, an unmapped page below each | write |
 //! | `DEVICES` … | local APIC, I/O APICs | write, uncached |
 
 /// All RAM, at its physical address.
@@ -25,42 +25,36 @@ pub(crate) const CPUS_MAX: usize = 64;
 
 /// Pages of the stack on which a CPU handles calls, faults and interrupts.
 pub(crate) const STACK_PAGES: u64 = 6;
-/// Pages of each stack for double faults, NMIs and machine checks: enough for a report.
+/// Pages of the stack for double faults, NMIs and machine checks: enough for a report.
 pub(crate) const EMERGENCY_STACK_PAGES: u64 = 2;
 /// Pages of address space a CPU's stacks take, guard pages included.
-const STACK_SLOT_PAGES: u64 = 16;
+const STACK_SLOT_PAGES: u64 = STACK_PAGES + EMERGENCY_STACK_PAGES + 2;
 
-/// One of a CPU's stacks.
+/// One of a CPU's stacks; the page below is never mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StackKind {
     /// Calls, faults, interrupts.
     Main,
-    /// #DF: the main stack may be the reason.
-    DoubleFault,
-    /// NMI: may arrive before the entry has loaded a stack.
-    NonMaskable,
-    /// #MC: likewise.
-    MachineCheck,
+    /// Double faults (the main stack may be the reason), NMIs (which may arrive before the entry has loaded a stack) and
+    /// machine checks. None of these returns, so one that interrupts another's report takes nothing from anybody.
+    Emergency,
 }
 
 impl StackKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Main, Self::DoubleFault, Self::NonMaskable, Self::MachineCheck];
+    /// Its pages.
+    pub(crate) const fn pages(self) -> u64 {
+        if matches!(self, Self::Main) { STACK_PAGES } else { EMERGENCY_STACK_PAGES }
+    }
 
-    /// First address and pages of this stack of `cpu`; the page below is never mapped.
-    pub(crate) const fn place(self, cpu: usize) -> (u64, u64) {
-        let (first, pages) = match self {
-            Self::Main => (1, STACK_PAGES),
-            Self::DoubleFault => (8, EMERGENCY_STACK_PAGES),
-            Self::NonMaskable => (11, EMERGENCY_STACK_PAGES),
-            Self::MachineCheck => (14, EMERGENCY_STACK_PAGES),
-        };
-        (STACKS + (cpu as u64 * STACK_SLOT_PAGES + first) * PAGE, pages)
+    /// First address of this stack of `cpu`.
+    pub(crate) const fn bottom(self, cpu: usize) -> u64 {
+        self.top(cpu) - self.pages() * PAGE
     }
 
     /// One past the last address of this stack of `cpu`.
     pub(crate) const fn top(self, cpu: usize) -> u64 {
-        let (first, pages) = self.place(cpu);
-        first + pages * PAGE
+        let below = if matches!(self, Self::Main) { STACK_PAGES + 1 } else { STACK_SLOT_PAGES };
+        STACKS + (cpu as u64 * STACK_SLOT_PAGES + below) * PAGE
     }
 }
 
@@ -71,9 +65,9 @@ pub(crate) fn cpu_of_stack(address: u64) -> Option<usize> {
 }
 
 const _: () = {
-    assert!(StackKind::Main.top(0) < StackKind::DoubleFault.place(0).0);
-    assert!(StackKind::MachineCheck.top(0) == STACKS + STACK_SLOT_PAGES * PAGE);
-    assert!(StackKind::Main.place(1).0 == StackKind::MachineCheck.top(0) + PAGE);
+    assert!(StackKind::Main.bottom(0) == STACKS + PAGE);
+    assert!(StackKind::Emergency.bottom(0) == StackKind::Main.top(0) + PAGE);
+    assert!(StackKind::Emergency.top(0) + PAGE == StackKind::Main.bottom(1));
     assert!(STACKS + CPUS_MAX as u64 * STACK_SLOT_PAGES * PAGE <= DEVICES);
 };
 

@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | `start` `firmware` `acpi` `memory` `paging` `layout` `sizes` `boot` `init` | from the loader's jump to init |
 //! | `trap` `dispatch` `lock` `kernel` `machine` | events into the core, and what the core asks |
-//! | `processor` `processors` `descriptors` `apic` `clock` `serial` `instructions` | the parts of the machine |
+//! | `processor` `processors` `descriptors` `apic` `clock` `serial` `instructions` `shared` | the parts of the machine |
 //! | `report` `symbols` `halt` | failures; `examples/provoke.rs` makes them, for tests of the reports |
 //!
 //! Neighbours: `kernel-core` (all decisions), `abi` (boot information, bundle, registers), `microkernel` (the binary:
@@ -40,6 +40,7 @@ mod processor;
 mod processors;
 mod report;
 mod serial;
+mod shared;
 mod sizes;
 mod start;
 mod symbols;
@@ -47,6 +48,7 @@ mod trap;
 
 pub use apic::INTERRUPTS;
 pub use boot::Boot;
+pub use clock::Clock;
 pub use firmware::Firmware;
 pub use halt::{Halt, halt};
 pub use report::{PANIC_MAGIC, PanicRecord, panicked};

@@ -11,8 +11,8 @@
 
 use crate::instructions::save_vectors;
 use crate::layout::CPUS_MAX;
+use crate::shared::Shared;
 use crate::trap::edge;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use kernel_core::{Cpu, VectorState};
 use x86_64::{VirtAddr, instructions::tlb};
@@ -32,10 +32,8 @@ const ALL: u64 = u64::MAX;
 /// CPUs that have yet to stop.
 static STOP_PENDING: AtomicU64 = AtomicU64::new(0);
 
-struct Parked(UnsafeCell<[VectorState; CPUS_MAX]>);
-// SAFETY: an entry is written by its CPU before it clears its bit of STOP_PENDING, and read by the lock's holder after.
-unsafe impl Sync for Parked {}
-static PARKED: Parked = Parked(UnsafeCell::new([VectorState([0; 104]); CPUS_MAX]));
+/// An entry is written by its CPU before it clears its bit of STOP_PENDING, and read by the lock's holder after.
+static PARKED: Shared<[VectorState; CPUS_MAX]> = Shared::new([VectorState::INITIAL; CPUS_MAX]);
 
 /// What a call that waits is marked with in its CPU's `edge`.
 mod mark {
@@ -60,16 +58,16 @@ fn this_cpu() -> *mut Cpu {
 pub(crate) fn answer_flush(cpu: usize) {
     let bit = 1 << cpu;
     if FLUSH_PENDING.load(Ordering::Acquire) & bit != 0 {
-        drop_translations(FLUSH_PAGE.load(Ordering::Acquire));
+        drop_translations(Some(FLUSH_PAGE.load(Ordering::Acquire)).filter(|&page| page != ALL));
         FLUSH_PENDING.fetch_and(!bit, Ordering::Release);
     }
 }
 
-fn drop_translations(page: u64) {
-    if page == ALL {
-        tlb::flush_all();
-    } else {
-        tlb::flush(VirtAddr::new_truncate(page));
+/// Drops this CPU's own translations: of a page, or all.
+pub(crate) fn drop_translations(page: Option<u64>) {
+    match page {
+        Some(page) => tlb::flush(VirtAddr::new_truncate(page)),
+        None => tlb::flush_all(),
     }
 }
 
@@ -80,7 +78,7 @@ fn answer_stop(cpu: usize) {
         return;
     }
     // SAFETY: 1. this CPU's own entry, which the holder reads only after the bit is clear; 2. `cpu` < CPUS_MAX.
-    save_vectors(unsafe { &mut (*PARKED.0.get())[cpu] });
+    save_vectors(unsafe { &mut (*PARKED.get())[cpu] });
     let state = this_cpu();
     // SAFETY: this CPU's own state; the holder touches it only after the bit is clear.
     unsafe {
@@ -148,24 +146,21 @@ pub(crate) fn release() {
     SERVING.store(SERVING.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
 }
 
-/// For the holder: makes the CPUs of `mask`, of which there are some, drop translations; `interrupt` makes one look. Returns when all have.
+/// For the holder: makes the CPUs of `mask` drop translations; `interrupt` makes one look. Returns when all have.
 pub(crate) fn flush_others(mask: u64, page: Option<u64>, interrupt: impl Fn(usize)) {
     FLUSH_PAGE.store(page.unwrap_or(ALL), Ordering::Release);
-    FLUSH_PENDING.store(mask, Ordering::SeqCst);
-    (0..CPUS_MAX).filter(|&cpu| mask >> cpu & 1 == 1).for_each(interrupt);
-    while FLUSH_PENDING.load(Ordering::Acquire) != 0 {
-        core::hint::spin_loop();
-    }
+    ask(&FLUSH_PENDING, mask, interrupt);
 }
 
 /// For the holder: makes the CPUs of `mask` wait for the lock; `interrupt` makes one look. Returns when all do.
 pub(crate) fn stop_others(mask: u64, interrupt: impl Fn(usize)) {
-    if mask == 0 {
-        return;
-    }
-    STOP_PENDING.store(mask, Ordering::SeqCst);
+    ask(&STOP_PENDING, mask, interrupt);
+}
+
+fn ask(pending: &AtomicU64, mask: u64, interrupt: impl Fn(usize)) {
+    pending.store(mask, Ordering::SeqCst);
     (0..CPUS_MAX).filter(|&cpu| mask >> cpu & 1 == 1).for_each(interrupt);
-    while STOP_PENDING.load(Ordering::Acquire) != 0 {
+    while pending.load(Ordering::Acquire) != 0 {
         core::hint::spin_loop();
     }
 }
@@ -173,10 +168,5 @@ pub(crate) fn stop_others(mask: u64, interrupt: impl Fn(usize)) {
 /// For the holder: the vector registers of a CPU that has stopped.
 pub(crate) fn parked_vectors(cpu: usize) -> VectorState {
     // SAFETY: 1. `cpu` < CPUS_MAX, else this panics; 2. it has cleared its bit, and waits for the lock (invariant 3).
-    unsafe { (*PARKED.0.get())[cpu] }
-}
-
-/// For the holder: drops this CPU's own translations.
-pub(crate) fn flush_own(page: Option<u64>) {
-    drop_translations(page.unwrap_or(ALL));
+    unsafe { (*PARKED.get())[cpu] }
 }

@@ -1,6 +1,5 @@
 //! What the core asks of the machine, answered by this one.
 
-use crate::acpi::Topology;
 use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
 use crate::clock::Clock;
 use crate::firmware::{MAP_MAX, Span};
@@ -8,6 +7,7 @@ use crate::instructions::{copy_page, exchange_vectors, load_vectors, save_vector
 use crate::layout::{PAGE, PHYSMAP};
 use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
+use heapless::Vec;
 use kernel_core::{Machine, TableId, VectorState};
 use x86_64::structures::port::{PortRead, PortWrite};
 
@@ -25,7 +25,6 @@ const FIXED_FLAGS: u64 = 0x202;
 pub(crate) struct Hardware {
     pub(crate) apic: LocalApic,
     pub(crate) io_apics: IoApics,
-    pub(crate) topology: Topology,
     pub(crate) clock: Clock,
     /// Latest time given out.
     pub(crate) last_ns: u64,
@@ -35,7 +34,7 @@ pub(crate) struct Hardware {
     pub(crate) pool: u64,
     pub(crate) pool_tables: u32,
     /// RAM that the physmap maps.
-    pub(crate) ram: [Span; MAP_MAX],
+    pub(crate) ram: Vec<Span, MAP_MAX>,
     /// CPUs that run.
     pub(crate) cpus: usize,
     /// CPUs that wait for an interrupt without a thread, a bit each; they run no program before they get the lock.
@@ -45,6 +44,7 @@ pub(crate) struct Hardware {
 }
 
 impl Hardware {
+    #[inline(always)]
     fn entry(&self, table: TableId, index: usize) -> *mut u64 {
         assert!(table < self.pool_tables && index < ENTRIES);
         (PHYSMAP + self.table_address(table) + index as u64 * 8) as *mut u64
@@ -88,14 +88,14 @@ impl Machine for Hardware {
         lock::stop_others(self.others(cpu) & !self.idle, |other| apic.send(processors::apic_id(other), STOP));
     }
 
-    #[inline]
+    #[inline(always)]
     fn table_entry(&self, table: TableId, index: usize) -> u64 {
         // SAFETY: 1. in bounds and a table of the pool (`entry`), which the physmap maps; 2. volatile, as the CPUs set
         // accessed and dirty bits behind our back.
         unsafe { self.entry(table, index).read_volatile() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64) {
         // SAFETY: as `table_entry`; what the entry maps is a program's half of an address space, which the kernel
         // never touches.
@@ -157,7 +157,7 @@ impl Machine for Hardware {
     fn flush(&mut self, cpus: u64, page: Option<u64>) {
         let (own, apic) = (processors::current(), self.apic);
         if cpus >> own & 1 == 1 {
-            lock::flush_own(page);
+            lock::drop_translations(page);
         }
         let others = cpus & self.others(own);
         if others != 0 {
@@ -211,11 +211,11 @@ impl Machine for Hardware {
     }
 
     fn route_interrupt(&mut self, line: u32) -> (u64, u64) {
-        self.io_apics.route(&self.topology, line)
+        self.io_apics.route(line)
     }
 
     fn mask_interrupt(&mut self, line: u32, masked: bool) {
-        self.io_apics.mask(&self.topology, line, masked);
+        self.io_apics.mask(line, masked);
     }
 
     fn port_read(&mut self, port: u16, width: u8) -> u32 {

@@ -9,6 +9,7 @@ use crate::firmware::{Firmware, MAP_MAX, Span};
 use crate::layout::{Image, PAGE, PHYSMAP, PHYSMAP_BYTES_MAX};
 use abi::boot_info::{FrameRange, RANGES_MAX};
 use core::ops::Range;
+use heapless::Vec;
 use records::Arena;
 
 /// Below this lie real-mode tables, firmware data and the page on which processors start.
@@ -19,21 +20,19 @@ pub(crate) const BOOT_REACH: u64 = 4 << 30;
 
 /// Memory that nobody owns yet.
 pub(crate) struct BootMemory {
-    spans: [Span; MAP_MAX],
-    count: usize,
+    spans: Vec<Span, MAP_MAX>,
     /// The span that the kernel takes from: the largest that the boot tables reach.
     source: usize,
     /// The spans before anything was taken: what the physmap maps.
-    all: [Span; MAP_MAX],
+    all: Vec<Span, MAP_MAX>,
     total: u64,
 }
 
 impl BootMemory {
     /// All RAM that the loader reports, without the kernel's image and the bundle.
     pub(crate) fn survey(firmware: &Firmware) -> Self {
-        let mut memory =
-            Self { spans: [Span::default(); MAP_MAX], count: 0, source: 0, all: [Span::default(); MAP_MAX], total: 0 };
-        for span in firmware.ram() {
+        let mut memory = Self { spans: Vec::new(), source: 0, all: Vec::new(), total: 0 };
+        for span in &firmware.ram {
             memory.total += span.end - span.start;
             memory.add(span.start.max(LOW_END), span.end.min(BOOT_REACH));
             memory.add(span.start.max(BOOT_REACH), span.end.min(PHYSMAP_BYTES_MAX));
@@ -42,11 +41,10 @@ impl BootMemory {
         if let Some(bundle) = firmware.bundle.clone() {
             memory.remove(bundle);
         }
-        memory.spans[..memory.count].sort_unstable_by_key(|span| span.start);
-        let reachable = (0..memory.count).filter(|&index| memory.spans[index].end <= BOOT_REACH);
+        memory.spans.sort_unstable_by_key(|span| span.start);
+        let reachable = (0..memory.spans.len()).filter(|&index| memory.spans[index].end <= BOOT_REACH);
         memory.source = reachable.max_by_key(|&index| memory.bytes(index)).unwrap_or(0);
-        memory.all = memory.spans;
-        memory.all[memory.count..].fill(Span::default());
+        memory.all = memory.spans.clone();
         memory.check();
         memory
     }
@@ -57,17 +55,15 @@ impl BootMemory {
 
     fn add(&mut self, start: u64, end: u64) {
         let (start, end) = (start.next_multiple_of(PAGE), end & !(PAGE - 1));
-        if start < end && self.count < MAP_MAX {
-            self.spans[self.count] = Span { start, end };
-            self.count += 1;
+        if start < end {
+            // More than there is room for is not used.
+            let _ = self.spans.push(Span { start, end });
         }
     }
 
     fn remove(&mut self, hole: Range<u64>) {
         let (start, end) = (hole.start & !(PAGE - 1), hole.end.next_multiple_of(PAGE));
-        let before = core::mem::take(&mut self.count);
-        let spans = self.spans;
-        for span in &spans[..before] {
+        for span in core::mem::take(&mut self.spans) {
             if span.end <= start || span.start >= end {
                 self.add(span.start, span.end);
             } else {
@@ -79,7 +75,7 @@ impl BootMemory {
 
     /// Invariants 1 and 2.
     fn check(&self) {
-        let spans = &self.spans[..self.count];
+        let spans = &self.spans;
         assert!(spans.iter().all(|span| span.start < span.end && span.start % PAGE == 0 && span.end % PAGE == 0));
         assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "overlapping RAM in the loader's map");
         let image = Image::linked().physical();
@@ -93,7 +89,7 @@ impl BootMemory {
 
     /// What is left of the largest span.
     pub(crate) fn left(&self) -> u64 {
-        if self.count == 0 { 0 } else { self.bytes(self.source) }
+        if self.spans.is_empty() { 0 } else { self.bytes(self.source) }
     }
 
     /// End of the highest RAM below `limit`, as the loader reports it and the physmap has room for.
@@ -103,7 +99,7 @@ impl BootMemory {
 
     /// Bytes that are still free.
     pub(crate) fn free(&self) -> u64 {
-        (0..self.count).map(|index| self.bytes(index)).sum()
+        self.spans.iter().map(|span| span.end - span.start).sum()
     }
 
     /// Bytes that have been taken.
@@ -111,8 +107,8 @@ impl BootMemory {
         self.all.iter().map(|span| span.end - span.start).sum::<u64>() - self.free()
     }
 
-    /// Everything that was free at the start; unused entries are empty.
-    pub(crate) fn all(&self) -> &[Span; MAP_MAX] {
+    /// Everything that was free at the start.
+    pub(crate) fn all(&self) -> &Vec<Span, MAP_MAX> {
         &self.all
     }
 
@@ -153,15 +149,11 @@ impl BootMemory {
     }
 
     /// What is left, largest first, at most as many ranges as boot information has room for.
-    pub(crate) fn rest(&self) -> ([FrameRange; RANGES_MAX], usize) {
-        let mut sorted = self.spans;
-        sorted[..self.count].sort_unstable_by_key(|span| core::cmp::Reverse(span.end - span.start));
-        let mut ranges = [FrameRange::default(); RANGES_MAX];
-        let count = self.count.min(RANGES_MAX);
-        for (range, span) in ranges.iter_mut().zip(&sorted[..count]) {
-            *range = FrameRange { first: span.start / PAGE, count: (span.end - span.start) / PAGE };
-        }
-        (ranges, count)
+    pub(crate) fn rest(&self) -> Vec<FrameRange, RANGES_MAX> {
+        let mut sorted = self.spans.clone();
+        sorted.sort_unstable_by_key(|span| core::cmp::Reverse(span.end - span.start));
+        let of = |span: &Span| FrameRange { first: span.start / PAGE, count: (span.end - span.start) / PAGE };
+        sorted.iter().take(RANGES_MAX).map(of).collect()
     }
 }
 

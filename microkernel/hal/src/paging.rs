@@ -58,8 +58,7 @@ impl KernelSpace {
         }
         space.map_image(memory);
         // The page tables just taken are RAM as well: the map is of everything that was free at the start.
-        let spans = *memory.all();
-        for span in spans.iter().filter(|span| span.start < span.end) {
+        for span in memory.all().clone() {
             space.map_range(memory, PHYSMAP + span.start, span.start, span.end - span.start, READ_WRITE);
         }
         if let Some(bundle) = bundle {
@@ -68,10 +67,9 @@ impl KernelSpace {
             space.map_range(memory, PHYSMAP + start, start, bytes, READ_ONLY);
         }
         for cpu in 0..cpus {
-            for kind in StackKind::ALL {
-                let (address, pages) = kind.place(cpu);
-                let frames = memory.take(pages);
-                space.map_range(memory, address, frames, pages * PAGE, READ_WRITE);
+            for kind in [StackKind::Main, StackKind::Emergency] {
+                let frames = memory.take(kind.pages());
+                space.map_range(memory, kind.bottom(cpu), frames, kind.pages() * PAGE, READ_WRITE);
             }
         }
         space

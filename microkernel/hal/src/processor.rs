@@ -41,7 +41,7 @@ const fn feature(name: &'static str, leaf: u32, register: usize, bit: u32, cr4: 
     Feature { name, leaf, register, bit, cr4, required }
 }
 
-const FEATURES: [Feature; 10] = [
+const FEATURES: [Feature; 9] = [
     feature("NX", 0x8000_0001, EDX, 20, 0, true),
     feature("SYSCALL", 0x8000_0001, EDX, 11, 0, true),
     feature("XSAVE", 1, ECX, 26, Cr4Flags::OSXSAVE.bits(), true),
@@ -51,7 +51,6 @@ const FEATURES: [Feature; 10] = [
     feature("SMAP", 7, EBX, 20, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION.bits(), false),
     feature("UMIP", 7, ECX, 2, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION.bits(), false),
     feature("MCE", 1, EDX, 7, Cr4Flags::MACHINE_CHECK_EXCEPTION.bits(), false),
-    feature("x2APIC", 1, ECX, 21, 0, false),
 ];
 
 impl Feature {

@@ -128,7 +128,7 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     for id in others() {
         let cpu = JOINED.load(Ordering::SeqCst);
         // SAFETY: no other processor is on its way in.
-        unsafe { *MAILBOX.0.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
+        unsafe { *MAILBOX.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
         let end = clock.now_ns() + JOIN_NS_MAX;
         for _ in 0..2 {
             apic.send_startup(id, AP_PAGE);

@@ -5,11 +5,11 @@
 
 use crate::halt::{Halt, halt};
 use crate::instructions::{cr2, stop_forever};
-use crate::layout::{Image, cpu_of_stack};
+use crate::layout::{Image, StackKind, cpu_of_stack};
 use crate::serial::say;
+use crate::shared::Shared;
 use crate::symbols;
 use crate::trap::KernelTrap;
-use core::cell::UnsafeCell;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -47,13 +47,9 @@ pub struct PanicRecord {
     pub message: [u8; MESSAGE_MAX],
 }
 
-#[repr(transparent)]
-struct SharedRecord(UnsafeCell<PanicRecord>);
-// SAFETY: written by one processor only: the one that wins `FAILURES`.
-unsafe impl Sync for SharedRecord {}
-
+/// Written by one processor only: the one that wins `FAILURES`.
 #[unsafe(no_mangle)]
-static PERENNIAL_PANIC_RECORD: SharedRecord = SharedRecord(UnsafeCell::new(PanicRecord {
+static PERENNIAL_PANIC_RECORD: Shared<PanicRecord> = Shared::new(PanicRecord {
     magic: 0,
     version: 1,
     cpu: 0,
@@ -64,7 +60,7 @@ static PERENNIAL_PANIC_RECORD: SharedRecord = SharedRecord(UnsafeCell::new(Panic
     frames: [0; FRAMES_MAX],
     message_bytes: 0,
     message: [0; MESSAGE_MAX],
-}));
+});
 
 /// How many processors have come here; the first one reports.
 static FAILURES: AtomicU32 = AtomicU32::new(0);
@@ -86,17 +82,10 @@ fn claim(cpu: usize) -> &'static mut PanicRecord {
         stop_forever();
     }
     // SAFETY: 1. static memory; 2. only the first failure gets here, once.
-    let record = unsafe { &mut *PERENNIAL_PANIC_RECORD.0.get() };
+    let record = unsafe { &mut *PERENNIAL_PANIC_RECORD.get() };
     record.cpu = cpu as u32;
     record.fault_address = cr2();
     record
-}
-
-fn stack_pointer() -> u64 {
-    let rsp;
-    // SAFETY: reads a register.
-    unsafe { core::arch::asm!("mov {}, rsp", out(reg) rsp, options(nomem, nostack, preserves_flags)) }
-    rsp
 }
 
 fn frame_pointer() -> u64 {
@@ -109,11 +98,9 @@ fn frame_pointer() -> u64 {
 /// Whether the word at `address` lies in memory that is always mapped: a stack of ours, or the kernel's image.
 fn is_readable(address: u64) -> bool {
     let image = Image::linked();
-    let on_stack = crate::layout::StackKind::ALL.iter().any(|kind| {
-        cpu_of_stack(address).is_some_and(|cpu| {
-            let (first, pages) = kind.place(cpu);
-            crate::processors::has_stacks(cpu) && address >= first && address + 8 <= first + pages * crate::layout::PAGE
-        })
+    let on_stack = cpu_of_stack(address).filter(|&cpu| crate::processors::has_stacks(cpu)).is_some_and(|cpu| {
+        let in_stack = |kind: StackKind| address >= kind.bottom(cpu) && address + 8 <= kind.top(cpu);
+        in_stack(StackKind::Main) || in_stack(StackKind::Emergency)
     });
     address.is_multiple_of(8) && (on_stack || (address >= image.data && address + 16 <= image.end))
 }
@@ -223,7 +210,8 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     if crate::processors::is_stopping() {
         stop_forever();
     }
-    let cpu = cpu_of_stack(stack_pointer()).unwrap_or(0);
+    // It lies on the stack on which the exception arrived.
+    let cpu = cpu_of_stack((&raw const *trap).addr() as u64).unwrap_or(0);
     let record = claim(cpu);
     record.vector = trap.vector;
     record.error = trap.error;
@@ -256,7 +244,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
 
 /// A panic of ours: reports it and stops.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
-    let cpu = cpu_of_stack(stack_pointer()).unwrap_or(0);
+    let cpu = cpu_of_stack(frame_pointer()).unwrap_or(0);
     let record = claim(cpu);
     walk(frame_pointer(), None, &mut record.frames);
     // Cut off when too long; writing never fails.

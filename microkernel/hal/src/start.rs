@@ -10,8 +10,8 @@
 
 use crate::firmware::Firmware;
 use crate::layout::{KERNEL_BASE, PHYSMAP};
+use crate::shared::Shared;
 use core::arch::global_asm;
-use core::cell::UnsafeCell;
 
 /// Physical page on which the other processors start, in real mode; below 1 MiB nothing is ever given away.
 pub(crate) const AP_PAGE: u64 = 0x8000;
@@ -20,16 +20,13 @@ const BOOT_STACK_BYTES: usize = 32 << 10;
 
 const _: () = assert!(KERNEL_BASE == 0xffff_ffff_8000_0000 && PHYSMAP == 0xffff_8000_0000_0000);
 
-#[repr(C, align(16))]
-struct Stack(UnsafeCell<[u8; BOOT_STACK_BYTES]>);
-// SAFETY: only the first processor uses it, as its stack.
-unsafe impl Sync for Stack {}
-static BOOT_STACK: Stack = Stack(UnsafeCell::new([0; BOOT_STACK_BYTES]));
+/// Only the first processor uses it, as its stack.
+static BOOT_STACK: Shared<[u128; BOOT_STACK_BYTES / 16]> = Shared::new([0; BOOT_STACK_BYTES / 16]);
 
 /// Top of the stack on which double faults, NMIs and machine checks are reported before each CPU has stacks of its own:
 /// the lower part of the boot stack.
 pub(crate) fn boot_emergency_stack() -> u64 {
-    BOOT_STACK.0.get() as u64 + BOOT_STACK_BYTES as u64 / 4
+    BOOT_STACK.get() as u64 + BOOT_STACK_BYTES as u64 / 4
 }
 
 /// What a joining processor needs before it can run Rust; filled by [`crate::processors`], one processor at a time.
@@ -40,11 +37,8 @@ pub(crate) struct Mailbox {
     pub(crate) cpu: u64,
 }
 
-#[repr(transparent)]
-pub(crate) struct SharedMailbox(pub(crate) UnsafeCell<Mailbox>);
-// SAFETY: written by the first processor only while no other one is on its way in.
-unsafe impl Sync for SharedMailbox {}
-pub(crate) static MAILBOX: SharedMailbox = SharedMailbox(UnsafeCell::new(Mailbox { root: 0, stack_top: 0, cpu: 0 }));
+/// Written by the first processor only while no other one is on its way in.
+pub(crate) static MAILBOX: Shared<Mailbox> = Shared::new(Mailbox { root: 0, stack_top: 0, cpu: 0 });
 
 unsafe extern "C" {
     static ap_entry: u8;
@@ -66,6 +60,7 @@ unsafe extern "Rust" {
 extern "C" fn first_rust(start_info: u32) -> ! {
     crate::serial::initialise();
     crate::descriptors::load_boot();
+    crate::halt::allow_exit(false);
     // SAFETY: 1. the address comes from the loader in ebx, as PVH says; 2. the boot tables map the first 4 GiB.
     let firmware = unsafe { Firmware::from_pvh(u64::from(start_info)) };
     // SAFETY: the `entry` macro defines it with this signature.

@@ -1,12 +1,10 @@
 //! Names of functions, from the symbol tables in the boot bundle.
 
+use crate::shared::Shared;
 use abi::bundle::{Bundle, Symbols};
-use core::cell::UnsafeCell;
 
-struct SharedBundle(UnsafeCell<Option<Bundle<'static>>>);
-// SAFETY: written once, while only the first processor runs.
-unsafe impl Sync for SharedBundle {}
-static BUNDLE: SharedBundle = SharedBundle(UnsafeCell::new(None));
+/// Written once, while only the first processor runs.
+static BUNDLE: Shared<Option<Bundle<'static>>> = Shared::new(None);
 
 /// Remembers where the symbols are.
 ///
@@ -14,7 +12,7 @@ static BUNDLE: SharedBundle = SharedBundle(UnsafeCell::new(None));
 /// Only the first processor runs.
 pub(crate) unsafe fn remember(bundle: Bundle<'static>) {
     // SAFETY: caller.
-    unsafe { *BUNDLE.0.get() = Some(bundle) };
+    unsafe { *BUNDLE.get() = Some(bundle) };
 }
 
 /// Name of the first process's program.
@@ -33,5 +31,5 @@ pub(crate) fn of(program: &str) -> Option<Symbols<'static>> {
 
 fn bundle() -> Option<&'static Bundle<'static>> {
     // SAFETY: written before any other processor ran (`remember`), never again.
-    unsafe { (*BUNDLE.0.get()).as_ref() }
+    unsafe { (*BUNDLE.get()).as_ref() }
 }

@@ -253,7 +253,7 @@ vector_stubs:
 
     # `syscall` on a machine with one CPU (alone: then nobody needs a lock) or with several. The others are functions of
     # `dispatch`, which take rax and the number of the CPU.
-    .macro syscall_way way, call_fast, reply_fast, signal_fast, poll_fast, wait_fast
+    .macro syscall_way way, call_fast, reply_fast, signal_fast, poll_fast, wait_fast, map_fast
     .global syscall_\way
 syscall_\way:
     swapgs
@@ -317,6 +317,12 @@ signal_\way:
     call \signal_fast
     go_on_if_made
 
+    # Which Memory is in r15.
+map_\way:
+    mov gs:[{r15}], r15
+    call \map_fast
+    go_on_if_made
+
 wait_\way:
     # The time-out is the upper half, that of a poll is all ones.
     test rax, rax
@@ -341,6 +347,8 @@ calls_\way:
     .quad signal_\way
     .elseif number == {wait}
     .quad wait_\way
+    .elseif number == {map}
+    .quad map_\way
     .elseif number == {null}
     .quad syscall_null
     .else
@@ -351,8 +359,8 @@ calls_\way:
     .popsection
     .endm
 
-    syscall_way alone, {call_alone}, {reply_alone}, {signal_alone}, {poll_alone}, {wait_alone}
-    syscall_way several, {call_several}, {reply_several}, {signal_several}, {poll_several}, {wait_several}
+    syscall_way alone, {call_alone}, {reply_alone}, {signal_alone}, {poll_alone}, {wait_alone}, {map_alone}
+    syscall_way several, {call_several}, {reply_several}, {signal_several}, {poll_several}, {wait_several}, {map_several}
 
     # `Null` touches nothing, so it needs no lock.
 syscall_null:
@@ -533,6 +541,7 @@ idle_loop:
     reply_receive = const Call::ReplyReceive as u8,
     signal = const Call::Signal as u8,
     wait = const Call::Wait as u8,
+    map = const Call::Map as u8,
     null = const Call::Null as u8,
     call_alone = sym dispatch::call_fast::<true>,
     call_several = sym dispatch::call_fast::<false>,
@@ -544,6 +553,8 @@ idle_loop:
     poll_several = sym dispatch::poll_fast::<false>,
     wait_alone = sym dispatch::wait_fast::<true>,
     wait_several = sym dispatch::wait_fast::<false>,
+    map_alone = sym dispatch::map_fast::<true>,
+    map_several = sym dispatch::map_fast::<false>,
     fast_declined = const dispatch::DECLINED,
     page_fault_vector = const 14,
     page_fault = sym dispatch::page_fault,

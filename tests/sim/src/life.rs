@@ -8,6 +8,7 @@ use crate::driver::DriverProgram;
 use crate::init::{BATCH, BLANK, INTERRUPT, Init, MEMORY};
 use crate::pager::PagerProgram;
 use crate::snapshot::{Pages, SnapshotProgram, StorePlan};
+use abi::Kind;
 use abi::boot_info::{FrameRange, RANGES_MAX};
 use abi::protocol::{block, paging};
 use core::sync::atomic::AtomicU64;
@@ -120,7 +121,10 @@ impl<'a> Life<'a> {
         let boot = board.kernel.boot_process(&mut board.machine, 128, 0x1000, 0, 0).expect("boots");
         let memory = [(MEMORY, FIRST_FRAME, plan.frames), (BATCH, BATCH_FRAME, 1), (BLANK, BLANK_FRAME, 1)];
         for (handle, first, count) in memory {
-            board.kernel.boot_memory_at(boot.process, handle, first, count).expect("a free handle");
+            board
+                .kernel
+                .boot_range(boot.process, handle, Kind::Memory, first..first + count, true)
+                .expect("a free handle");
         }
         board.roles.insert(boot.thread, Role::Init);
         board.kernel.boot_start(&mut board.machine, 0, boot);

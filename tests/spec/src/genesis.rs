@@ -79,7 +79,7 @@ impl Genesis {
         let mut kernel = Kernel::new(&mut HostArena, capacities);
         let mut m = HostMachine::default();
         let boot = kernel.boot_process(&mut m, 32, ENTRY, STACK, 0).expect("boots");
-        kernel.boot_memory_at(boot.process, Handle(MEMORY), FRAMES / 2, FRAMES / 2).expect("a free handle");
+        kernel.boot_range(boot.process, Handle(MEMORY), Kind::Memory, FRAMES / 2..FRAMES, true).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
         let (store, frozen) = Default::default();
         Self { sim: Sim { kernel, m, store, exports_at_once: false, comes_back: false, frozen } }

@@ -78,20 +78,20 @@ fn same_registers(one: &Sim, other: &Sim) -> bool {
 }
 
 /// Whether the fast path, where it takes a call or fault at all, comes to the same as the slow path did: `after`, whose
-/// digest is given and whose abstraction is `seen`.
-pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), seen: &Model) -> Result<(), String> {
+/// digest is given and whose abstraction is `seen`. Whether it takes it.
+pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), seen: &Model) -> Result<bool, String> {
     if !after.kernel.still_stands(&before.kernel) {
         return Err("what the fast path remembers is out of date, and it would not notice".to_owned());
     }
     let mut fast = before.clone();
     if !fast.fast(event) {
-        return Ok(());
+        return Ok(false);
     }
     fast.kernel.check(&fast.m).map_err(|violation| format!("fast path: {violation:?}"))?;
     // The usual case, quickly: the same future, and the same in all registers that somebody will look at.
     let same = fast.digest() == digest;
     if fast.kernel.cpus.len() == 1 && same && same_registers(&fast, after) {
-        return Ok(());
+        return Ok(true);
     }
     let (mut quick, mut slow) = (abstraction(&fast), seen.clone());
     for model in [&mut quick, &mut slow] {
@@ -110,7 +110,7 @@ pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), se
     property::state(&quick, &fast)?;
     // With several CPUs the slow path sets a timer here too that another CPU has set already, and kicks once more.
     if same || fast.kernel.cpus.len() > 1 {
-        Ok(())
+        Ok(true)
     } else {
         Err("fast path: another future than the slow path".to_owned())
     }

@@ -39,6 +39,7 @@ fn must_have_seen(name: &str) -> &'static [&'static str] {
             "a copy in the log",
             "a page shared and open",
             "a log that is full",
+            "a page mapped the fast way",
         ],
         _ => &[],
     }

@@ -1,7 +1,7 @@
 //! What the fast path has looked up before, so that it need not look again.
 //!
 //! A pass says what a thread's handle leads to, for one kind of call. All that it stands on is in the capabilities, in
-//! generation and life of objects, in `revoking`, in which records are fresh, and in whether a thread that runs is ready:
+//! generation and life of objects, in `revoking`, in which page tables are in use, in which records are fresh, and in whether a thread that runs is ready:
 //! whatever changes any of these moves [`Kernel::version`], and with it all passes are void.
 //!
 //! Invariants:
@@ -16,7 +16,7 @@
 use super::{CALL, HANDLE_BITS, POLL, REPLY_RECEIVE, SIGNAL, WAIT};
 use crate::object::NONE;
 use crate::queue::Link;
-use crate::{Kernel, State};
+use crate::{Kernel, Machine, State};
 use abi::{Control, Event, Outcome, Rights};
 
 /// Where a control word leads to.
@@ -102,9 +102,9 @@ impl Kernel {
 
     /// Looks up what a call that the fast path has declined needs, and who would go on. Whether that found anything
     /// new: then the fast path may take it now.
-    pub fn admit(&mut self, cpu: usize, control: u64) -> bool {
+    pub fn admit(&mut self, m: &impl Machine, cpu: usize, control: u64) -> bool {
         let from = self.cpus.get(cpu).map_or(NONE, |state| state.current);
-        let Some(pass) = self.look_up_pass(from, control) else { return false };
+        let Some(pass) = self.look_up_pass(from, control) else { return self.admit_map(m, cpu, control) };
         let to = match control & !HANDLE_BITS {
             CALL => self.endpoints.beside(pass.object).head,
             SIGNAL => self.notifications.beside(pass.object).head,
@@ -230,7 +230,7 @@ impl Kernel {
         };
         let process = |of: &Self, index| {
             let process = of.processes.get(index);
-            (process.generation, process.port, process.port_generation, process.port_badge)
+            (process.generation, process.port, process.port_generation, process.port_badge, process.dying)
         };
         let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
         let notification =
@@ -240,6 +240,7 @@ impl Kernel {
                 && (self.capabilities.is_same(&before.capabilities)
                     || (0..self.capabilities.len())
                         .all(|slot| self.capabilities.get(slot) == before.capabilities.get(slot)))
+                && self.pool.keeps_those_of(&before.pool)
                 && (0..self.processes.len()).all(|index| process(self, index) == process(before, index))
                 && (0..self.endpoints.len()).all(|index| endpoint(self, index) == endpoint(before, index))
                 && (0..self.notifications.len()).all(|index| notification(self, index) == notification(before, index))

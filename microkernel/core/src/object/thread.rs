@@ -92,20 +92,7 @@ impl Thread {
         priority: 0,
         flags: 0,
         reserved: [0; 5],
-        registers: Registers {
-            rax: 0,
-            rdi: 0,
-            words: [0; abi::WORDS],
-            caps: 0,
-            rbx: 0,
-            rbp: 0,
-            rsp: 0,
-            rip: 0,
-            rflags: 0,
-            rcx: 0,
-            r11: 0,
-            fs_base: 0,
-        },
+        registers: Registers::ZERO,
     };
 
     pub(super) fn is_valid(&self) -> bool {

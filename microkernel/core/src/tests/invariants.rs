@@ -329,9 +329,21 @@ const SPACES: &[Row] = &[
     }),
     ("I10: passes say what a look-up finds", |s| {
         let poll = Control::new(Call::Wait, BELL).with_timeout(Timeout::POLL).0;
-        assert!(s.rig.kernel.admit(0, poll));
+        assert!(s.rig.kernel.admit(&s.rig.m, 0, poll));
         s.rig.sound();
         s.capability(s.init_slot(BELL)).rights = 0;
+    }),
+    ("I10: a Map's pass says what a look-up finds", |s| {
+        let is_process = |handle: &u16| {
+            let capability = s.rig.kernel.capabilities.get(s.init_slot(Handle(*handle)));
+            (capability.kind(), capability.object) == (Some(Kind::Process), s.process)
+        };
+        let process = Handle((1..64).find(is_process).expect("init made it"));
+        let frame = &mut s.rig.kernel.cpus[0].frame;
+        (frame.rdi, frame.words, frame.caps) = (PAGE, [7, 1, 0, 0, 0, 0, 0, 0], u64::from(MEMORY.0));
+        assert!(s.rig.kernel.admit(&s.rig.m, 0, Control::new(Call::Map, process).0));
+        s.rig.sound();
+        s.rig.kernel.processes.live_mut(s.process).dying = 1;
     }),
 ];
 

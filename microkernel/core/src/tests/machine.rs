@@ -222,7 +222,7 @@ fn the_log_and_the_ring_hold_what_they_have_room_for() {
     };
     assert_eq!(read(&mut rig, 0), (2, 150, 152));
     assert_eq!(read(&mut rig, 1), (1, 152, 9));
-    assert_eq!(rig.kernel.log.read(0), None, "what lies before the position is released");
+    assert_eq!(rig.kernel.log.entries.get(0), None, "what lies before the position is released");
     // Beyond the end there is nothing, and nothing before it is kept.
     assert_eq!(read(&mut rig, 1000), (0, u64::MAX, 9));
     // Sixty-four places: the log is full when they are taken, and has room again when it was read.

@@ -8,7 +8,7 @@ use super::Universe;
 use crate::event::{EPOCH_BEFORE, EPOCH_NOW, LOG_END, Op};
 use crate::genesis::{EPOCH, Genesis, MEMORY, VOLATILE, WORLD};
 use crate::sim::{Sim, WRITE_ADDRESS};
-use abi::{Call, FrameState, MapFlags, Rights, Timeout};
+use abi::{Call, FrameState, MapFlags, PAGE_SIZE, Rights, Timeout};
 
 /// The pager's handles.
 const PORT: u16 = 1;
@@ -20,6 +20,7 @@ const CUTS: u16 = 5;
 const SHARED: u64 = 1;
 const OTHER: u64 = 2;
 const SPARE: u64 = 3;
+const NEIGHBOUR: u64 = 4;
 const BASE: u32 = 32;
 
 fn map(process: u16, page: u64, flags: MapFlags, epoch: u64) -> Op {
@@ -60,13 +61,17 @@ pub(super) fn universe() -> Universe {
     let port = genesis.endpoint(WORLD, 7);
     let pager = genesis.process(VOLATILE);
     genesis.grant(pager, port.handle, Rights::RECEIVE, 0);
-    let mut writers = Vec::new();
+    let (mut writers, mut first) = (Vec::new(), 0);
     for badge in 1..=2 {
         let process = genesis.process(WORLD);
+        first = process.handle;
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[port.handle]));
         genesis.grant(pager, process.handle, Rights::PROCESS_MAP, 0);
         writers.push(genesis.thread(WORLD, process, 10).index);
     }
+    // So that the tables of one of them stay, whatever is unmapped: pages are mapped by the fast path too.
+    let beside = Op::new(Call::Map, first).with(WRITE_ADDRESS + PAGE_SIZE as u64, &[NEIGHBOUR, 1, 0, 0]);
+    genesis.call(beside.objects(&[MEMORY]));
     genesis.grant(pager, MEMORY, Rights::MEMORY_MAP | Rights::MEMORY_WRITE, 0);
     genesis.grant(pager, EPOCH, Rights::EPOCH_CUT, 0);
     // A frame is tracked before anybody can write to it: that too is for the pager to see to.
