@@ -19,8 +19,10 @@ fn the_first_thread_begins_as_it_was_told() {
 #[test]
 fn memory_is_given_to_be_written_only_if_it_may_be() {
     let (mut rig, boot) = Rig::new();
+    let mut handle = Handle(20);
     let mut rights = |kind, write| {
-        let handle = rig.kernel.boot_range(boot.process, kind, 300, 2, write).expect("room");
+        handle.0 += 1;
+        assert_eq!(rig.kernel.boot_range(boot.process, handle, kind, 300..302, write), Ok(()));
         assert_eq!(rig.call(Call::Identify, handle, |_| {}), Status::Ok);
         let Registers { rdi, words, .. } = rig.kernel.cpus[0].frame;
         assert_eq!((rdi, words[1], words[3], words[4]), (kind as u64, 0, 300, 2));

@@ -169,8 +169,8 @@ fn what_has_been_looked_up_is_not_new() {
     let (mut rig, _, [end, bell]) = pair();
     rig.call(Call::Receive, end, |_| {});
     for call in [Control::new(Call::Call, end), Control::new(Call::Signal, bell)] {
-        assert!(rig.kernel.admit(0, call.0), "{call:?}");
-        assert!(!rig.kernel.admit(0, call.0), "{call:?}");
+        assert!(rig.kernel.admit(&rig.m, 0, call.0), "{call:?}");
+        assert!(!rig.kernel.admit(&rig.m, 0, call.0), "{call:?}");
     }
     let (mut rig, _) = served();
     assert!(rig.kernel.admit_fault(0));
