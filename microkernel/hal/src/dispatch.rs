@@ -102,6 +102,7 @@ macro_rules! fast {
             if !ALONE && !lock::try_acquire() {
                 return $again::<ALONE>(control, UNLOCKED);
             }
+            #[allow(dead_code, reason = "not every call is tried lean first")]
             const LEAN: bool = true;
             let cpu = if ALONE { 0 } else { cpu };
             let State { kernel, hardware, .. } = with_state();
@@ -112,6 +113,7 @@ macro_rules! fast {
         /// What is less usual, too; and once more, if something is found that the fast path did not know.
         #[inline(never)]
         extern "C" fn $again<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
+            #[allow(dead_code, reason = "not every call is tried lean first")]
             const LEAN: bool = false;
             if cpu == UNLOCKED {
                 return Answer::declined(control);
