@@ -7,6 +7,16 @@ use crate::{Budget, Capability, Endpoint, Notification, Process, RecordError, St
 use abi::Kind;
 use abi::record::Table;
 
+// Numbers of tables, to match by.
+const WORLD: u16 = Table::World as u16;
+const PROCESS: u16 = Table::Process as u16;
+const THREAD: u16 = Table::Thread as u16;
+const VECTOR: u16 = Table::Vector as u16;
+const ENDPOINT: u16 = Table::Endpoint as u16;
+const NOTIFICATION: u16 = Table::Notification as u16;
+const BUDGET: u16 = Table::Budget as u16;
+const CAPABILITY: u16 = Table::Capability as u16;
+
 /// Where records are found. Of one that was never written the value is that of a free one.
 pub trait Graph {
     /// Why a record cannot be had now.
@@ -33,14 +43,6 @@ pub trait Graph {
 /// # Errors
 /// What is wrong with it; [`RecordError::Field`] for one of no table.
 pub fn read_alone(table: u16, bytes: &[u8]) -> Result<(), RecordError> {
-    const WORLD: u16 = Table::World as u16;
-    const PROCESS: u16 = Table::Process as u16;
-    const THREAD: u16 = Table::Thread as u16;
-    const VECTOR: u16 = Table::Vector as u16;
-    const ENDPOINT: u16 = Table::Endpoint as u16;
-    const NOTIFICATION: u16 = Table::Notification as u16;
-    const BUDGET: u16 = Table::Budget as u16;
-    const CAPABILITY: u16 = Table::Capability as u16;
     match table {
         WORLD => World::read(bytes).map(drop_it),
         PROCESS => Process::read(bytes).map(drop_it),
@@ -59,14 +61,6 @@ fn drop_it<T>(_: T) {}
 
 /// Whether a world whose tables have these sizes has a place for this record of the kernel.
 pub fn is_within(table: u16, index: u32, capacities: &[u32; 6]) -> bool {
-    const WORLD: u16 = Table::World as u16;
-    const PROCESS: u16 = Table::Process as u16;
-    const THREAD: u16 = Table::Thread as u16;
-    const VECTOR: u16 = Table::Vector as u16;
-    const ENDPOINT: u16 = Table::Endpoint as u16;
-    const NOTIFICATION: u16 = Table::Notification as u16;
-    const BUDGET: u16 = Table::Budget as u16;
-    const CAPABILITY: u16 = Table::Capability as u16;
     let bound = match table {
         WORLD => 1,
         PROCESS => capacities[0],
@@ -86,12 +80,6 @@ pub fn is_within(table: u16, index: u32, capacities: &[u32; 6]) -> bool {
 /// # Errors
 /// What the graph answers for a record that cannot be had.
 pub fn is_sound<G: Graph>(graph: &mut G, table: u16, index: u32) -> Result<bool, G::Error> {
-    const PROCESS: u16 = Table::Process as u16;
-    const THREAD: u16 = Table::Thread as u16;
-    const ENDPOINT: u16 = Table::Endpoint as u16;
-    const NOTIFICATION: u16 = Table::Notification as u16;
-    const BUDGET: u16 = Table::Budget as u16;
-    const CAPABILITY: u16 = Table::Capability as u16;
     match table {
         PROCESS => process(graph, index),
         THREAD => thread(graph, index),
