@@ -116,7 +116,8 @@ pub enum Call {
     /// Layout: [`crate::record`].
     Export = 29,
     /// Take back a batch of records from the page at offset arg 0 of the Memory cap 0, before the world runs (right
-    /// EPOCH_RECORDS). Out arg 0: records taken. Errors: `BadRecord` (arg 1: its table, arg 2: its index), `WrongState`.
+    /// EPOCH_RECORDS), from the record with number arg 1 on: it goes in steps, between which arg 1 counts. Out arg 0:
+    /// records taken. Errors: `BadRecord` (arg 1: its table, arg 2: its index), `WrongState`.
     Restore = 30,
     /// Let the world run (right EPOCH_RECORDS): check all records as a graph, rebuild what is derived, apply law 4.
     /// Arg 0: the epoch that now begins; arg 1: world time in ns, at least (it never goes back), at

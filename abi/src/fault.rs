@@ -30,3 +30,34 @@ bitflags::bitflags! {
         const FROZEN = 8;
     }
 }
+
+/// Names of exceptions (Intel SDM vol. 3, table 6-1).
+const EXCEPTION_NAMES: [&str; 22] = [
+    "divide error",
+    "debug exception",
+    "non-maskable interrupt",
+    "breakpoint",
+    "overflow",
+    "bound range exceeded",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor segment overrun",
+    "invalid task state",
+    "segment not present",
+    "stack fault",
+    "general protection fault",
+    "page fault",
+    "reserved exception 15",
+    "x87 floating-point error",
+    "alignment check",
+    "machine check",
+    "vector floating-point error",
+    "virtualization exception",
+    "control protection exception",
+];
+
+/// What the processor's manual calls the exception with this vector; `None` where it has no name.
+pub fn exception_name(vector: u64) -> Option<&'static str> {
+    EXCEPTION_NAMES.get(usize::try_from(vector).ok()?).copied()
+}

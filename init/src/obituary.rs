@@ -1,7 +1,7 @@
 //! Who died, and why, in a line that can be read.
 
 use abi::bundle::Symbols;
-use abi::fault::Access;
+use abi::fault::{Access, exception_name};
 use abi::protocol::startup::{EXIT_DONE, EXIT_PANIC, exit_code};
 use core::fmt;
 
@@ -67,10 +67,13 @@ impl fmt::Display for Obituary<'_> {
                 let what = if access.contains(Access::PRESENT) { "does not allow that" } else { "is not mapped" };
                 write!(f, "{how} {address:#x}, which {what}")?;
             }
-            Cause::Exception { vector, error_code } => match exception_name(vector) {
-                Some(name) => write!(f, "raised {name} (error {error_code:#x})")?,
-                None => write!(f, "raised exception {vector} (error {error_code:#x})")?,
-            },
+            Cause::Exception { vector, error_code } => {
+                write!(f, "raised exception {vector}")?;
+                if let Some(name) = exception_name(vector.into()) {
+                    write!(f, ", {name}")?;
+                }
+                write!(f, " (error {error_code:#x})")?;
+            }
         }
         write!(f, ", at {:#x}", self.instruction)?;
         match self.symbols.and_then(|symbols| symbols.find(self.instruction)) {
@@ -78,25 +81,6 @@ impl fmt::Display for Obituary<'_> {
             None => Ok(()),
         }
     }
-}
-
-/// Exceptions as Intel's manual names them (SDM vol. 3, table 6-1).
-const fn exception_name(vector: u8) -> Option<&'static str> {
-    Some(match vector {
-        0 => "a divide error",
-        1 => "a debug exception",
-        3 => "a breakpoint",
-        4 => "an overflow",
-        6 => "an invalid opcode",
-        7 => "a missing coprocessor",
-        11 => "a missing segment",
-        12 => "a stack fault",
-        13 => "a protection fault",
-        16 => "a floating-point error",
-        17 => "a misaligned access",
-        19 => "a vector floating-point error",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

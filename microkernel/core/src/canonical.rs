@@ -251,7 +251,7 @@ impl Kernel {
         let flags = (self.started, self.restored, self.ended_world.is_some());
         to.part(Part::World, 0, &(flags, self.orphan, self.revoking, self.ports));
         let objects = (&self.free_processes, &self.free_threads, &self.free_endpoints, &self.free_notifications);
-        let tables = self.pool.free.count_up_to(self.pool.free.bound());
+        let tables = self.pool.free.count();
         to.part(
             Part::Free,
             0,

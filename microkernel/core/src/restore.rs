@@ -14,9 +14,12 @@ use crate::{
 };
 use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
-use abi::{Epoch, Kind, PAGE_SIZE, Rights, Status};
+use abi::{Epoch, Kind, PAGE_SIZE, Registers, Rights, Status};
 use core::convert::Infallible;
 use records::IndexSet;
+
+/// Records that one step takes.
+const RESTORE_STEP_MAX: usize = 16;
 
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
@@ -66,11 +69,17 @@ impl Kernel {
         if self.started || !self.restored && !self.is_untouched() {
             return Err(Status::WrongState);
         }
-        let page = self.cpus[caller.cpu].frame.rdi;
+        let Registers { rdi: page, words: [taken, ..], .. } = self.cpus[caller.cpu].frame;
         let frame = self.memory_frame(caller, Rights::MEMORY_MAP, page)?;
         let bytes: [u8; PAGE_SIZE] = *m.frame(frame);
-        let result = self.take_batch(m, &bytes);
-        result.map(Answer::Value).map_err(|refused| self.tell_refused(caller, refused))
+        match self.take_batch(m, &bytes, taken) {
+            Ok((taken, true)) => Ok(Answer::Value(taken)),
+            Ok((taken, false)) => {
+                self.cpus[caller.cpu].frame.words[0] = taken;
+                Ok(self.restart_call(caller))
+            }
+            Err(refused) => Err(self.tell_refused(caller, refused)),
+        }
     }
 
     fn tell_refused(&mut self, caller: Caller, (table, index): Refused) -> Status {
@@ -89,15 +98,17 @@ impl Kernel {
             && none(&self.free_budgets, 1, self.budgets.world())
     }
 
-    /// Takes the records of a batch, each validated alone.
-    pub(crate) fn take_batch(&mut self, m: &mut impl Machine, bytes: &[u8]) -> Result<u64, Refused> {
-        let mut taken = 0;
-        for entry in BatchReader::new(bytes).map_err(|_| (u16::MAX, 0))? {
-            let (table, index, record) = entry.map_err(|_| (u16::MAX, taken as u32))?;
+    /// Takes some records of a batch, each validated alone, from the one with this number on; the number of the next
+    /// one, and whether these were all.
+    fn take_batch(&mut self, m: &mut impl Machine, bytes: &[u8], from: u64) -> Result<(u64, bool), Refused> {
+        let mut entries = BatchReader::new(bytes).map_err(|_| (u16::MAX, 0))?.skip(from as usize);
+        let mut at = from;
+        for entry in entries.by_ref().take(self.steps(RESTORE_STEP_MAX)) {
+            let (table, index, record) = entry.map_err(|_| (u16::MAX, at as u32))?;
             self.take_record(m, table, index, record).map_err(|_| (table, index))?;
-            taken += 1;
+            at += 1;
         }
-        Ok(taken)
+        Ok((at, entries.next().is_none()))
     }
 
     fn take_record(&mut self, m: &mut impl Machine, table: u16, index: u32, bytes: &[u8]) -> Result<(), RecordError> {
@@ -225,7 +236,7 @@ impl Kernel {
                 return Err(refused);
             }
         }
-        if self.pool.free.count_up_to(spaces) < spaces {
+        if self.pool.free.count() < spaces {
             // A machine too small for its world: not the record's fault, but it cannot be rebuilt here.
             return Err((Kept::Process as u16, NONE));
         }

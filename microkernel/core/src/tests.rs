@@ -57,12 +57,17 @@ impl Rig {
         status
     }
 
-    /// The same, and nothing is checked.
+    /// The same, and nothing is checked. A `Restore` is made in as many steps as it takes.
     fn just_call(&mut self, call: Call, handle: Handle, set: impl FnOnce(&mut Registers)) -> Status {
         let frame = &mut self.kernel.cpus[0].frame;
-        frame.rax = Control::new(call, handle).0;
+        let (control, rip) = (Control::new(call, handle).0, frame.rip);
+        frame.rax = control;
         set(frame);
         self.kernel.syscall(&mut self.m, 0);
+        while call == Call::Restore && self.kernel.cpus[0].frame.rip != rip {
+            self.kernel.cpus[0].frame.rip = rip;
+            self.kernel.syscall(&mut self.m, 0);
+        }
         self.outcome().status()
     }
 

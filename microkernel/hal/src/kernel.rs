@@ -3,11 +3,10 @@
 use crate::apic::LocalApic;
 use crate::halt::{Halt, halt};
 use crate::machine::Hardware;
-use crate::report::exception_name;
 use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
-use abi::fault::Access;
+use abi::fault::{Access, exception_name};
 use abi::protocol::startup::{EXIT_DONE, EXIT_REFUSED, exit_code};
 use core::mem::MaybeUninit;
 use kernel_core::Kernel;
@@ -75,7 +74,7 @@ impl State {
         say!("kernel: {who} (process {}, thread {}) has failed", fault.process, fault.thread);
         match Access::from_bits(fault.access) {
             Some(access) => say!("  page fault at {:#x}, access {access:?}", fault.address),
-            None => say!("  {}", exception_name(fault.address)),
+            None => say!("  {}", exception_name(fault.address).unwrap_or("exception")),
         }
         match symbols::of(symbols::INIT).filter(|_| of_init).and_then(|symbols| symbols.find(fault.rip)) {
             Some((symbol, offset)) => say!("  rip {:#x} {} +{offset:#x}", fault.rip, symbol.name),

@@ -11,6 +11,7 @@
 
 use crate::instructions::save_vectors;
 use crate::layout::CPUS_MAX;
+use crate::processors::edge_word;
 use crate::shared::Shared;
 use crate::trap::edge;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,13 +46,7 @@ mod mark {
 }
 
 fn this_cpu() -> *mut Cpu {
-    let address: u64;
-    // SAFETY: in the kernel GS is based at this CPU's `Cpu`, whose edge word SELF holds its own address.
-    unsafe {
-        core::arch::asm!("mov {}, gs:[{}]", out(reg) address,
-            const core::mem::offset_of!(Cpu, edge) + edge::SELF * 8, options(nostack, preserves_flags, readonly));
-    }
-    address as *mut Cpu
+    edge_word::<{ edge::SELF }>() as *mut Cpu
 }
 
 /// Drops translations if the holder waits for this CPU to do so.

@@ -6,34 +6,23 @@
 use crate::instructions::set_cr3;
 use crate::layout::{CPUS_MAX, DEVICES, Image, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
 use crate::memory::BootMemory;
+use x86_64::structures::paging::{
+    FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size1GiB, Size2MiB,
+    Size4KiB,
+};
+use x86_64::{PhysAddr, VirtAddr};
 
-/// Entry bits (Intel SDM vol. 3A, 4.5.4).
-pub(crate) mod bits {
-    pub(crate) const PRESENT: u64 = 1;
-    pub(crate) const WRITE: u64 = 1 << 1;
-    pub(crate) const WRITE_THROUGH: u64 = 1 << 3;
-    pub(crate) const UNCACHED: u64 = 1 << 4;
-    pub(crate) const LARGE: u64 = 1 << 7;
-    pub(crate) const GLOBAL: u64 = 1 << 8;
-    pub(crate) const NO_EXECUTE: u64 = 1 << 63;
-    pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-}
-use bits::{ADDRESS, GLOBAL, LARGE, NO_EXECUTE, PRESENT, UNCACHED, WRITE, WRITE_THROUGH};
-
-const READ_ONLY: u64 = PRESENT | GLOBAL | NO_EXECUTE;
-const READ_WRITE: u64 = READ_ONLY | WRITE;
-const EXECUTE: u64 = PRESENT | GLOBAL;
-const DEVICE: u64 = READ_WRITE | UNCACHED | WRITE_THROUGH;
-
-const ENTRIES: usize = 512;
-const LARGE_PAGE: u64 = PAGE << 9;
-const HUGE_PAGE: u64 = PAGE << 18;
-
-type Table = [u64; ENTRIES];
+const EXECUTE: Rights = Rights::PRESENT.union(Rights::GLOBAL);
+const READ_ONLY: Rights = EXECUTE.union(Rights::NO_EXECUTE);
+const READ_WRITE: Rights = READ_ONLY.union(Rights::WRITABLE);
+const DEVICE: Rights = READ_WRITE.union(Rights::NO_CACHE).union(Rights::WRITE_THROUGH);
+/// Of entries that lead to tables.
+const TABLE: Rights = Rights::PRESENT.union(Rights::WRITABLE);
 
 /// The kernel's address space while it is being made.
 pub(crate) struct KernelSpace {
     root: u64,
+    tables: OffsetPageTable<'static>,
     huge_pages: bool,
     devices_mapped: u64,
 }
@@ -48,14 +37,11 @@ impl KernelSpace {
         // 1 GiB pages: CPUID 8000_0001h, edx bit 26.
         let huge_pages = crate::instructions::cpuid(0x8000_0001, 0)[3] & 1 << 26 != 0;
         // SAFETY: caller.
-        let root = unsafe { memory.take_zeroed(1) } as u64 - PHYSMAP;
-        let mut space = Self { root, huge_pages, devices_mapped: 0 };
-        for slot in (ENTRIES / 2)..ENTRIES {
-            // Both upper tables exist from the start, so that every root can copy them once and for all.
-            if slot == index(PHYSMAP, 3) || slot == index(KERNEL_BASE, 3) {
-                space.child(memory, root, slot);
-            }
-        }
+        let root = unsafe { memory.take_zeroed(1) };
+        // SAFETY: 1. a page of zeros is a table; 2. just taken, so no one else's; 3. the physmap has all tables there.
+        let tables = unsafe { OffsetPageTable::new(&mut *root.cast(), VirtAddr::new(PHYSMAP)) };
+        let mut space = Self { root: root as u64 - PHYSMAP, tables, huge_pages, devices_mapped: 0 };
+        // With image, RAM and stacks both upper tables exist: every root can copy them once and for all.
         space.map_image(memory);
         // The page tables just taken are RAM as well: the map is of everything that was free at the start.
         for span in memory.all().clone() {
@@ -83,62 +69,47 @@ impl KernelSpace {
             (image.data, image.end, READ_WRITE),
         ];
         for (start, end, rights) in parts {
-            for page in (start..end).step_by(PAGE as usize) {
-                self.map_page(memory, page, page - KERNEL_BASE, 0, rights);
-            }
+            self.map_range(memory, start, start - KERNEL_BASE, end - start, rights);
         }
     }
 
-    fn map_range(&mut self, memory: &mut BootMemory, address: u64, physical: u64, bytes: u64, rights: u64) {
+    fn map_range(&mut self, memory: &mut BootMemory, address: u64, physical: u64, bytes: u64, rights: Rights) {
         let mut done = 0;
         while done < bytes {
-            let aligned = (address + done) | (physical + done);
-            let fits = |page: u64| aligned.is_multiple_of(page) && bytes - done >= page;
-            let (level, page) = if self.huge_pages && fits(HUGE_PAGE) {
-                (2, HUGE_PAGE)
-            } else if fits(LARGE_PAGE) {
-                (1, LARGE_PAGE)
+            let (to, from) = (address + done, physical + done);
+            let fits = |page: u64| (to | from).is_multiple_of(page) && bytes - done >= page;
+            done += if self.huge_pages && fits(Size1GiB::SIZE) {
+                self.map_page::<Size1GiB>(memory, to, from, rights)
+            } else if fits(Size2MiB::SIZE) {
+                self.map_page::<Size2MiB>(memory, to, from, rights)
             } else {
-                (0, PAGE)
+                self.map_page::<Size4KiB>(memory, to, from, rights)
             };
-            self.map_page(memory, address + done, physical + done, level, rights);
-            done += page;
         }
     }
 
-    fn map_page(&mut self, memory: &mut BootMemory, address: u64, physical: u64, level: u32, rights: u64) {
-        let mut table = self.root;
-        for above in (level + 1..=3).rev() {
-            table = self.child(memory, table, index(address, above));
+    /// Maps one page; its bytes.
+    fn map_page<S: PageSize>(&mut self, memory: &mut BootMemory, address: u64, physical: u64, rights: Rights) -> u64
+    where
+        OffsetPageTable<'static>: Mapper<S>,
+    {
+        let page = Page::<S>::containing_address(VirtAddr::new(address));
+        let frame = PhysFrame::containing_address(PhysAddr::new(physical));
+        // SAFETY: what Rust has references to is mapped at one address only, but for the image, which runs at its own
+        // (`layout`).
+        match unsafe { self.tables.map_to_with_table_flags(page, frame, rights, TABLE, memory) } {
+            // Nobody has used that address yet.
+            Ok(flush) => flush.ignore(),
+            Err(_) => panic!("mapped twice: {address:#x}"),
         }
-        let slot = &mut self.table(table)[index(address, level)];
-        assert_eq!(*slot, 0, "mapped twice: {address:#x}");
-        *slot = physical | rights | if level > 0 { LARGE } else { 0 };
-    }
-
-    fn child(&mut self, memory: &mut BootMemory, table: u64, slot: usize) -> u64 {
-        let entry = self.table(table)[slot];
-        if entry & PRESENT != 0 {
-            assert_eq!(entry & LARGE, 0, "a large page where a table is wanted");
-            return entry & ADDRESS;
-        }
-        // SAFETY: the boot tables map what `memory` takes from (`new`), later the physmap does.
-        let child = unsafe { memory.take_zeroed(1) } as u64 - PHYSMAP;
-        self.table(table)[slot] = child | PRESENT | WRITE;
-        child
-    }
-
-    fn table(&mut self, physical: u64) -> &mut Table {
-        // SAFETY: 1. a page that `child` or `new` has taken, zeroed and aligned; 2. mapped, as there; 3. borrowed from
-        // `self`, the only one that reaches it.
-        unsafe { &mut *((PHYSMAP + physical) as *mut Table) }
+        S::SIZE
     }
 
     /// Maps a page of device registers; the address of `physical` there.
     pub(crate) fn map_device(&mut self, memory: &mut BootMemory, physical: u64) -> u64 {
         let address = DEVICES + self.devices_mapped * PAGE;
         self.devices_mapped += 1;
-        self.map_page(memory, address, physical & !(PAGE - 1), 0, DEVICE);
+        self.map_page::<Size4KiB>(memory, address, physical, DEVICE);
         address + physical % PAGE
     }
 
@@ -157,6 +128,9 @@ impl KernelSpace {
     }
 }
 
-fn index(address: u64, level: u32) -> usize {
-    (address >> (12 + 9 * level) & 0x1ff) as usize
+// SAFETY: a frame that has been taken is no one else's.
+unsafe impl FrameAllocator<Size4KiB> for BootMemory {
+    fn allocate_frame(&mut self) -> Option<PhysFrame> {
+        Some(PhysFrame::containing_address(PhysAddr::new(self.take(1))))
+    }
 }

@@ -39,15 +39,21 @@ pub(crate) fn has_stacks(cpu: usize) -> bool {
     cpu < WITH_STACKS.load(Ordering::Relaxed)
 }
 
-/// Number of this CPU, which has its own `Cpu` already.
-pub(crate) fn current() -> usize {
-    let number: usize;
-    // SAFETY: in the kernel GS is based at this CPU's `Cpu`, whose edge word CPU holds its number.
+/// A word of this CPU's `edge`; it has its own `Cpu` already.
+#[inline(always)]
+pub(crate) fn edge_word<const WORD: usize>() -> u64 {
+    let word;
+    // SAFETY: in the kernel GS is based at this CPU's `Cpu`.
     unsafe {
-        core::arch::asm!("mov {}, gs:[{}]", out(reg) number,
-            const core::mem::offset_of!(Cpu, edge) + edge::CPU * 8, options(nostack, preserves_flags, readonly));
+        core::arch::asm!("mov {}, gs:[{}]", out(reg) word,
+            const core::mem::offset_of!(Cpu, edge) + WORD * 8, options(nostack, preserves_flags, readonly));
     }
-    number
+    word
+}
+
+/// Number of this CPU.
+pub(crate) fn current() -> usize {
+    edge_word::<{ edge::CPU }>() as usize
 }
 
 /// Whether some CPU is stopping the machine.

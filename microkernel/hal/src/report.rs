@@ -10,6 +10,7 @@ use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
 use crate::trap::KernelTrap;
+use abi::fault::exception_name;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -147,36 +148,6 @@ fn print_frames(frames: &[u64; FRAMES_MAX]) {
     }
 }
 
-const NAMES: [&str; 22] = [
-    "divide error",
-    "debug exception",
-    "non-maskable interrupt",
-    "breakpoint",
-    "overflow",
-    "bound range exceeded",
-    "invalid opcode",
-    "device not available",
-    "double fault",
-    "coprocessor segment overrun",
-    "invalid task state",
-    "segment not present",
-    "stack fault",
-    "general protection fault",
-    "page fault",
-    "reserved exception 15",
-    "x87 floating-point error",
-    "alignment check",
-    "machine check",
-    "vector floating-point error",
-    "virtualization exception",
-    "control protection exception",
-];
-
-/// What the processor's manual calls the exception.
-pub(crate) fn exception_name(vector: u64) -> &'static str {
-    NAMES.get(vector as usize).copied().unwrap_or("exception")
-}
-
 const REGISTER_NAMES: [&str; 18] = [
     "rip", "rsp", "rfl", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8 ", "r9 ", "r10", "r11", "r12", "r13",
     "r14", "r15",
@@ -221,7 +192,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     walk(trap.general[6], if lost { caller(trap.rsp) } else { Some(trap.rip) }, &mut record.frames);
     record.magic = PANIC_MAGIC;
 
-    let name = exception_name(trap.vector);
+    let name = exception_name(trap.vector).unwrap_or("exception");
     say!();
     say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
     if trap.vector == PAGE_FAULT {

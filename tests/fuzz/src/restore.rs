@@ -82,7 +82,7 @@ fn spoil(records: &mut Vec<Record>, source: &mut Source<'_>) {
 }
 
 fn attempt(sim: &mut Sim, op: Op) -> Status {
-    sim.call(0, op.frame);
+    sim.call_to_its_end(0, op.frame);
     Frame::of(&sim.kernel.cpus[0].frame).outcome().status()
 }
 

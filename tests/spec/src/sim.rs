@@ -91,6 +91,14 @@ impl Sim {
         self.frozen.0.retain(|frame, _| frozen.contains(frame));
     }
 
+    /// A call by whoever runs on `cpu`, in as many steps as it takes.
+    pub fn call_to_its_end(&mut self, cpu: usize, frame: Frame) {
+        self.call(cpu, frame);
+        while self.is_again(cpu) {
+            self.call(cpu, Frame::of(&self.kernel.cpus[cpu].frame));
+        }
+    }
+
     /// A write by whoever runs on `cpu`: through what the hardware would find, or else a fault.
     fn write(&mut self, cpu: usize) {
         match self.written_frame(cpu) {

@@ -126,7 +126,7 @@ fn a_volatile_call_is_not_asked_again_inside_the_world() {
             }
             let page = *story.sim.m.bytes(32);
             *later.m.bytes(32) = page;
-            later.call(0, Op::new(Call::Restore, EPOCH).objects(&[MEMORY]).frame);
+            later.call_to_its_end(0, Op::new(Call::Restore, EPOCH).objects(&[MEMORY]).frame);
         }
         let epoch = Epoch::first_of(2).expect("small").bits();
         later.call(0, Op::new(Call::Resume, EPOCH).with(epoch, &[]).frame);

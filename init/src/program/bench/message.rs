@@ -1,7 +1,7 @@
 //! Calls, signals and switches, between two address spaces unless the name says otherwise.
 
 use super::peer::Workshop;
-use super::{Step, Stopped, measure, measure_part};
+use super::{Longest, Step, Stopped, measure, measure_part};
 use core::sync::atomic::AtomicU64;
 use libos::abi::boot_info::handle;
 use libos::abi::{Epoch, Handle, Rights, Timeout};
@@ -14,7 +14,7 @@ use libos::{
 const STACK_WORDS: usize = 4096;
 static STACK: [AtomicU64; STACK_WORDS] = [const { AtomicU64::new(0) }; STACK_WORDS];
 
-pub(super) fn run(workshop: &mut Workshop) -> Result<(), Stopped> {
+pub(super) fn run(workshop: &mut Workshop, _: &mut Longest) -> Result<(), Stopped> {
     let budget = Budget(handle::BUDGET);
     measure("null_syscall", null_call);
     notifications(workshop, budget)?;

@@ -5,6 +5,7 @@ mod epoch;
 mod memory;
 mod message;
 mod peer;
+mod restore;
 
 use libos::abi::boot_info::{BootInfo, handle};
 use libos::{IoPorts, println, ticks};
@@ -21,20 +22,19 @@ const EXIT_UNKNOWN: u32 = 0x13;
 
 /// Runs a benchmark and ends the machine.
 pub(crate) fn run(info: &BootInfo<'static>, name: &str) -> ! {
-    let known = match name {
-        "ipc" => match ipc(info) {
-            Ok(()) => true,
-            Err(why) => {
-                println!("init: the benchmark stopped: {why:?}");
-                false
-            }
-        },
+    let parts: &[Part] = match name {
+        "ipc" => &[message::run, memory::run, epoch::run],
+        "restore" => &[restore::run],
         _ => {
-            println!("init: there is no benchmark {name:?}; there is: ipc");
-            false
+            println!("init: there is no benchmark {name:?}; there are: ipc, restore");
+            end(false)
         }
     };
-    end(known)
+    let done = all(info, parts);
+    if let Err(why) = &done {
+        println!("init: the benchmark stopped: {why:?}");
+    }
+    end(done.is_ok())
 }
 
 /// Ends the machine, well or not.
@@ -66,12 +66,15 @@ impl<T, E: core::fmt::Debug> Step<T> for Result<T, E> {
     }
 }
 
-fn ipc(info: &BootInfo<'static>) -> Result<(), Stopped> {
+/// A part of a benchmark.
+type Part = fn(&mut Workshop, &mut Longest) -> Result<(), Stopped>;
+
+fn all(info: &BootInfo<'static>, parts: &[Part]) -> Result<(), Stopped> {
     let mut workshop = Workshop::open(info)?;
     let mut longest = Longest::default();
-    message::run(&mut workshop)?;
-    memory::run(&mut workshop, &mut longest)?;
-    epoch::run(&mut workshop, &mut longest)?;
+    for part in parts {
+        part(&mut workshop, &mut longest)?;
+    }
     let Longest { insns, call } = longest;
     println!("BENCH longest_entry_insns {insns} insns call={call}");
     Ok(())

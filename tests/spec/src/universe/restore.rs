@@ -132,7 +132,7 @@ fn hand_on(sim: &mut Sim, thread: u32) {
 }
 
 fn call(sim: &mut Sim, op: Op) -> Result<Frame, String> {
-    sim.call(0, op.frame);
+    sim.call_to_its_end(0, op.frame);
     let after = Frame::of(&sim.kernel.cpus[0].frame);
     match after.outcome().status() {
         Status::Ok => Ok(after),
