@@ -194,12 +194,9 @@ impl Kernel {
 
     fn tell_objects(&self, with: Canonical, to: &mut impl Listener) {
         for (index, process) in self.each_process() {
-            let port = self.endpoints.try_get(process.port);
-            let serves = |port: &&crate::Endpoint| port.life != 0 && port.generation == process.port_generation;
-            let (port, changed) = (port.filter(serves).is_some(), with.changed && self.processes.has_changed(index));
-            let port = if port { process.port } else { NONE };
+            let changed = with.changed && self.processes.has_changed(index);
             let has_space = self.spaces[index as usize].root != NONE;
-            let process = crate::Process { generation: 1, port, port_generation: u32::from(port != NONE), ..*process };
+            let process = crate::Process { generation: 1, ..*process };
             to.part(Part::Process, index, &(process, has_space, changed));
         }
         for index in 0..self.endpoints.len() {

@@ -51,7 +51,9 @@ impl Kernel {
     fn full_slot(&self, process: u32, handle: Handle) -> Result<u32, Status> {
         let table = self.processes.get(process);
         let slot = table.slots + u32::from(handle.0);
-        let full = u32::from(handle.0) < table.slot_count && self.capabilities.get(slot).kind != 0;
+        // The null handle names nothing: in its place lies the memory port.
+        let named = !handle.is_null() && u32::from(handle.0) < table.slot_count;
+        let full = named && self.capabilities.get(slot).kind != 0;
         full.then_some(slot).ok_or(Status::BadHandle)
     }
 
@@ -126,7 +128,7 @@ impl Kernel {
     /// Puts a capability into the lowest empty slot of `process`; its parent is linked.
     pub(crate) fn place(&mut self, process: u32, capability: Capability) -> Result<Handle, Status> {
         let table = *self.processes.get(process);
-        // The null handle names nothing, so slot 0 stays empty.
+        // The null handle's place is the memory port's.
         let free = self.free_slots.take_first(table.slots + 1, table.slots + table.slot_count);
         let slot = free.ok_or(Status::TableFull)?;
         self.fill(slot, capability);

@@ -2,7 +2,7 @@
 
 use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
-use crate::object::{HANDLES_MAX, HANDLES_MIN, NONE, Task};
+use crate::object::{DEPTH_MAX, HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::Link;
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
 use abi::{Kind, Registers, Rights, Status};
@@ -128,10 +128,10 @@ impl Kernel {
         Ok((process, generation))
     }
 
-    /// Makes empty slots a process's own. The first is the null handle's and stays out of the free set.
+    /// Makes empty slots a process's own.
     pub(crate) fn own_slots(&mut self, process: u32, slots: u32, slot_count: u32) {
         self.holders[chunks_of(slots, slot_count)].fill(process);
-        self.free_slots.insert_range(slots + 1, slots + slot_count);
+        self.free_slots.insert_range(slots, slots + slot_count);
     }
 
     fn create_thread(
@@ -288,24 +288,34 @@ impl Kernel {
         self.named(caller, Rights::THREAD_CONTROL).map(|capability| capability.object)
     }
 
-    /// System call `SetMemoryPort`.
+    /// System call `SetMemoryPort`. The port is a capability like others, but in the place of the null handle, where
+    /// nobody can name it: it goes when the one that it is derived from is revoked.
     pub(crate) fn set_memory_port(&mut self, caller: Caller) -> Called {
         let process = self.named(caller, Rights::PROCESS_GRANT)?.object;
-        let frame = self.cpus[caller.cpu].frame;
-        let port = self.given(caller, Rights::SEND)?;
+        let badge = self.cpus[caller.cpu].frame.rdi;
+        let slot = self.look_up(caller.process, caller.given, Rights::SEND)?;
+        let given = *self.capabilities.get(slot);
         // Badges are unforgeable: who holds a badged capability can speak with that badge only.
-        if frame.rdi > abi::BADGE_MAX || port.badge != 0 && port.badge != frame.rdi {
+        if badge > abi::BADGE_MAX || given.badge != 0 && given.badge != badge {
             return Err(Status::BadArgument);
         }
         // Law 3, both ways: a volatile thread must not wait inside the world with its fault either.
-        if self.is_world_process(process) != self.is_world_object(&port) {
+        if self.is_world_process(process) != self.is_world_object(&given) {
             return Err(Status::WorldClosed);
         }
-        self.capabilities.outdate();
-        let record = self.processes.change(process);
-        record.port = port.object;
-        record.port_generation = port.generation;
-        record.port_badge = frame.rdi;
+        let Process { slots: place, dying, .. } = *self.processes.get(process);
+        if dying != 0 {
+            return Err(Status::PeerDied);
+        }
+        let (parent, depth) = self.parent_for(process, slot);
+        if depth > DEPTH_MAX {
+            return Err(Status::TablesExhausted);
+        }
+        if !self.empty_slot(place, Status::Abandoned) {
+            return Ok(self.restart_call(caller));
+        }
+        self.free_slots.remove(place);
+        self.fill(place, Capability { rights: Rights::SEND.bits(), badge, parent, depth, dying: 0, ..given });
         Ok(Answer::Done)
     }
 
@@ -427,7 +437,7 @@ impl Kernel {
         let Process { slots, slot_count, .. } = *self.processes.get(process);
         let status = if self.is_world_process(process) { Status::PeerDied } else { Status::Restarted };
         let mut emptied = 0;
-        while let Some(slot) = self.free_slots.first_absent(slots + 1, slots + slot_count) {
+        while let Some(slot) = self.free_slots.first_absent(slots, slots + slot_count) {
             if emptied == self.steps(STEP_MAX) || !self.empty_slot(slot, status) {
                 return false;
             }
@@ -445,7 +455,7 @@ impl Kernel {
         if !self.tear_down(m, process) {
             return false;
         }
-        self.free_slots.remove_range(slots + 1, slots + slot_count);
+        self.free_slots.remove_range(slots, slots + slot_count);
         self.holders[chunks_of(slots, slot_count)].fill(NONE);
         self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
         self.capabilities.outdate();

@@ -37,10 +37,10 @@ impl Kernel {
         match capability.kind() {
             Some(Kind::Process) if capability.rights().contains(Rights::PROCESS_MAP) => Ok(capability.object),
             Some(Kind::Endpoint) if capability.rights().contains(Rights::RECEIVE) => {
-                let process = self.processes.try_get(name as u32).ok_or(Status::BadArgument)?;
-                let named = process.exists() && process.generation == (name >> 32) as u32;
-                let served = process.port == capability.object && process.port_generation == capability.generation;
-                if named && served { Ok(name as u32) } else { Err(Status::BadArgument) }
+                let (number, generation) = (name as u32, (name >> 32) as u32);
+                let named = self.processes.try_get(number).is_some_and(|process| process.generation == generation);
+                let served = self.memory_port(number).is_some_and(|port| port.object == capability.object);
+                if named && served { Ok(number) } else { Err(Status::BadArgument) }
             }
             Some(Kind::Process | Kind::Endpoint) => Err(Status::MissingRight),
             _ => Err(Status::WrongKind),

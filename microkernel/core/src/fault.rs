@@ -2,9 +2,9 @@
 
 use crate::object::NONE;
 use crate::space::WriteFault;
-use crate::{Kernel, Machine, State, Thread};
+use crate::{Capability, Kernel, Machine, State, Thread};
 use abi::fault::{Access, Fault};
-use abi::{Event, Outcome, Registers, Timeout};
+use abi::{Event, Kind, Outcome, Registers, Timeout};
 
 /// A fault that no endpoint was there to receive; its thread has been stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,36 +64,40 @@ impl Kernel {
         let thread = self.cpus[cpu].current;
         let process = self.threads.get(thread).process;
         self.threads.change(thread).fault = fault;
-        let served = *self.processes.get(process);
-        let port = self.endpoints.try_get(served.port);
-        let alive = port.is_some_and(|port| port.life == 1 && port.generation == served.port_generation);
-        if !alive {
+        let Some(Capability { object: port, badge, .. }) = self.memory_port(process) else {
             let rip = self.cpus[cpu].frame.rip;
             self.park(m, cpu);
             self.threads.change(thread).state = State::Stopped;
             self.orphan = Some(OrphanFault { thread, process, address: fault[0], access: fault[1], rip });
             self.dispatch(m, cpu);
             return;
-        }
-        let receiver = self.endpoints.beside(served.port).first();
+        };
+        let receiver = self.endpoints.beside(port).first();
         match receiver.filter(|&first| self.threads.get(first).state == State::Receiving) {
             Some(receiver) => {
                 self.park(m, cpu);
-                self.deliver_fault(thread, receiver);
+                self.deliver_fault(thread, receiver, badge);
                 self.hand_over(receiver);
                 self.bind_reply(receiver, thread, State::AwaitFault);
             }
-            None => self.wait(m, cpu, State::Faulting, served.port, Timeout::FOREVER),
+            None => self.wait(m, cpu, State::Faulting, port, Timeout::FOREVER),
         }
         self.dispatch(m, cpu);
     }
 
+    /// Who serves a process's memory: what lies in the place of its null handle, while it can be used.
+    pub(crate) fn memory_port(&self, process: u32) -> Option<Capability> {
+        let slot = self.processes.try_get(process).filter(|process| process.exists())?.slots;
+        let port = *self.capabilities.get(slot);
+        let serves = port.kind() == Some(Kind::Endpoint) && self.endpoints.try_get(port.object)?.life == 1;
+        (serves && self.object_lives(&port) && !(self.revoking > 0 && self.is_dying(slot))).then_some(port)
+    }
+
     /// Writes the message of `thread`'s fault into the registers of `receiver`.
-    pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
+    pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32, badge: u64) {
         let record = **self.threads.get(thread);
-        let process = *self.processes.get(record.process);
-        let outcome = Outcome::event(Event::Fault, process.port_badge);
-        record.write_fault(thread, (outcome, process.name(record.process)), self.registers_mut(receiver));
+        let name = self.processes.get(record.process).name(record.process);
+        record.write_fault(thread, (Outcome::event(Event::Fault, badge), name), self.registers_mut(receiver));
     }
 }
 

@@ -337,9 +337,11 @@ impl Kernel {
         check!(free_budgets, budgets, "I8: free budgets");
         for slot in 0..self.capabilities.len() {
             let process = self.holder(slot);
-            let null = process != NONE && self.processes.get(process).slots == slot;
-            let free = self.capabilities.get(slot).kind == 0 && process != NONE && !null;
+            let capability = self.capabilities.get(slot);
+            let free = capability.kind == 0 && process != NONE;
             require(self.free_slots.contains(slot) == free, "I8: free slots", slot)?;
+            let null = process != NONE && self.processes.get(process).slots == slot;
+            require(!null || capability.is_memory_port(), "I8: only a memory port lies at a null handle", slot)?;
         }
         for (chunk, &holder) in (0..).zip(self.holders.iter()) {
             require(self.free_chunks.contains(chunk) == (holder == NONE), "I8: free chunks of slots", chunk)?;

@@ -98,7 +98,13 @@ impl Kernel {
     fn take_from(&mut self, sender: u32, receiver: u32) -> bool {
         let record = **self.threads.get(sender);
         if record.state == State::Faulting {
-            self.deliver_fault(sender, receiver);
+            let port = self.memory_port(record.process).filter(|port| port.object == record.object);
+            let Some(Capability { badge, .. }) = port else {
+                // It has another port now, or none: the access is simply made again.
+                self.wake(sender);
+                return false;
+            };
+            self.deliver_fault(sender, receiver, badge);
             self.leave_queue(sender);
             self.bind_reply(receiver, sender, State::AwaitFault);
             return true;

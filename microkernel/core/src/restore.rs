@@ -232,7 +232,7 @@ impl Kernel {
                 *holder = process;
             }
             spaces += u32::from(slot_count != 0);
-            if slot_count != 0 && self.capabilities.get(slots).kind != 0 {
+            if slot_count != 0 && !self.capabilities.get(slots).is_memory_port() {
                 return Err(refused);
             }
         }
@@ -309,6 +309,21 @@ impl Kernel {
         }
     }
 
+    /// Older worlds say in the record of a process what is now the capability in the first of its slots.
+    fn take_old_port(&mut self, process: u32) {
+        let Process { slots, port, port_generation, port_badge, .. } = *self.processes.get(process);
+        if port == NONE {
+            return;
+        }
+        let root = Capability::root(Kind::Endpoint, port, port_generation);
+        let told = Capability { rights: Rights::SEND.bits(), badge: port_badge, ..root };
+        if self.capabilities.get(slots).kind == 0 && self.object_lives(&told) {
+            *self.capabilities.change(slots) = told;
+        }
+        let record = self.processes.change(process);
+        (record.port, record.port_generation, record.port_badge) = (NONE, 0, 0);
+    }
+
     /// Derived state of the world part of all tables.
     fn rebuild(&mut self, m: &mut impl Machine) -> Result<(), Status> {
         for process in 0..self.processes.world() {
@@ -316,6 +331,7 @@ impl Kernel {
             if slot_count == 0 {
                 continue;
             }
+            self.take_old_port(process);
             self.free_chunks.remove_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
             self.own_slots(process, slots, slot_count);
             for slot in slots..slots + slot_count {

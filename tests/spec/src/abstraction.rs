@@ -40,7 +40,7 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
         started: kernel.has_started(),
         tickets: kernel.tickets_drawn() as i64,
         threads: kernel.each_thread().map(|(number, record)| (number, thread(kernel, number, record))).collect(),
-        processes: kernel.each_process().map(|(number, record)| (number, process(kernel, number, record))).collect(),
+        processes: kernel.each_process().map(|(number, record)| (number, process(number, record))).collect(),
         endpoints: kernel
             .each_endpoint()
             .map(|(number, record)| {
@@ -146,14 +146,10 @@ fn thread(kernel: &Kernel, number: u32, record: &kernel_core::Thread) -> Thread 
     }
 }
 
-fn process(kernel: &Kernel, number: u32, record: &kernel_core::Process) -> Process {
-    let port = kernel.each_endpoint().find(|&(endpoint, other)| {
-        endpoint == record.port && other.generation == record.port_generation && other.life != 0
-    });
+fn process(number: u32, record: &kernel_core::Process) -> Process {
     Process {
         name: u64::from(number) | u64::from(record.generation) << 32,
         handles: record.slot_count,
-        port: port.map(|(endpoint, _)| (endpoint, record.port_badge)),
         dying: record.dying != 0,
         budget: index(record.budget),
     }

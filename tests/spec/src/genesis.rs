@@ -134,7 +134,8 @@ impl Genesis {
     /// Leaves a process only its last `free` handles: those before are filled with copies of `cap` that can do nothing.
     /// Handles that nobody names could only multiply states by what happens to lie there.
     pub fn leave_free(&mut self, process: Made, cap: u16, free: u16) {
-        let used = self.sim.kernel.each_capability().filter(|held| held.process == process.index).count() as u16;
+        let of_it = |held: &kernel_core::Held<'_>| held.process == process.index && held.handle != 0;
+        let used = self.sim.kernel.each_capability().filter(of_it).count() as u16;
         for _ in used + 1..HANDLES - free {
             self.grant(process, cap, Rights::empty(), 0);
         }

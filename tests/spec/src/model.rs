@@ -29,7 +29,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Length of a time slice.
 const SLICE_NS: u64 = 10_000_000;
 
-/// A capability's place: process and handle.
+/// A capability's place: process and handle. At handle 0, the null handle, nobody can name it: there lies the memory
+/// port, the right to tell of the process's faults, which is derived from the capability that it was set by.
 pub type Name = (u32, u16);
 
 /// What a capability refers to.
@@ -134,8 +135,6 @@ pub struct Process {
     pub name: u64,
     /// Handles it can have, the null handle included.
     pub handles: u32,
-    /// Who serves its memory, and the badge of its faults.
-    pub port: Option<(u32, u64)>,
     /// Whether it is being destroyed.
     pub dying: bool,
     /// What it was made from.

@@ -91,11 +91,6 @@ impl Islands {
                 islands.join(thread.process, *holder);
             }
         }
-        for (&process, record) in &model.processes {
-            if let Some(holder) = record.port.and_then(|(e, _)| holders.get(&Object::Is(Kind::Endpoint, e))) {
-                islands.join(process, *holder);
-            }
-        }
         for (&(process, _), cap) in model.caps.iter() {
             let island = islands.island(process);
             *islands.authority.entry((island, cap.object)).or_default() |= cap.rights;
@@ -254,7 +249,7 @@ pub fn badges_unforgeable(before: &Model, after: &Model) -> Verdict {
     for (number, thread) in &after.threads {
         let outcome = thread.frame.outcome();
         let came = before.threads.get(number).is_some_and(|old| old.frame != thread.frame && old.doing != thread.doing);
-        if !came || thread.doing != Doing::Ready || outcome.kind() != Arrival::Call {
+        if !came || thread.doing != Doing::Ready || !matches!(outcome.kind(), Arrival::Call | Arrival::Fault) {
             continue;
         }
         let to = match before.threads[number].doing {

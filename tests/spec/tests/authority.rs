@@ -3,7 +3,7 @@
 //! specification and all invariants.
 
 use abi::{Call, Epoch, Event as Arrival, FLAG_REPEATABLE, Rights, Status, Timeout};
-use spec::model::{Model, Object};
+use spec::model::{Doing, Model, Object};
 use spec::{Event, Frame, Genesis, Op, Sim, abstraction, property, refines};
 
 const VOLATILE: u16 = abi::boot_info::handle::BUDGET.0;
@@ -192,4 +192,107 @@ fn a_revoke_that_nobody_ends_leaves_the_fast_path_to_others() {
         assert!(story.sim.fast(Event::Call(0, answer)));
         assert_eq!(story.sim.kernel.check(&story.sim.m), Ok(()));
     }
+}
+
+/// A volatile process with a thread, and a server that sleeps 20 ms before anything happens; `wanted` badges its faults.
+struct Served {
+    story: Story,
+    /// Init's handles: the process, a copy of the endpoint, and the copy of that by which the port was set.
+    process: u16,
+    above: u16,
+    set_by: u16,
+    thread: u32,
+    /// The process's number, and the server's handle.
+    number: u32,
+    served: u16,
+}
+
+fn served(badge: u64) -> Served {
+    let mut genesis = Genesis::roomy();
+    let endpoint = genesis.endpoint(VOLATILE, 0);
+    let (server, process) = (genesis.process(VOLATILE), genesis.process(VOLATILE));
+    let served = genesis.grant(server, endpoint.handle, Rights::RECEIVE, 0);
+    let above = genesis.call(Op::copy(endpoint.handle, Rights::all(), 0)).rdi as u16;
+    let set_by = genesis.call(Op::copy(above, Rights::SEND | Rights::COPY, badge)).rdi as u16;
+    genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[set_by]));
+    genesis.resume();
+    genesis.thread(VOLATILE, server, 20);
+    let thread = genesis.thread(VOLATILE, process, 30);
+    let (number, process, thread) = (process.index, process.handle, thread.index);
+    Served { story: Story::new(genesis.sim), process, above, set_by, thread, number, served }
+}
+
+impl Served {
+    /// Init sleeps 10 ms; meanwhile the thread faults, and the server goes to sleep for 20 ms.
+    fn fault(&mut self) {
+        self.story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+        assert_eq!(self.story.sim.kernel.current(0), Some(self.thread));
+        self.story.step(Event::Fault(0));
+        self.story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(20)));
+        self.story.step(Event::Timer(0));
+    }
+
+    /// Init sleeps for ever, and the server looks for messages.
+    fn receive(&mut self) -> Frame {
+        self.story.sleep();
+        self.story.step(Event::Timer(0));
+        self.story.call(Op::new(Call::Receive, self.served).poll())
+    }
+
+    fn doing(&self) -> Doing {
+        self.story.model.threads[&self.thread].doing
+    }
+}
+
+#[test]
+fn a_fault_that_waits_is_told_with_the_badge_of_that_port_alone() {
+    let mut served = served(7);
+    served.fault();
+    let other = served.story.call(Op::new(Call::Create, VOLATILE).with(abi::Kind::Endpoint as u64, &[0])).rdi as u16;
+    let set = Op::new(Call::SetMemoryPort, served.process).with(99, &[]).objects(&[other]);
+    assert_eq!(served.story.status(set), Status::Ok);
+    served.receive();
+    // Who asked is told nothing; the access is made again, and goes to the other port.
+    assert_eq!(served.story.sim.kernel.current(0), Some(served.thread));
+    served.story.step(Event::Fault(0));
+    let other = served.story.model.memory_port(served.number);
+    assert!(other.is_some_and(|(endpoint, badge)| badge == 99 && served.doing() == Doing::Faulting(endpoint)));
+    assert_eq!(served.story.frame_of(served.thread).outcome().kind(), Arrival::None);
+}
+
+#[test]
+fn a_fault_is_told_with_its_badge() {
+    let mut served = served(7);
+    served.fault();
+    let told = served.receive().outcome();
+    assert_eq!((told.kind(), told.badge(), served.doing()), (Arrival::Fault, 7, Doing::AwaitFault));
+}
+
+/// The port is derived from what it was set by: from the copy, and once that is dropped, from what it was a copy of.
+#[test]
+fn a_revoke_takes_memory_ports_with_it() {
+    for dropped in [false, true] {
+        let mut served = served(7);
+        if dropped {
+            assert_eq!(served.story.status(Op::new(Call::Drop, served.set_by)), Status::Ok);
+        }
+        served.fault();
+        assert!(matches!(served.doing(), Doing::Faulting(_)));
+        assert_eq!(served.story.status(Op::new(Call::Revoke, served.above)), Status::Ok);
+        assert_eq!(served.story.model.memory_port(served.number), None);
+        let told = served.receive().outcome();
+        assert_ne!(told.kind(), Arrival::Fault, "dropped: {dropped}");
+        served.story.step(Event::Fault(0));
+        assert_eq!(served.doing(), Doing::Stopped, "nobody serves it");
+    }
+}
+
+#[test]
+fn nobody_names_a_memory_port() {
+    let mut served = served(7);
+    assert_eq!(served.story.status(Op::new(Call::SetMemoryPort, 1).with(0, &[]).objects(&[served.above])), Status::Ok);
+    for call in [Call::Send, Call::Call, Call::Copy, Call::Drop, Call::Revoke, Call::Identify, Call::Destroy] {
+        assert_eq!(served.story.status(Op::new(call, 0)), Status::BadHandle, "{call:?}");
+    }
+    assert_eq!(served.story.status(Op::new(Call::Send, served.above).caps(&[0])), Status::BadHandle);
 }

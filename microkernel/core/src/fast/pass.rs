@@ -16,7 +16,7 @@
 use super::{CALL, HANDLE_BITS, POLL, REPLY_RECEIVE, SIGNAL, WAIT};
 use crate::object::NONE;
 use crate::queue::Link;
-use crate::{Kernel, Machine, State};
+use crate::{Capability, Kernel, Machine, State};
 use abi::{Control, Event, Outcome, Rights};
 
 /// Where a control word leads to.
@@ -139,12 +139,11 @@ impl Kernel {
     fn look_up_fault(&self, from: u32) -> Option<Pass> {
         let number = self.threads.try_get(from)?.process;
         let process = self.processes.try_get(number)?;
-        let endpoint = self.endpoints.try_get(process.port)?;
-        let serves = endpoint.generation == process.port_generation && endpoint.life == 1;
-        let (control, badge, object) = (process.name(number), process.port_badge, process.port);
+        let Capability { badge, object, .. } = self.memory_port(number)?;
+        let control = process.name(number);
         let outcome = Outcome::event(Event::Fault, badge);
         let pass = Pass { control, version: self.version(), badge, outcome, object };
-        (serves && self.is_present(from)).then_some(pass)
+        self.is_present(from).then_some(pass)
     }
 
     /// Whether a thread may have passes.
@@ -159,7 +158,7 @@ impl Kernel {
         let mut link: Link = *self.threads.try_beside(from)?;
         let (_, needed) = link.passes.of(control)?;
         let handle = u32::from(Control(control).handle().0);
-        if handle >= link.slot_count || !self.is_present(from) {
+        if handle == 0 || handle >= link.slot_count || !self.is_present(from) {
             return None;
         }
         let slot = link.slots + handle;
@@ -230,7 +229,7 @@ impl Kernel {
         };
         let process = |of: &Self, index| {
             let process = of.processes.get(index);
-            (process.generation, process.port, process.port_generation, process.port_badge, process.dying)
+            (process.generation, process.dying)
         };
         let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
         let notification =

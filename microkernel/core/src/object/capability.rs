@@ -73,6 +73,11 @@ impl Capability {
         first as u64 | (count as u64) << 32
     }
 
+    /// Whether it may lie in the place of a null handle: a memory port, or nothing.
+    pub(crate) fn is_memory_port(&self) -> bool {
+        self.kind().is_none_or(|kind| kind == Kind::Endpoint && self.rights() == Rights::SEND)
+    }
+
     /// Whether its kind has a range in place of a badge.
     pub(crate) fn has_range(kind: Kind) -> bool {
         matches!(kind, Kind::Memory | Kind::Interrupt | Kind::IoPorts)

@@ -7,15 +7,15 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Process {
-    /// Badge of its faults.
+    /// Badge of its faults, as older worlds say it: [`Self::port`].
     pub port_badge: u64,
     /// Counts its reuse.
     pub generation: u32,
-    /// First slot of its capability table.
+    /// First slot of its capability table, which is its memory port's: an Endpoint, or nothing.
     pub slots: u32,
     /// Slots it has: a power of two, 16 … 32,768; 0: there is no such process.
     pub slot_count: u32,
-    /// Endpoint that serves its memory; `u32::MAX`: none.
+    /// Endpoint that serves its memory, as older worlds say it: a restore puts it into the first slot; `u32::MAX`: none.
     pub port: u32,
     /// Generation of that endpoint.
     pub port_generation: u32,
@@ -60,6 +60,7 @@ impl Process {
         let slots = self.slot_count;
         self.reserved == 0
             && self.dying <= 1
+            && (self.port != NONE || (self.port_generation, self.port_badge) == (0, 0))
             && self.port_badge <= abi::BADGE_MAX
             && (slots == 0
                 || slots.is_power_of_two()

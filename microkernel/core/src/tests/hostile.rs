@@ -244,3 +244,45 @@ fn a_service_has_one_port_that_lives() {
     assert_eq!(with(|port| port.life = 0), Status::BadRecord);
     assert_eq!(with(|port| (port.life, port.service) = (0, 0)), Status::Ok);
 }
+
+/// Worlds of before say in a process's record who serves its memory: it becomes the capability that it now is.
+#[test]
+fn an_older_world_keeps_its_memory_ports() {
+    let (mut rig, _) = Rig::new();
+    let port = rig.create(WORLD, Kind::Endpoint, [0; 4], Handle::NULL);
+    let (process, _) = world_process(&mut rig, 10);
+    assert_eq!(rig.call(Call::SetMemoryPort, process, |r| (r.rdi, r.caps) = (9, u64::from(port.0))), Status::Ok);
+    rig.call(Call::Resume, EPOCH, |r| r.rdi = abi::Epoch::first_of(1).expect("fits").bits());
+    let told = rig.kernel.memory_port(0).expect("it is set");
+    let records = records_of(&mut rig);
+    let older = |port: u32, generation: u32| {
+        let mut records = records.clone();
+        records.retain(|&(table, slot, _)| table != Kept::Capability as u16 || slot != 0);
+        let process = records.iter_mut().find(|(table, index, _)| (*table, *index) == (Kept::Process as u16, 0));
+        let (.., bytes) = process.expect("a process");
+        let process = crate::Process::read(bytes).expect("a process");
+        let older = crate::Process { port, port_generation: generation, port_badge: 9, ..process };
+        *bytes = older.as_bytes().to_vec();
+        taken(&records)
+    };
+    let (rig, status) = taken(&records);
+    assert_eq!((status, rig.kernel.memory_port(0)), (Status::Ok, Some(told)));
+    let (rig, status) = older(told.object, told.generation);
+    assert_eq!((status, rig.kernel.memory_port(0)), (Status::Ok, Some(told)));
+    assert_eq!(rig.kernel.processes.get(0).port, u32::MAX);
+    let (rig, status) = older(told.object, told.generation + 1);
+    assert_eq!((status, rig.kernel.memory_port(0)), (Status::Ok, None));
+    assert_eq!(older(u32::MAX - 1, 1).1, Status::BadRecord);
+    let spoilt = |change: fn(&mut Capability)| {
+        let mut records = records.clone();
+        let slot = records.iter_mut().find(|(table, slot, _)| (*table, *slot) == (Kept::Capability as u16, 0));
+        let (.., bytes) = slot.expect("the port");
+        let mut capability = Capability::read(bytes).expect("a capability");
+        change(&mut capability);
+        *bytes = capability.as_bytes().to_vec();
+        verdict(&records)
+    };
+    assert_eq!(spoilt(|_| {}), Status::Ok);
+    assert_eq!(spoilt(|port| port.rights |= Rights::RECEIVE.bits()), Status::BadRecord);
+    assert_eq!(spoilt(|port| (port.kind, port.rights) = (Kind::Budget as u8, 0)), Status::BadRecord);
+}

@@ -6,9 +6,24 @@ use abi::{Handle, Kind, Rights, Status};
 use std::collections::BTreeSet;
 
 impl Model {
+    /// The capability at `name`, if there is one and it can be named.
+    fn named(&self, name: Name) -> Result<&Cap, Status> {
+        self.caps.get(&name).filter(|_| name.1 != 0).ok_or(Status::BadHandle)
+    }
+
+    /// Who serves a process's memory, and the badge of its faults.
+    pub fn memory_port(&self, process: u32) -> Option<(u32, u64)> {
+        let name = (process, 0);
+        let port = self.caps.get(&name).filter(|_| !self.is_dying(name))?;
+        match port.object {
+            Object::Is(Kind::Endpoint, endpoint) if !self.endpoints[&endpoint].dying => Some((endpoint, port.badge)),
+            _ => None,
+        }
+    }
+
     /// Whether the capability at `name` is there and allows `needed`.
     pub(super) fn allows(&self, name: Name, needed: Rights) -> Result<(), Status> {
-        let cap = self.caps.get(&name).ok_or(Status::BadHandle)?;
+        let cap = self.named(name)?;
         if !cap.rights.contains(needed) {
             let of_kind = cap.kind().rights().contains(needed);
             return Err(if of_kind { Status::MissingRight } else { Status::WrongKind });
@@ -47,7 +62,7 @@ impl Model {
 
     /// What a copy held by `process` is derived from: the original; but what enters the world from a volatile process
     /// depends on nothing volatile.
-    fn parent_for(&self, process: u32, name: Name) -> Option<Name> {
+    pub(super) fn parent_for(&self, process: u32, name: Name) -> Option<Name> {
         let enters = self.is_world_process(process) && !self.is_world_process(name.0);
         (!enters).then_some(name)
     }
@@ -131,9 +146,7 @@ impl Model {
     /// `Drop`: what was derived from it becomes its parent's; one that is being revoked takes that with it. In steps,
     /// if there is much of it.
     pub(super) fn drop_cap(&mut self, name: Name, seen: &Self) -> Called {
-        if !self.caps.contains_key(&name) {
-            return Err(Status::BadHandle);
-        }
+        self.named(name)?;
         Ok(if self.empty(name, Status::Abandoned, seen) { End::Done } else { End::Again })
     }
 
@@ -200,7 +213,7 @@ impl Model {
     /// `Revoke`: everything derived from it goes, in steps. From the first step on nothing of it can be used; after
     /// the last it is as good as new.
     pub(super) fn revoke(&mut self, name: Name, seen: &Self) -> Called {
-        let cap = *self.caps.get(&name).ok_or(Status::BadHandle)?;
+        let cap = *self.named(name)?;
         if !cap.rights.contains(Rights::REVOKE) {
             return Err(Status::MissingRight);
         }

@@ -168,9 +168,9 @@ impl Model {
     /// A fault is a message to whoever serves the process's memory; nobody there to serve it, the thread stops.
     fn fault(&mut self, cpu: usize, fault: [u64; 3]) {
         let Some(thread) = self.cpus[cpu].runs else { return };
-        let port = self.processes[&self.thread(thread).process].port;
+        let port = self.memory_port(self.thread(thread).process);
         self.leave(cpu);
-        let Some((endpoint, _)) = port.filter(|(endpoint, _)| !self.endpoints[endpoint].dying) else {
+        let Some((endpoint, badge)) = port else {
             self.thread_mut(thread).doing = Doing::Stopped;
             return;
         };
@@ -178,17 +178,16 @@ impl Model {
         match self.first_receiver(endpoint) {
             Some(receiver) => {
                 self.hand_over(receiver);
-                self.deliver_fault(thread, receiver);
+                self.deliver_fault(thread, receiver, badge);
             }
             None => self.wait(thread, Doing::Faulting(endpoint), abi::Timeout::FOREVER),
         }
     }
 
     /// The receiver takes a fault, and with it the Reply that lets the thread go on.
-    pub(super) fn deliver_fault(&mut self, thread: u32, receiver: u32) {
+    pub(super) fn deliver_fault(&mut self, thread: u32, receiver: u32, badge: u64) {
         let record = self.thread(thread);
         let process = &self.processes[&record.process];
-        let badge = process.port.map_or(0, |(_, badge)| badge);
         let [address, access, code] = record.fault.unwrap_or_default();
         let words = [address, access, process.name, u64::from(thread), record.rip, code, 0, 0];
         let rax = Outcome::event(Arrival::Fault, badge).0;

@@ -163,8 +163,14 @@ impl Model {
     fn take_from(&mut self, sender: u32, receiver: u32, endpoint: u32) -> bool {
         let doing = self.thread(sender).doing;
         if matches!(doing, Doing::Faulting(_)) {
+            let Some((_, badge)) = self.memory_port(self.thread(sender).process).filter(|port| port.0 == endpoint)
+            else {
+                // Its faults go elsewhere now, or nowhere: the access is simply made again.
+                self.wake(sender);
+                return false;
+            };
             self.endpoints.get_mut(&endpoint).expect("it lives").queue.pop_front();
-            self.deliver_fault(sender, receiver);
+            self.deliver_fault(sender, receiver, badge);
             return true;
         }
         let call = matches!(doing, Doing::Calling(_));

@@ -103,7 +103,7 @@ impl Model {
             return Err(runner.map_or(Status::TablesExhausted, |outcome| outcome.status()));
         };
         self.charge(budget, counts)?;
-        let process = Process { name: made.name, handles, port: None, dying: false, budget: Some(budget) };
+        let process = Process { name: made.name, handles, dying: false, budget: Some(budget) };
         self.processes.insert(number, process);
         Ok(number)
     }
@@ -235,21 +235,24 @@ impl Model {
     pub(super) fn set_memory_port(&mut self, holder: u32, name: Name, frame: Frame) -> Called {
         self.allows(name, Rights::PROCESS_GRANT)?;
         let process = self.object(name);
-        let port = (holder, Handle(frame.caps as u16).0);
-        self.allows(port, Rights::SEND)?;
+        let given = (holder, Handle(frame.caps as u16).0);
+        self.allows(given, Rights::SEND)?;
         if frame.rdi > abi::BADGE_MAX {
             return Err(Status::BadArgument);
         }
-        let port = self.caps[&port];
+        let port = self.caps[&given];
         if port.badge != 0 && port.badge != frame.rdi {
             // Badges are unforgeable: whoever holds a badged capability speaks with that badge only.
             return Err(Status::BadArgument);
         }
-        let Object::Is(_, endpoint) = port.object else { return Err(Status::WrongKind) };
         if self.is_world_process(process) != port.of_world {
             return Err(Status::WorldClosed);
         }
-        self.processes.get_mut(&process).expect("it lives").port = Some((endpoint, frame.rdi));
+        if self.processes[&process].dying {
+            return Err(Status::PeerDied);
+        }
+        let parent = self.parent_for(process, given);
+        self.caps.insert((process, 0), Cap { rights: Rights::SEND, badge: frame.rdi, parent, dying: false, ..port });
         Ok(End::Done)
     }
 
@@ -291,11 +294,6 @@ impl Model {
         self.caps_become(Object::Is(kind, object), Object::Gone(kind));
         if kind == Kind::Notification {
             self.interrupts.retain(|_, &mut (notification, _)| notification != object);
-        }
-        for process in self.processes.values_mut() {
-            if kind == Kind::Endpoint && process.port.is_some_and(|(port, _)| port == object) {
-                process.port = None;
-            }
         }
     }
 

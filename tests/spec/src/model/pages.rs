@@ -134,8 +134,8 @@ impl Model {
             Object::Is(Kind::Endpoint, endpoint) => {
                 self.allows(name, Rights::RECEIVE)?;
                 let process = frame.words[4] as u32;
-                let record = self.processes.get(&process).filter(|record| record.name == frame.words[4]);
-                let served = record.and_then(|record| record.port).is_some_and(|(port, _)| port == endpoint);
+                let named = self.processes.get(&process).is_some_and(|record| record.name == frame.words[4]);
+                let served = named && self.memory_port(process).is_some_and(|(port, _)| port == endpoint);
                 if served { Ok(process) } else { Err(Status::BadArgument) }
             }
             _ => Err(Status::WrongKind),
