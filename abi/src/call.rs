@@ -72,7 +72,10 @@ pub enum Call {
     /// badge or 0. Out arg 0: the handle there. Errors: `PeerTableFull`, `WorldClosed`.
     Grant = 17,
     /// Faults of the process `handle` (right PROCESS_GRANT) go to the endpoint cap 0 (right SEND) from now on, with
-    /// badge arg 0 (the capability's own, if it has one). A port makes it the process's memory port.
+    /// badge arg 0 (the capability's own, if it has one), until that capability is revoked: the port is derived from
+    /// it. A fault that waits at another port is made again. Errors: `PeerDied` (the process is being destroyed),
+    /// `WorldClosed` (process and endpoint are not both of the world or both volatile), `TablesExhausted` (derived too
+    /// often).
     SetMemoryPort = 18,
     /// Start the thread `handle` (right THREAD_CONTROL) that is stopped.
     Start = 19,

@@ -1,6 +1,6 @@
 //! Handles: how a process names its capabilities.
 
-/// Index into the capability table of the calling process. 0 names nothing.
+/// Index into the capability table of the calling process. 0 names nothing (the kernel keeps the memory port there).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Handle(pub u16);

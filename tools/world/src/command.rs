@@ -249,7 +249,9 @@ impl Output {
                 let capability = held.capability;
                 let name = |kind| graph.object_name((kind, capability.object));
                 let object = capability.kind().map_or_else(String::new, name);
-                text += &format!("{:>8}  {object:<28} {:>6}", held.position, capability.badge);
+                // Where the null handle points lies who serves the process's memory.
+                let position = if held.position == 0 { "faults".into() } else { held.position.to_string() };
+                text += &format!("{position:>8}  {object:<28} {:>6}", capability.badge);
                 text += &format!("  {}\n", rights(&capability));
             }
             text
