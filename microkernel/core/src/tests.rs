@@ -2,17 +2,21 @@
 
 mod alone;
 mod boot;
+mod cutting;
+mod ending;
+mod handing;
 mod hostile;
 mod invariants;
 mod limits;
 mod machine;
+mod meeting;
 mod switch;
 
 use crate::{BootProcess, Capacities, Counts, HostMachine, Kernel};
 use abi::fault::Access;
 use abi::{
-    Call, Control, Event, FLAG_REPEATABLE, FrameState, Handle, Kind, MapFlags, Outcome, Registers, Rights, Status,
-    Timeout,
+    Call, Control, Event, FLAG_MOVE, FLAG_REPEATABLE, FrameState, Handle, Kind, MapFlags, Outcome, Registers, Rights,
+    Status, Timeout,
 };
 use records::HostArena;
 
