@@ -3,9 +3,10 @@
 //!
 //! What is left out, and why it may be: generations and call sequences are only ever compared for equality with the
 //! present one, so "matches" and "does not" is all that counts; tickets only order those who wait together, and that
-//! order is in the queues, but for callers that may be asked again; times count from now; registers of a thread that
-//! will set them all before its next call say nothing; page-table pages are interchangeable, and what lies in them is
-//! what [`Kernel::shape`] says, with stamps that are the running epoch's or not. What is empty is not told of at all.
+//! order is in the queues, but for callers that may be asked again: where they would stand in line is told; times count
+//! from now; registers of a thread that will set them all before its next call say nothing; page-table pages are
+//! interchangeable, and what lies in them is what [`Kernel::shape`] says, with stamps that are the running epoch's or
+//! not. What is empty is not told of at all.
 
 use crate::capability::CapabilityLink;
 use crate::object::NONE;
@@ -22,9 +23,6 @@ pub struct Canonical {
     pub again_rip: u64,
     /// Whether it counts which records changed in the running epoch: only where there are cuts.
     pub changed: bool,
-    /// Whether it counts who began to wait before whom, whatever for: where the world may come back, since whoever is told
-    /// then is ready again at its old place.
-    pub order: bool,
     /// Whether vector registers count: not where the machine has none.
     pub vectors: bool,
 }
@@ -73,9 +71,8 @@ pub trait Listener {
 impl Kernel {
     /// Tells everything that can make a difference.
     pub fn tell(&self, with: Canonical, to: &mut impl Listener) {
-        let ranks = self.ticket_ranks(with.order);
         for index in 0..self.threads.len() {
-            self.tell_thread(index, ranks.get(index as usize).copied().unwrap_or_default(), with, to);
+            self.tell_thread(index, with, to);
         }
         if with.vectors {
             for index in 0..self.threads.len() {
@@ -110,28 +107,23 @@ impl Kernel {
         any
     }
 
-    /// The order of those whose tickets still matter, by thread: only where a caller may be asked again, or of all.
-    fn ticket_ranks(&self, all: bool) -> Vec<u64> {
-        let asked_again =
-            |thread: &Thread| matches!(thread.state, State::AwaitReply) && thread.flags & FLAG_REPEATABLE != 0;
-        let waits = |thread: &Thread| matches!(thread.state, State::Calling | State::Sending | State::Receiving);
-        if !all && !self.each_thread().any(|(_, thread)| asked_again(thread)) {
-            return Vec::new();
-        }
-        // Whoever runs is given a new one at the cut.
-        let keeps = |index: u32| all && self.is_world_thread(index) && self.threads.beside(index).cpu == NONE;
-        let matters =
-            self.each_thread().filter(|(index, thread)| keeps(*index) || asked_again(thread) || waits(thread));
-        let mut order: Vec<(u64, u32)> = matters.map(|(index, thread)| (thread.ticket, index)).collect();
-        order.sort_unstable();
-        let mut ranks = vec![0; self.threads.len() as usize];
-        for (rank, (_, index)) in (1..).zip(order) {
-            ranks[index as usize] = rank;
-        }
-        ranks
+    /// How many come before a caller that may be asked again, in the line where it would stand then. The order of those
+    /// who stand in a line is told by their links.
+    fn place_in_line(&self, caller: u32) -> Option<usize> {
+        let in_line_for = |index: u32, thread: &Thread| match thread.state {
+            State::AwaitReply => self.asks_again(index),
+            State::Calling | State::Sending | State::Faulting => Some(thread.object),
+            _ => None,
+        };
+        let record = self.threads.get(caller);
+        let endpoint = (record.state == State::AwaitReply).then(|| self.asks_again(caller)).flatten()?;
+        let comes_before = |&(index, thread): &(u32, &Thread)| {
+            thread.ticket < record.ticket && in_line_for(index, thread) == Some(endpoint)
+        };
+        Some(self.each_thread().filter(comes_before).count())
     }
 
-    fn tell_thread(&self, index: u32, rank: u64, with: Canonical, to: &mut impl Listener) {
+    fn tell_thread(&self, index: u32, with: Canonical, to: &mut impl Listener) {
         let (thread, link) = (&self.threads.get(index).thread, self.threads.beside(index));
         if thread.state == State::Free {
             to.part(Part::Thread, index, &(thread.state, link.canonical()));
@@ -154,7 +146,7 @@ impl Kernel {
         let changed = with.changed && self.threads.has_changed(index);
         let who = (process, object, serving, stands, bound, budget, priority, changed);
         let place = (thread.state, link.canonical());
-        to.part(Part::Thread, index, &(place, rank, who, sent, fault, left, message));
+        to.part(Part::Thread, index, &(place, self.place_in_line(index), who, sent, fault, left, message));
     }
 
     fn tell_capability(&self, slot: u32, with: Canonical, to: &mut impl Listener) {
@@ -170,13 +162,13 @@ impl Kernel {
             Kind::Reply => self.reply_stands(held.object, held.generation),
             _ => self.object_lives(held),
         };
-        // The order of siblings only says which of them a revoke in steps removes first.
+        // Which of several siblings comes next says which of them a revoke in steps removes first.
         let Capability { badge, object, parent, rights, dying, .. } = *held;
         let object = lives.then_some(object);
         to.part(
             Part::Capability,
             slot,
-            &(kind as u8, object, badge, parent, rights, dying, self.depth_in_tree(slot), changed),
+            &(kind as u8, object, badge, parent, rights, dying, self.depth_in_tree(slot), links.next, changed),
         );
     }
 

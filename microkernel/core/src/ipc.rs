@@ -52,6 +52,11 @@ impl Kernel {
         }
         self.hand_over(receiver);
         self.park(m, caller.cpu);
+        if flags & FLAG_REPEATABLE != 0 {
+            // Should it be asked again, this is where it stands in line.
+            let ticket = self.ticket();
+            self.threads.change(caller.thread).ticket = ticket;
+        }
         self.bind_reply(receiver, caller.thread, State::AwaitReply);
         if timeout != Timeout::POLL {
             self.set_deadline(m, caller.thread, timeout);

@@ -383,7 +383,7 @@ impl Kernel {
             let held = core::mem::take(&mut self.threads.beside_mut(thread).reply_held);
             match self.threads.get(thread).state {
                 // The access is made again.
-                State::Faulting | State::AwaitFault => self.set_state(thread, State::Ready, NONE),
+                State::Faulting | State::AwaitFault => self.begin_again(thread),
                 State::AwaitReply if !held => self.restart_caller(thread),
                 _ => {}
             }
@@ -422,7 +422,14 @@ impl Kernel {
             None => self.finish(thread, Status::Restarted),
         }
         self.threads.change(thread).deadline = u64::MAX;
+        self.begin_again(thread);
+    }
+
+    /// A thread that has waited is ready, behind those that were: when it last ran nobody has recorded.
+    fn begin_again(&mut self, thread: u32) {
         self.set_state(thread, State::Ready, NONE);
+        let ticket = self.ticket();
+        self.threads.change(thread).ticket = ticket;
     }
 
     /// A state without queueing: queues are built afterwards. The ticket stays.

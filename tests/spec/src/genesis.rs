@@ -82,7 +82,7 @@ impl Genesis {
         kernel.boot_range(boot.process, Handle(MEMORY), Kind::Memory, FRAMES / 2..FRAMES, true).expect("a free handle");
         kernel.boot_start(&mut m, 0, boot);
         let (store, frozen) = Default::default();
-        Self { sim: Sim { kernel, m, store, exports_at_once: false, comes_back: false, frozen } }
+        Self { sim: Sim { kernel, m, store, exports_at_once: false, frozen } }
     }
 
     /// A call by init that must succeed; its registers after it.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod abstraction;
+mod congruence;
 mod digest;
 mod event;
 mod explorer;
@@ -26,6 +27,7 @@ mod trace;
 pub mod universe;
 
 pub use abstraction::abstraction;
+pub use congruence::{Compared, congruent};
 pub use digest::digest;
 pub use event::{EPOCH_BEFORE, EPOCH_NOW, Event, Frame, LOG_END, Op};
 pub use explorer::{Explorer, Failure, Progress, Report};

@@ -37,8 +37,6 @@ pub struct Sim {
     pub store: Arc<Records>,
     /// Whether whoever cuts has exported everything at once, so that the next cut never finds it `Busy`.
     pub exports_at_once: bool,
-    /// Whether power may fail.
-    pub comes_back: bool,
     /// What is to be kept of the epoch that ended: contents of the frames that were not durable at the cut, until the
     /// pager says that they are; and how long the log of first writes was then.
     pub frozen: (BTreeMap<u32, u8>, u64),
@@ -147,8 +145,7 @@ impl Sim {
 
     /// Tells all parts of the kernel in which it differs from another with another future.
     pub(crate) fn tell(&self, to: &mut impl Listener) {
-        let now_ns = self.m.now_ns;
-        let with = Canonical { now_ns, again_rip: AGAIN_RIP, changed: false, order: self.comes_back, vectors: false };
+        let with = Canonical { now_ns: self.m.now_ns, again_rip: AGAIN_RIP, changed: false, vectors: false };
         self.kernel.tell(with, to);
     }
 

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 impl Model {
     /// The world alone, as it comes back: who ran is the next of its priority; who waited inside the world waits on;
     /// faults happen again; a caller whose Reply no process of the world held asks again if its call may be repeated,
-    /// and is told `Restarted` if not. Times count from now.
+    /// where it stood in line, and is told `Restarted` if not. Who goes on so comes behind those that were ready. Times
+    /// count from now.
     pub fn crossed(&self) -> Self {
         let mut world = self.clone();
         for cpu in 0..world.cpus.len() {
@@ -22,8 +23,9 @@ impl Model {
             match world.thread(thread).doing {
                 Doing::Faulting(_) | Doing::AwaitFault => {
                     world.void(thread);
+                    let ticket = world.draw_ticket();
                     let record = world.thread_mut(thread);
-                    (record.doing, record.fault) = (Doing::Ready, None);
+                    (record.doing, record.fault, record.ticket) = (Doing::Ready, None, ticket);
                 }
                 Doing::AwaitReply if !world.reply_is_held(thread) => world.restart(thread),
                 _ => {}
@@ -81,9 +83,10 @@ impl Model {
             self.thread_mut(caller).doing = Doing::Calling(endpoint);
             return;
         }
+        let ticket = self.draw_ticket();
         let record = self.thread_mut(caller);
         record.frame.rax = Outcome::of(Status::Restarted).0;
-        (record.doing, record.sent, record.deadline) = (Doing::Ready, None, None);
+        (record.doing, record.sent, record.deadline, record.ticket) = (Doing::Ready, None, None, ticket);
     }
 
     /// Queues are in the order of tickets.

@@ -71,6 +71,9 @@ impl Model {
         self.hand_over(receiver);
         self.leave(cpu);
         self.thread_mut(thread).sent = Some((badge, flags));
+        if flags & FLAG_REPEATABLE != 0 {
+            self.thread_mut(thread).ticket = self.draw_ticket();
+        }
         self.await_reply(thread, receiver);
         if timeout != Timeout::POLL {
             self.thread_mut(thread).deadline = timeout.ns().map(|ns| self.now.saturating_add(ns));
