@@ -1,9 +1,12 @@
 //! Breadth-first exploration of a universe: every state once, every event of every state.
 //!
 //! States wait in a queue as whole kernels; of those that have been expanded only a digest and the way there are
-//! kept. While the queue takes more memory than it may, the youngest states are taken first: the set of reachable
-//! states is the same, only its order is not.
+//! kept. While all that is held takes more memory than it may, the youngest states are taken first: the set of reachable
+//! states is the same, only its order is not. When digests and ways alone take as much, exploration ends.
 
+mod held;
+
+use self::held::{Held, Seen};
 use crate::abstraction::abstraction;
 use crate::event::Event;
 use crate::parts::Parts;
@@ -12,17 +15,13 @@ use crate::sim::Sim;
 use crate::sometimes::Sometimes;
 use crate::universe::Universe;
 use abi::CALLS;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// States that a worker takes from the queue at a time.
 const BATCH: usize = 32;
-/// Bytes that a waiting state takes, about: most of it is shared with others.
-const STATE_BYTES: usize = 12 << 10;
-/// Parts of the set of states that were seen, each behind a lock of its own.
-const SHARDS: usize = 64;
 
 /// How to explore.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +30,7 @@ pub struct Explorer {
     pub states_max: u64,
     /// Threads that explore.
     pub workers: usize,
-    /// Memory for waiting states, above which exploration goes depth first.
+    /// Memory for all that is held, above which exploration goes depth first, and then ends.
     pub bytes_max: usize,
     /// Whether to count the values that the parts of states take: slow.
     pub parts: bool,
@@ -52,6 +51,8 @@ pub struct Progress {
     pub transitions: u64,
     /// States that wait to be expanded.
     pub waiting: u64,
+    /// Memory that all of it takes, in bytes.
+    pub bytes: usize,
 }
 
 /// What an exploration saw.
@@ -65,6 +66,10 @@ pub struct Report {
     pub depth: u32,
     /// Whether every state was expanded.
     pub closed: bool,
+    /// Whether it ended for want of memory.
+    pub out_of_memory: bool,
+    /// The most memory that it took, in bytes.
+    pub bytes: usize,
     /// Transitions by call, then those that are no calls.
     pub by_call: Vec<(String, u64)>,
     /// How often something rare happened.
@@ -92,21 +97,6 @@ impl core::fmt::Display for Failure {
     }
 }
 
-/// Digests of all states that were found.
-struct Seen([Mutex<HashSet<u128, std::hash::BuildHasherDefault<Identity>>>; SHARDS]);
-
-impl Seen {
-    fn new() -> Self {
-        Self(core::array::from_fn(|_| Mutex::default()))
-    }
-
-    /// Adds a state; false if it was there.
-    fn add(&self, digest: u128) -> bool {
-        let shard = (digest >> 64) as usize % SHARDS;
-        self.0[shard].lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(digest)
-    }
-}
-
 /// Where exploration has been.
 #[derive(Default)]
 struct Store {
@@ -121,22 +111,8 @@ struct Store {
     by_kind: Vec<u64>,
     sometimes: Sometimes,
     parts: Parts,
-}
-
-/// Digests are as good as hashes.
-#[derive(Default)]
-struct Identity(u64);
-
-impl std::hash::Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {}
-
-    fn write_u128(&mut self, digest: u128) {
-        self.0 = digest as u64;
-    }
+    held: Held,
+    out_of_memory: bool,
 }
 
 /// Kinds of transitions that are no calls.
@@ -216,6 +192,8 @@ impl Explorer {
             transitions: store.transitions,
             depth: Self::depth(&store),
             closed: store.queue.is_empty(),
+            out_of_memory: store.out_of_memory,
+            bytes: store.held.most(),
             by_call: names.zip(store.by_kind.iter().copied()).filter(|&(_, count)| count > 0).collect(),
             sometimes: store.sometimes,
             parts: store.parts,
@@ -246,7 +224,7 @@ impl Explorer {
                 if stop.load(Ordering::Relaxed) || store.queue.is_empty() && store.active == 0 {
                     return;
                 }
-                let deep = store.queue.len() > self.bytes_max / STATE_BYTES;
+                let deep = store.held.bytes() > self.bytes_max;
                 let mut batch = Vec::with_capacity(BATCH);
                 while batch.len() < BATCH {
                     let next = if deep { store.queue.pop_back() } else { store.queue.pop_front() };
@@ -265,10 +243,12 @@ impl Explorer {
             let mut store = lock();
             store.active -= 1;
             self.put_together(&mut store, found, stop);
+            self.weigh(&mut store, seen, stop);
             let progress = Progress {
                 states: store.ways.len() as u64,
                 transitions: store.transitions,
                 waiting: store.queue.len() as u64,
+                bytes: store.held.bytes(),
             };
             drop(store);
             watch(progress);
@@ -298,6 +278,16 @@ impl Explorer {
             store.queue.push_back((number, sim));
         }
         if store.ways.len() as u64 >= self.states_max {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what is held by now. What only grows must leave room for states that wait.
+    fn weigh(&self, store: &mut Store, seen: &Seen, stop: &AtomicBool) {
+        let ways = store.ways.capacity() * size_of::<(u32, u32)>();
+        store.held.weigh(seen, ways, store.queue.len());
+        if store.held.lasting() > self.bytes_max {
+            store.out_of_memory = true;
             stop.store(true, Ordering::Relaxed);
         }
     }

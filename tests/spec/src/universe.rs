@@ -57,24 +57,53 @@ pub struct Universe {
     pub crash: Option<Crash>,
 }
 
-/// Names of the universes that are explored to closure. `wild` is there for random calls only.
-pub const NAMES: &[&str] =
-    &["ipc", "capabilities", "notifications", "death", "two-cpus", "restore", "boundary", "pages"];
+/// A universe of several sizes. The first is the one that all tests explore to closure.
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What there is one more of in each size.
+    pub grows: &'static str,
+    /// The largest size.
+    pub size_max: u32,
+    make: fn(u32) -> Universe,
+}
 
-/// A universe by name.
+impl Family {
+    const fn new(name: &'static str, grows: &'static str, size_max: u32, make: fn(u32) -> Universe) -> Self {
+        Self { name, grows, size_max, make }
+    }
+
+    /// The universe of a size, from 1; `None` beyond the largest.
+    pub fn of_size(&self, size: u32) -> Option<Universe> {
+        (1..=self.size_max).contains(&size).then(|| (self.make)(size))
+    }
+}
+
+/// Universes that are explored to closure. `wild` is there for random calls only.
+pub static FAMILIES: [Family; 8] = [
+    Family::new("ipc", "client of both endpoints", 3, ipc::universe),
+    Family::new("capabilities", "free handle", 8, capabilities::universe),
+    Family::new("notifications", "thread that waits and signals", 3, notifications::universe),
+    Family::new("death", "thread of the client that dies", 3, death::universe),
+    Family::new("two-cpus", "CPU", 3, two_cpus::universe),
+    Family::new("restore", "client of port and server", 3, restore::universe),
+    Family::new("boundary", "client of the volatile server", 3, boundary::universe),
+    Family::new("pages", "process that shares the page", 3, pages::universe),
+];
+
+/// Their names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.name)
+}
+
+/// Universes of a name.
+pub fn family(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.name == name)
+}
+
+/// A universe by name, of the first size.
 pub fn named(name: &str) -> Option<Universe> {
-    Some(match name {
-        "ipc" => ipc::universe(),
-        "capabilities" => capabilities::universe(),
-        "notifications" => notifications::universe(),
-        "death" => death::universe(),
-        "two-cpus" => two_cpus::universe(),
-        "restore" => restore::universe(),
-        "boundary" => boundary::universe(),
-        "pages" => pages::universe(),
-        "wild" => wild::universe(),
-        _ => return None,
-    })
+    if name == "wild" { Some(wild::universe()) } else { family(name)?.of_size(1) }
 }
 
 impl Universe {

@@ -16,7 +16,7 @@ fn checked(universe: &Universe, before: &Sim, event: Event) -> Result<Sim, Strin
 
 fn universes() -> &'static [Universe] {
     static ALL: OnceLock<Vec<Universe>> = OnceLock::new();
-    ALL.get_or_init(|| universe::NAMES.iter().map(|name| universe::named(name).expect("it is named")).collect())
+    ALL.get_or_init(|| universe::names().map(|name| universe::named(name).expect("it is named")).collect())
 }
 
 fn wild() -> &'static Universe {

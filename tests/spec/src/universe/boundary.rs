@@ -16,12 +16,14 @@ const SERVER: u16 = 1;
 const SERVER_THREAD: u16 = 2;
 const BUDGET: u16 = 3;
 
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([2, 2, 1, 0, 1, 32], [2, 2, 0, 0, 1, 32], 1);
+/// In each size beyond the first there is a client more.
+pub(super) fn universe(size: u32) -> Universe {
+    let count = 1 + size;
+    let mut genesis = Genesis::new([count, count, 1, 0, 1, 16 * count], [2, 2, 0, 0, 1, 32], 1);
     let port = genesis.endpoint(WORLD, 7);
     let (deputy, server) = (genesis.process(VOLATILE), genesis.process(VOLATILE));
     let mut clients = Vec::new();
-    for badge in 1..=2 {
+    for badge in 1..=u64::from(count) {
         let process = genesis.process(WORLD);
         genesis.grant(process, port.handle, Rights::SEND | Rights::COPY, badge);
         genesis.grant(process, port.handle, Rights::empty(), 0);
@@ -78,6 +80,10 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Destroy, SERVER),
             ],
         );
+    for (number, &client) in (3..).zip(&clients[2..]) {
+        let call = |word| Op::new(Call::Call, PORT).with(number, &[100 * number + word]);
+        universe = universe.may(client, [call(1), call(2).flags(FLAG_REPEATABLE)]);
+    }
     universe.faults = vec![clients[1]];
     universe
 }

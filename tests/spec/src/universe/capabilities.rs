@@ -1,4 +1,4 @@
-//! Two processes with ten slots: minting, handing on by copy and by move, dropping, revoking in steps.
+//! Two processes with six free handles between them: minting, handing on by copy and by move, dropping, revoking in steps.
 
 use super::Universe;
 use crate::event::Op;
@@ -9,12 +9,13 @@ use abi::{Call, FLAG_MOVE, Rights};
 const CHANNEL: u16 = 1;
 /// The first process: the capability from which all others are made.
 const ROOT: u16 = 2;
-/// Free handles in each process, its last: those between are filled with what can do nothing.
-const FREE: [u16; 2] = [4, 3];
 /// Descendants that one call removes.
 const STEPS_MAX: usize = 2;
 
-pub(super) fn universe() -> Universe {
+/// Free handles are the last of each process: those before are filled with what can do nothing.
+pub(super) fn universe(size: u32) -> Universe {
+    // Six in the first size, and one more in each.
+    let free = [3 + size as u16 / 2, 3 + (size as u16 - 1) / 2];
     let mut genesis = Genesis::new([2, 2, 2, 0, 1, 32], [0; 6], 1);
     let (channel, object) = (genesis.endpoint(WORLD, 0), genesis.endpoint(WORLD, 0));
     let processes = [genesis.process(WORLD), genesis.process(WORLD)];
@@ -24,14 +25,14 @@ pub(super) fn universe() -> Universe {
         threads.push(genesis.thread(WORLD, process, 10).index);
     }
     genesis.grant(processes[0], object.handle, Rights::all(), 0);
-    genesis.leave_free(processes[0], channel.handle, FREE[0]);
-    genesis.leave_free(processes[1], channel.handle, FREE[1]);
+    genesis.leave_free(processes[0], channel.handle, free[0]);
+    genesis.leave_free(processes[1], channel.handle, free[1]);
     genesis.resume();
     let mut start = genesis.sleep();
     start.kernel.limit_steps(STEPS_MAX);
     let keep = Rights::SEND | Rights::COPY | Rights::REVOKE;
-    let about = "two processes with ten slots: mint, hand on, move, drop, revoke in steps";
-    let (mine, theirs) = (HANDLES - FREE[0], HANDLES - FREE[1]);
+    let about = "two processes with six free handles: mint, hand on, move, drop, revoke in steps";
+    let (mine, theirs) = (HANDLES - free[0], HANDLES - free[1]);
     Universe::new("capabilities", about, start)
         .may(
             threads[0],

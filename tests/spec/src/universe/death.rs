@@ -17,14 +17,17 @@ const EXTRA: u16 = HANDLES - 4;
 /// Things that one step of a destruction takes on.
 const STEPS_MAX: usize = 1;
 
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([3, 4, 2, 0, 2, 48], [0; 6], 1);
+/// In each size beyond the first the client's process has a thread more.
+pub(super) fn universe(size: u32) -> Universe {
+    let mut genesis = Genesis::new([3, 3 + size, 2, 0, 2, 48], [0; 6], 1);
     let meet = genesis.endpoint(WORLD, 0);
     let (reaper, server, client) = (genesis.process(WORLD), genesis.process(WORLD), genesis.process(WORLD));
     let mut threads = vec![genesis.thread(WORLD, reaper, 10)];
     threads.push(genesis.thread(WORLD, server, 10));
     threads.push(genesis.thread(WORLD, server, 10));
-    threads.push(genesis.thread(WORLD, client, 10));
+    for _ in 0..size {
+        threads.push(genesis.thread(WORLD, client, 10));
+    }
     let control = Rights::DESTROY | Rights::THREAD_CONTROL | Rights::PROCESS_THREADS;
     let budget = genesis.budget(WORLD, [0, 0, 1, 0, 0, 0]);
     for handle in [threads[3].handle, threads[1].handle, server.handle, meet.handle, budget.handle] {
@@ -73,6 +76,10 @@ pub(super) fn universe() -> Universe {
             ],
         )
         .may(threads[2].index, [Op::new(Call::ReplyReceive, MEET).with(6, &[61])]);
+    for (number, thread) in (7..).zip(&threads[4..]) {
+        let send = Op::new(Call::Send, MEET).with(number, &[10 * number]);
+        universe = universe.may(thread.index, [send, Op::new(Call::Receive, MEET)]);
+    }
     universe.faults = vec![threads[3].index];
     universe
 }

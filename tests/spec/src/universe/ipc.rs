@@ -10,12 +10,13 @@ const FIRST: u16 = 1;
 const SECOND: u16 = 2;
 const SAVED: u16 = 3;
 
-/// Each in a process of its own, all of one priority.
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([3, 3, 2, 0, 1, 48], [0; 6], 1);
+/// Each in a process of its own, all of one priority; in each size beyond the first a client more.
+pub(super) fn universe(size: u32) -> Universe {
+    let count = 2 + size;
+    let mut genesis = Genesis::new([count, count, 2, 0, 1, 16 * count], [0; 6], 1);
     let endpoints = [genesis.endpoint(WORLD, 0), genesis.endpoint(WORLD, 0)];
     let mut threads = Vec::new();
-    for badge in 1..=3 {
+    for badge in 1..=u64::from(count) {
         let process = genesis.process(WORLD);
         for endpoint in endpoints {
             genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, badge);
@@ -25,7 +26,7 @@ pub(super) fn universe() -> Universe {
     genesis.resume();
     let about = "three threads, two endpoints: calls, sends, replies held, saved, void and late";
     let late = Timeout::from_ms(10);
-    Universe::new("ipc", about, genesis.sleep())
+    let mut universe = Universe::new("ipc", about, genesis.sleep())
         // A client that is in a hurry, and serves the second endpoint now and then.
         .may(
             threads[0],
@@ -64,5 +65,10 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, SECOND).with(3, &[34]),
                 Op::new(Call::Drop, SAVED),
             ],
-        )
+        );
+    for (number, &thread) in (4..).zip(&threads[3..]) {
+        let call = |endpoint, word| Op::new(Call::Call, endpoint).with(number, &[10 * number + word]);
+        universe = universe.may(thread, [call(FIRST, 1), call(SECOND, 2), call(FIRST, 3).within(late)]);
+    }
+    universe
 }

@@ -11,13 +11,14 @@ const SECOND: u16 = 3;
 /// The first thread's handle for the interrupt.
 const LINE: u16 = 4;
 
-/// Volatile threads, as drivers are.
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([1, 1, 1, 1, 1, 16], [3, 3, 1, 2, 0, 48], 1);
+/// Volatile threads, as drivers are; in each size beyond the first one more that waits and signals.
+pub(super) fn universe(size: u32) -> Universe {
+    let count = 2 + size;
+    let mut genesis = Genesis::new([1, 1, 1, 1, 1, 16], [count, count, 1, 2, 0, 16 * count], 1);
     let endpoint = genesis.endpoint(VOLATILE, 0);
     let notifications = [genesis.notification(VOLATILE), genesis.notification(VOLATILE)];
     let mut threads = Vec::new();
-    for bits in [1, 2, 4] {
+    for bits in (0..count).map(|number| 1 << number) {
         let process = genesis.process(VOLATILE);
         genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, bits);
         for notification in notifications {
@@ -68,6 +69,10 @@ pub(super) fn universe() -> Universe {
                 Op::new(Call::Call, ENDPOINT).with(8, &[]).within(later),
             ],
         );
+    for &thread in &threads[3..] {
+        let wait = |bell| Op::new(Call::Wait, bell);
+        universe = universe.may(thread, [wait(FIRST).within(soon), wait(SECOND), Op::new(Call::Signal, FIRST)]);
+    }
     universe.interrupts = vec![0];
     universe
 }

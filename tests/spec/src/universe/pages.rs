@@ -55,25 +55,31 @@ fn sensible(sim: &Sim, op: &Op) -> bool {
     }
 }
 
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([2, 2, 1, 0, 1, 32], [1, 1, 0, 0, 0, 16], 1);
+/// In each size beyond the first another process shares the page.
+pub(super) fn universe(size: u32) -> Universe {
+    let count = 1 + size;
+    let mut genesis = Genesis::new([count, count, 1, 0, 1, 16 * count], [1, 1, 0, 0, 0, 16], 1);
     genesis.sim.exports_at_once = true;
     let port = genesis.endpoint(WORLD, 7);
     let pager = genesis.process(VOLATILE);
     genesis.grant(pager, port.handle, Rights::RECEIVE, 0);
-    let (mut writers, mut first) = (Vec::new(), 0);
-    for badge in 1..=2 {
+    let (mut writers, mut processes) = (Vec::new(), Vec::new());
+    for badge in 1..=u64::from(count) {
         let process = genesis.process(WORLD);
-        first = process.handle;
         genesis.call(Op::new(Call::SetMemoryPort, process.handle).with(badge, &[]).objects(&[port.handle]));
-        genesis.grant(pager, process.handle, Rights::PROCESS_MAP, 0);
+        if badge <= 2 {
+            genesis.grant(pager, process.handle, Rights::PROCESS_MAP, 0);
+        }
+        processes.push(process.handle);
         writers.push(genesis.thread(WORLD, process, 10).index);
     }
     // So that the tables of one of them stay, whatever is unmapped: pages are mapped by the fast path too.
-    let beside = Op::new(Call::Map, first).with(WRITE_ADDRESS + PAGE_SIZE as u64, &[NEIGHBOUR, 1, 0, 0]);
+    let beside = Op::new(Call::Map, processes[1]).with(WRITE_ADDRESS + PAGE_SIZE as u64, &[NEIGHBOUR, 1, 0, 0]);
     genesis.call(beside.objects(&[MEMORY]));
     genesis.grant(pager, MEMORY, Rights::MEMORY_MAP | Rights::MEMORY_WRITE, 0);
     genesis.grant(pager, EPOCH, Rights::EPOCH_CUT, 0);
+    let others: Vec<u16> =
+        processes[2..].iter().map(|&process| genesis.grant(pager, process, Rights::PROCESS_MAP, 0)).collect();
     // A frame is tracked before anybody can write to it: that too is for the pager to see to.
     let tracked = Op::new(Call::SetFrames, EPOCH).with(1 | (FrameState::Clean as u64) << 8, &[SHARED]);
     genesis.call(tracked.objects(&[MEMORY]));
@@ -100,6 +106,10 @@ pub(super) fn universe() -> Universe {
             set(SHARED, FrameState::Claimed),
         ],
     );
+    for other in others {
+        let unmap = Op::new(Call::Unmap, other).with(WRITE_ADDRESS, &[1]);
+        universe = universe.may(thread, [map(other, SHARED, write, EPOCH_NOW), unmap]);
+    }
     universe.writers = writers;
     universe.sensible = sensible;
     universe

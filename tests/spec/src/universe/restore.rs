@@ -32,8 +32,9 @@ const LINE: u32 = 0;
 /// Frame of init's memory that batches pass through, and its offset there.
 const FRAME: u32 = 32;
 
-fn machine() -> Genesis {
-    Genesis::new([3, 3, 2, 0, 1, 48], [1, 1, 0, 1, 0, 16], 1)
+/// A machine for a world with so many processes, each with a thread.
+fn machine(count: u32) -> Genesis {
+    Genesis::new([count, count, 2, 0, 1, 16 * count], [1, 1, 0, 1, 0, 16], 1)
 }
 
 /// The volatile part: a server of the port, and the interrupt for which init sleeps. The same after every boot.
@@ -53,11 +54,13 @@ fn bind_port(genesis: &mut Genesis) -> u16 {
     genesis.call(Op::new(Call::BindPort, EPOCH).with(SERVICE, &[])).rdi as u16
 }
 
-pub(super) fn universe() -> Universe {
-    let mut genesis = machine();
+/// In each size beyond the first there is a client more.
+pub(super) fn universe(size: u32) -> Universe {
+    let count = 2 + size;
+    let mut genesis = machine(count);
     let (port, meet) = (genesis.endpoint(WORLD, SERVICE), genesis.endpoint(WORLD, 0));
     let (mut processes, mut made) = (Vec::new(), Vec::new());
-    for badge in 1..=3 {
+    for badge in 1..=u64::from(count) {
         let process = genesis.process(WORLD);
         genesis.grant(process, port.handle, Rights::SEND | Rights::COPY, badge);
         genesis.grant(process, meet.handle, Rights::SEND | Rights::RECEIVE, badge);
@@ -116,6 +119,10 @@ pub(super) fn universe() -> Universe {
         Op::new(Call::Drop, SAVED),
         Op::new(Call::Create, BUDGET).with(Kind::Notification as u64, &[]),
     ];
+    for (number, &thread) in (4..).zip(&threads[3..]) {
+        let call = |endpoint, word| Op::new(Call::Call, endpoint).with(number, &[10 * number + word]);
+        universe = universe.may(thread, [call(PORT, 1).flags(FLAG_REPEATABLE), call(MEET, 2)]);
+    }
     universe.faults = vec![threads[2]];
     universe.crash = Some(crash);
     universe
@@ -202,6 +209,8 @@ fn import_into_fresh(before: &Sim) -> Result<Sim, String> {
 
 /// What is left of a machine: an epoch in the store, and what it must be when it comes back.
 struct Kept {
+    /// Processes of its world.
+    count: u32,
     expected: Model,
     records: Records,
     /// That it comes back to.
@@ -220,11 +229,11 @@ impl Kept {
         call(&mut sim, Op::new(Call::Cut, EPOCH))?;
         export(&mut sim, &mut records)?;
         let epoch = Epoch::first_of(sim.kernel.epoch().incarnation() + 1).ok_or("no incarnation left")?;
-        Ok(Self { expected, records, epoch, world_time })
+        Ok(Self { count: sim.kernel.world_bounds()[0], expected, records, epoch, world_time })
     }
 
     fn come_back(self) -> Result<Sim, String> {
-        let mut genesis = machine();
+        let mut genesis = machine(self.count);
         import(&mut genesis, &self.records, self.epoch, self.world_time)?;
         let mut seen = abstraction(&genesis.sim);
         seen.keep_world();
@@ -234,7 +243,6 @@ impl Kept {
         boot_volatile(&mut genesis, port);
         genesis.sim.kernel.limit_steps(STEPS_MAX);
         genesis.sim.store = Arc::new(self.records);
-        genesis.sim.comes_back = true;
         Ok(genesis.sim)
     }
 }

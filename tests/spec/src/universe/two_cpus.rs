@@ -10,8 +10,9 @@ const BELL: u16 = 2;
 /// Handles of the first two threads for the thread of the other.
 const OTHER: u16 = 3;
 
-pub(super) fn universe() -> Universe {
-    let mut genesis = Genesis::new([3, 3, 1, 1, 1, 48], [0; 6], 2);
+/// In each size beyond the first there is a CPU more.
+pub(super) fn universe(size: u32) -> Universe {
+    let mut genesis = Genesis::new([3, 3, 1, 1, 1, 48], [0; 6], 1 + size);
     let (meet, bell) = (genesis.endpoint(WORLD, 0), genesis.notification(WORLD));
     let processes = [genesis.process(WORLD), genesis.process(WORLD), genesis.process(WORLD)];
     let mut threads = Vec::new();
