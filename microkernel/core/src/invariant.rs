@@ -274,7 +274,7 @@ impl Kernel {
     }
 
     /// I7: CPUs and threads agree on who runs where, with whose space loaded. Where there is one CPU only, nobody more
-    /// important than who runs is ready, and if somebody as important is, a slice has begun.
+    /// important than who runs is ready, and if somebody as important is, a slice has begun. When it ends the timer fires.
     fn check_cpus(&self) -> Checked {
         if let [Cpu { current, slice_end, .. }] = self.cpus[..]
             && current != NONE
@@ -284,6 +284,8 @@ impl Kernel {
             require(in_turn, "I7: who runs is as important as any that is ready", current)?;
         }
         for (cpu, state) in self.cpus.iter().enumerate() {
+            let fires = state.slice_end == 0 || state.armed <= state.slice_end;
+            require(fires, "I7: the timer fires by the end of a slice", cpu as u32)?;
             if state.current != NONE {
                 require(self.threads.beside(state.current).cpu == cpu as u32, "I7: current thread", state.current)?;
                 let process = self.threads.get(state.current).process;

@@ -466,4 +466,46 @@ mod tests {
             }
         }
     }
+
+    /// Two threads of one priority, of which the first is next.
+    fn two() -> (Threads, RunQueues) {
+        let mut threads = Table::with(&mut HostArena, 4, 0, Task::FREE, Link::UNLINKED);
+        let mut run = RunQueues::new(&mut HostArena);
+        run.push(&mut threads, 70, 2, false);
+        run.push(&mut threads, 70, 3, false);
+        (threads, run)
+    }
+
+    #[test]
+    fn marks_that_lie_are_found() {
+        assert!(two().1.is_marked());
+        let lies: [fn(&mut RunQueues); 5] = [
+            |run| run.filled[1] = 0,
+            |run| run.filled[3] = 1,
+            |run| run.above = 70,
+            |run| run.next = NONE,
+            |run| run.behind = 0,
+        ];
+        for (row, lie) in lies.into_iter().enumerate() {
+            let (_, mut run) = two();
+            lie(&mut run);
+            assert!(!run.is_marked(), "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_told_as_it_is() {
+        let (mut threads, _) = two();
+        let mut queue = Queue::EMPTY;
+        for thread in [0, 1] {
+            queue.push_back(&mut threads, thread);
+        }
+        let link = threads.beside_mut(1);
+        (link.slots, link.slot_count, link.root, link.cpu) = (32, 16, 5, 1);
+        let mut heap = Heap::new(&mut HostArena, 4);
+        heap.insert(&mut threads, 7, 0);
+        assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE, 0, 0], [true, true, false, false]));
+        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [true, false, false, true]));
+        assert_eq!(heap.entries(), [(7, 0)]);
+    }
 }

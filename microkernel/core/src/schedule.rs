@@ -187,8 +187,6 @@ impl Kernel {
         let state = &mut self.cpus[cpu];
         if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
             state.need_slice(m, cpu);
-            // The timer may have fired for something else meanwhile.
-            state.fire_by(m, cpu, state.slice_end);
         }
     }
 
@@ -226,6 +224,9 @@ impl Kernel {
         let awaited = current != NONE && self.run.reaches(self.threads.get(current).priority);
         if slice_end <= now || !awaited {
             self.cpus[cpu].slice_end = 0;
+        } else {
+            // It fired for something else, and whoever goes on need not look at the clock again.
+            self.cpus[cpu].fire_by(m, cpu, slice_end);
         }
         if slice_end != 0 && slice_end <= now && awaited {
             self.yield_now(m, cpu);

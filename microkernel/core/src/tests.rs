@@ -10,6 +10,7 @@ mod invariants;
 mod limits;
 mod machine;
 mod meeting;
+mod quick;
 mod switch;
 
 use crate::{BootProcess, Capacities, Counts, HostMachine, Kernel};

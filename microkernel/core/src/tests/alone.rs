@@ -1,7 +1,9 @@
 //! Records, each alone: what the kernel could have written is taken, and nothing else; field by field, at the bounds.
 
+use crate::graph::{is_within, read_alone};
 use crate::object::NONE;
-use crate::{Budget, Capability, Endpoint, Notification, Process, State, Thread};
+use crate::{Budget, Capability, Endpoint, Notification, Process, RecordError, State, Thread, VectorState, World};
+use abi::record::Table;
 use abi::{BADGE_MAX, Kind, Rights};
 use zerocopy::IntoBytes;
 
@@ -137,4 +139,52 @@ fn what_is_waited_on_and_paid_from() {
         Budget::read,
         &[(true, |b| b.life = 0), (false, |b| b.life = 2), (false, |b| b.reserved = 1), (true, |b| b.left.0[3] = 9)],
     );
+}
+
+/// Where a record is judged by its table's number: each goes to its own table's reader, and who is not the kernel's is
+/// nobody's business.
+#[test]
+fn records_are_of_the_tables_they_say() {
+    let vector = VectorState::INITIAL;
+    let records: [(Table, &[u8]); 7] = [
+        (Table::Process, Process::FREE.as_bytes()),
+        (Table::Thread, Thread::FREE.as_bytes()),
+        (Table::Vector, vector.as_bytes()),
+        (Table::Endpoint, Endpoint::FREE.as_bytes()),
+        (Table::Notification, Notification::FREE.as_bytes()),
+        (Table::Budget, Budget::FREE.as_bytes()),
+        (Table::Capability, Capability::EMPTY.as_bytes()),
+    ];
+    for (table, record) in records {
+        assert_eq!(read_alone(table as u16, record), Ok(()), "{table:?}");
+        assert_eq!(read_alone(table as u16, &record[1..]), Err(RecordError::Length), "{table:?}");
+        assert_eq!(read_alone(table as u16, &vec![0xff; record.len()]), Err(RecordError::Field), "{table:?}");
+    }
+    for table in [8, 15] {
+        assert_eq!(read_alone(table, &[]), Err(RecordError::Field), "{table}");
+    }
+    for table in [Table::MemoryObject as u16, Table::Pager as u16, u16::MAX] {
+        assert_eq!(read_alone(table, &[0xff; 3]), Ok(()), "{table}");
+    }
+    let capacities = [3, 5, 7, 11, 13, 17];
+    let bounds = [1, 3, 5, 5, 7, 11, 13, 17];
+    for (table, bound) in (0..).zip(bounds) {
+        let within = [0, bound - 1, bound, u32::MAX].map(|index| is_within(table, index, &capacities));
+        assert_eq!(within, [true, true, false, false], "{table}");
+    }
+    for (table, within) in [(8, false), (15, false), (16, true), (19, true)] {
+        assert_eq!([0, u32::MAX].map(|index| is_within(table, index, &capacities)), [within; 2], "{table}");
+    }
+}
+
+#[test]
+fn worlds_of_one_shape_have_the_same_tables_and_components() {
+    let one = World { version: 1, components: 3, epoch: 1, ticket: 2, time_ns: 3, capacities: [4; 6] };
+    assert!(one.is_shaped_like(&World { epoch: 9, ticket: 9, time_ns: 9, ..one }));
+    assert!(!one.is_shaped_like(&World { components: 7, ..one }));
+    for kind in 0..6 {
+        let mut other = one;
+        other.capacities[kind] += 1;
+        assert!(!one.is_shaped_like(&other) && !other.is_shaped_like(&one), "{kind}");
+    }
 }

@@ -269,3 +269,17 @@ fn interrupts_are_shown_with_who_hears_of_them() {
     rig.create(BUDGET, Kind::Notification, [0; 4], Handle::NULL);
     assert_eq!(rig.kernel.interrupt_bindings().collect::<Vec<_>>(), wanted[1..]);
 }
+
+#[test]
+fn tables_in_use_are_kept_or_not() {
+    use crate::space::TablePool;
+    let before = || {
+        let mut pool = TablePool::new(&mut HostArena, 4);
+        assert_eq!(pool.free.take_first(0, 4), Some(0));
+        pool
+    };
+    let mut after = before();
+    assert!(after.keeps_those_of(&before()));
+    assert_eq!(after.free.take_first(0, 4), Some(1));
+    assert!(after.keeps_those_of(&before()) && !before().keeps_those_of(&after));
+}

@@ -246,3 +246,28 @@ fn who_runs_elsewhere_ends_when_that_cpu_has_looked() {
     assert!(!is_to_be_made_again(&mut rig, Call::Destroy, handle));
     assert_eq!(state(&rig, thread), State::Free);
 }
+
+/// Among so many threads that one step does not look at all of them, the last one is ended before its process is.
+#[test]
+fn a_thread_far_behind_others_ends_with_its_process() {
+    let many = Counts([4, 300, 4, 3, 3, 256]);
+    let mut kernel = Kernel::new(&mut HostArena, &Capacities { volatile: many, ..CAPACITIES });
+    let mut m = HostMachine::default();
+    let boot = kernel.boot_process(&mut m, 64, 0x40_0000, 0x7000_0000, 0).expect("boots");
+    kernel.boot_start(&mut m, 0, boot);
+    let mut rig = Rig { kernel, m };
+    for _ in 0..270 {
+        let made = rig.just_call(Call::Create, BUDGET, |r| {
+            (r.rdi, r.caps) = (Kind::Thread as u64, u64::from(OWN.0));
+            r.words = [0x40_0000, 0x50_0000, 0, 1, 0, 0, 0, 0];
+        });
+        assert_eq!(made, Status::Ok);
+        let thread = rig.made();
+        assert_eq!(rig.just_call(Call::Drop, thread, |_| {}), Status::Ok);
+    }
+    let (process, all) = threads(&mut rig, 1, 100);
+    assert!(is_to_be_made_again(&mut rig, Call::Destroy, process));
+    assert_ne!(state(&rig, all[0].0), State::Free);
+    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, process));
+    assert_eq!(state(&rig, all[0].0), State::Free);
+}

@@ -291,6 +291,10 @@ const REPLIES_AND_BUDGETS: &[Row] = &[
 ];
 
 const CPUS: &[Row] = &[
+    ("I7: the timer fires by the end of a slice", |s| {
+        let cpu = &mut s.rig.kernel.cpus[0];
+        (cpu.slice_end, cpu.armed) = (5_000_000, 5_000_001);
+    }),
     ("I7: current thread", |s| s.rig.kernel.cpus[0].current = s.waiter),
     ("I7: loaded space", |s| s.rig.kernel.cpus[0].loaded = s.process),
     ("I7: a running thread is current", |s| s.link(s.caller).cpu = 0),

@@ -165,6 +165,41 @@ fn slices_end() {
     assert_eq!(rig.running(), boot.thread);
 }
 
+/// A slice that has begun ends, also when somebody more important had the CPU meanwhile: the timer, which fired for
+/// that one, is set again.
+#[test]
+fn slices_end_whoever_came_between() {
+    let (mut rig, boot) = Rig::new();
+    let own = abi::boot_info::handle::THREAD;
+    let [first, second] = [0; 2].map(|_| peer(&mut rig, &[]));
+    for thread in [first, second] {
+        let is_its = |held: &crate::Held<'_>| {
+            held.process == boot.process
+                && held.capability.kind() == Some(Kind::Thread)
+                && held.capability.object == thread
+        };
+        let handle = rig.kernel.each_capability().find(is_its).map(|held| Handle(held.handle)).expect("init made it");
+        assert_eq!(rig.call(Call::SetPriority, handle, |r| r.rdi = 50), Status::Ok);
+    }
+    assert_eq!(rig.call(Call::SetPriority, own, |r| r.rdi = 100), Status::Ok);
+    // Init sleeps for a part of the slice of the first of the two, and then for ever.
+    rig.call(Call::Wait, Handle::NULL, with(Call::Wait, Handle::NULL, Timeout::from_ms(3)));
+    assert_eq!(rig.running(), first);
+    let end = rig.kernel.cpus[0].slice_end;
+    rig.m.now_ns = rig.m.timers.remove(&0).expect("a deadline");
+    assert!(rig.m.now_ns < end);
+    rig.kernel.timer(&mut rig.m, 0);
+    rig.sound();
+    assert_eq!(rig.running(), boot.thread);
+    assert_eq!(rig.m.timers.get(&0), Some(&end));
+    rig.call(Call::Wait, Handle::NULL, |_| {});
+    assert_eq!(rig.running(), first);
+    rig.m.now_ns = end;
+    rig.kernel.timer(&mut rig.m, 0);
+    rig.sound();
+    assert_eq!(rig.running(), second);
+}
+
 /// A receive passes over what can no longer be delivered, whose senders are told.
 #[test]
 fn what_was_revoked_meanwhile_is_not_delivered() {
