@@ -4,7 +4,7 @@
 use spec::{congruent, universe};
 
 /// States of each universe.
-const STATES: usize = 2_000;
+const STATES: usize = 1_000;
 
 #[test]
 fn states_that_nothing_tells_apart_have_one_future() {

@@ -110,15 +110,7 @@ pub(super) fn universe(size: u32) -> Universe {
     let server = universe.start.kernel.world_bounds()[1] + 1;
     universe =
         universe.may(server, [Op::new(Call::Receive, SERVED), Op::new(Call::ReplyReceive, SERVED).with(4, &[41])]);
-    universe.between[threads[1] as usize] = vec![
-        Op::new(Call::Destroy, OTHER_PROCESS),
-        Op::new(Call::Destroy, OTHER_THREAD),
-        Op::new(Call::Stop, OTHER_THREAD),
-        Op::new(Call::Revoke, MEET_ROOT),
-        Op::copy(MEET_ROOT, Rights::all(), 9),
-        Op::new(Call::Drop, SAVED),
-        Op::new(Call::Create, BUDGET).with(Kind::Notification as u64, &[]),
-    ];
+    universe.between[threads[1] as usize] = between();
     for (number, &thread) in (4..).zip(&threads[3..]) {
         let call = |endpoint, word| Op::new(Call::Call, endpoint).with(number, &[10 * number + word]);
         universe = universe.may(thread, [call(PORT, 1).flags(FLAG_REPEATABLE), call(MEET, 2)]);
@@ -126,6 +118,19 @@ pub(super) fn universe(size: u32) -> Universe {
     universe.faults = vec![threads[2]];
     universe.crash = Some(crash);
     universe
+}
+
+/// What the server may do between two batches of an export.
+fn between() -> Vec<Op> {
+    vec![
+        Op::new(Call::Destroy, OTHER_PROCESS),
+        Op::new(Call::Destroy, OTHER_THREAD),
+        Op::new(Call::Stop, OTHER_THREAD),
+        Op::new(Call::Revoke, MEET_ROOT),
+        Op::copy(MEET_ROOT, Rights::all(), 9),
+        Op::new(Call::Drop, SAVED),
+        Op::new(Call::Create, BUDGET).with(Kind::Notification as u64, &[]),
+    ]
 }
 
 /// The second thread makes copies enough for a revoke that takes several steps.
