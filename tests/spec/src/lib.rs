@@ -3,8 +3,11 @@
 //! through every interleaving of every call ([`Explorer`]), each step compared, each state checked against every
 //! invariant of the core and every [`property`].
 //!
-//! Universes have names ([`universe::named`]) and are run to closure: `cargo run --release -p spec --bin explore -- --universe NAME`. Random
-//! sequences over larger universes are in `tests/`, with proptest.
+//! Universes have names ([`universe::named`]) and are run to closure: `cargo xtask explore --universe NAME`. Each comes in
+//! several sizes ([`universe::Family`]): the first is what the tests explore, each after it has one thing more of what it is
+//! about, as far as memory allows: `--size N --memory MIB`; what is held is counted whole, waiting states, digests and
+//! ways. What states are told apart by is enough ([`congruent`]), so counts repeat, whoever looks first. Random sequences over
+//! larger universes are in `tests/`, with proptest.
 //!
 //! It refuses nothing and repairs nothing: the first disagreement ends a run with the events that lead to it.
 //! Neighbours: `kernel-core` with the feature `host` (what is explored), `abi` (the calls).

@@ -134,6 +134,9 @@ fn a_page_is_mapped_the_same_either_way() {
     assert_eq!((taken, slow.outcome().status()), (false, Status::Busy));
 }
 
+/// A thread of a priority, and what it does when it first runs, with its handles for the bell and for an endpoint.
+type Other = (u64, fn(&mut Rig, Handle, Handle));
+
 /// A bell, and threads of other priorities than init's or the same, which wait for it, receive, or are ready.
 struct Tower {
     rig: Rig,
@@ -143,7 +146,7 @@ struct Tower {
 impl Tower {
     /// Threads in their order of creation, each with its priority and what it does when it first runs; init then runs with
     /// a priority of 100.
-    fn new(others: &[(u64, fn(&mut Rig, Handle, Handle))]) -> Self {
+    fn new(others: &[Other]) -> Self {
         let (mut rig, boot) = Rig::new();
         let bell = rig.create(BUDGET, Kind::Notification, [0; 4], Handle::NULL);
         let meet = rig.create(BUDGET, Kind::Endpoint, [0; 4], Handle::NULL);
@@ -193,8 +196,7 @@ fn is_ready(_: &mut Rig, _: Handle, _: Handle) {}
 
 #[test]
 fn a_signal_does_the_same_either_way() {
-    type Others<'a> = &'a [(u64, fn(&mut Rig, Handle, Handle))];
-    let rows: [(bool, Others<'_>); 10] = [
+    let rows: [(bool, &[Other]); 10] = [
         (true, &[]),
         (true, &[(50, waits)]),
         (true, &[(100, waits)]),
@@ -222,17 +224,16 @@ fn a_signal_does_the_same_either_way() {
 #[test]
 fn a_wait_does_the_same_either_way() {
     for (timeout, wanted) in [(Timeout::POLL, true), (Timeout::FOREVER, true), (Timeout::from_ms(5), false)] {
-        let with = |others: &[(u64, fn(&mut Rig, Handle, Handle))]| Tower::new(others);
+        let with = |others: &[Other]| Tower::new(others);
         // Bits are there, or not, and somebody is ready, or waits already.
         let empty = with(&[(50, is_ready)]);
         assert_eq!(empty.waits(timeout).0, wanted, "{timeout:?}");
         let full = Tower { rig: empty.signals().1, bell: empty.bell };
         let (taken, slow) = full.waits(timeout);
         assert_eq!((taken, slow.outcome().badge()), (wanted, 4));
-        for others in
-            [&[(50, waits as fn(&mut Rig, Handle, Handle)), (50, is_ready)][..], &[(50, is_ready), (50, is_ready)]]
-        {
-            assert_eq!(with(others).waits(timeout).0, wanted, "{timeout:?}");
+        let (waiting, ready): (Other, Other) = ((50, waits), (50, is_ready));
+        for others in [[waiting, ready], [ready, ready]] {
+            assert_eq!(with(&others).waits(timeout).0, wanted, "{timeout:?}");
         }
         // Nobody is there to go on: only a poll goes fast.
         assert_eq!(with(&[]).waits(timeout).0, timeout == Timeout::POLL);
