@@ -42,7 +42,9 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let words = prop::array::uniform4(prop_oneof![3 => 0_u64..12, 1 => Just(0), 1 => any::<u64>()]);
     let caps = prop::collection::vec(0_u16..12, 0..=4);
-    let timeout = prop_oneof![4 => Just(Timeout::FOREVER), 2 => Just(Timeout::POLL), 2 => Just(Timeout::from_ms(10))];
+    // Within a time slice, and at its end.
+    let soon = prop::sample::select(vec![Timeout::from_ms(3), Timeout::from_ms(10)]);
+    let timeout = prop_oneof![4 => Just(Timeout::FOREVER), 2 => Just(Timeout::POLL), 2 => soon];
     (call, handle, rdi, words, caps, prop::bits::u8::masked(0b1_1000), timeout).prop_map(
         |(call, handle, rdi, words, caps, flags, timeout)| {
             let op = Op::new(call, handle).with(rdi, &words).flags(flags).within(timeout);

@@ -181,7 +181,7 @@ fn what_has_been_looked_up_is_not_new() {
 fn nobody_goes_fast_to_an_endpoint_that_ends() {
     let (mut rig, _) = served();
     let process = rig.kernel.threads.get(rig.running()).process;
-    let port = rig.kernel.processes.get(process).port;
+    let port = rig.kernel.memory_port(process).expect("a pager").object;
     assert!(rig.kernel.admit_fault(0));
     for (life, generation, serves) in [(2, 0, false), (1, 1, false), (1, 0, true)] {
         let endpoint = rig.kernel.endpoints.change(port);
