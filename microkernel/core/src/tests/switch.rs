@@ -191,3 +191,20 @@ fn nobody_goes_fast_to_an_endpoint_that_ends() {
         rig.kernel.endpoints.change(port).generation -= generation;
     }
 }
+
+/// What is revoked elsewhere concerns nobody's memory port; what it hangs below does.
+#[test]
+fn a_memory_port_stands_until_it_is_revoked() {
+    let (mut rig, _) = served();
+    let process = rig.kernel.threads.get(rig.running()).process;
+    let port = rig.kernel.memory_port(process).expect("a pager");
+    let own = rig.kernel.processes.get(process).slots;
+    let other = rig.kernel.each_capability().find(|held| held.capability.object != port.object).expect("of init").slot;
+    for (slot, stands) in [(other, true), (own, false)] {
+        rig.kernel.capabilities.change(slot).dying = 1;
+        rig.kernel.revoking = 1;
+        assert_eq!(rig.kernel.memory_port(process).is_some(), stands);
+        rig.kernel.capabilities.change(slot).dying = 0;
+        rig.kernel.revoking = 0;
+    }
+}
