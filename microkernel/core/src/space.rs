@@ -385,13 +385,11 @@ impl Kernel {
         (keep, if flags.contains(MapFlags::EXECUTE) { 0 } else { NO_EXECUTE })
     }
 
-    /// Frees some tables of a space that no CPU has loaded; true when none is left.
+    /// Frees some tables of a space that no CPU has loaded; true when none is left: then nobody may look for one, as the
+    /// process is no more when the call returns.
     pub(crate) fn tear_down(&mut self, m: &mut impl Machine, process: u32) -> bool {
+        let root = self.spaces[process as usize].root;
         for _ in 0..TEAR_DOWN_STEP_MAX {
-            let root = self.spaces[process as usize].root;
-            if root == NONE {
-                return true;
-            }
             let mut path = (root, root, 0);
             for _ in 1..4 {
                 let Some(index) = self.pool.tables[path.0 as usize].first() else { break };
@@ -401,9 +399,9 @@ impl Kernel {
             if table == root {
                 self.spaces[process as usize] = Space::NONE;
                 self.pool.free.insert(root);
-            } else {
-                self.free_table(m, table, parent, index);
+                return true;
             }
+            self.free_table(m, table, parent, index);
         }
         false
     }

@@ -234,3 +234,37 @@ fn the_log_and_the_ring_hold_what_they_have_room_for() {
     assert_eq!(read(&mut rig, 3), (8, 171, 172));
     assert_eq!(set(&mut rig, dirty, &[51]), (Status::Ok, 1));
 }
+
+/// Whoever serves a process's memory may ask for anything between two steps of its end, however many tables it has.
+#[test]
+fn the_pages_of_a_dying_process_can_be_asked_about() {
+    for tables in 1..12 {
+        for world in [false, true] {
+            let (mut rig, _) = Rig::new();
+            let budget = if world { WORLD } else { BUDGET };
+            let process = rig.create(budget, Kind::Process, [16, 0, 0, 0], Handle::NULL);
+            // The first page takes three tables below the root, each further 2 MiB one.
+            for stretch in 0..tables {
+                let status = rig.call(Call::Map, process, |r| {
+                    words(r, 0x1_0000_0000 + stretch * (2 << 20), &[0, 1, 0]);
+                    r.caps = u64::from(MEMORY.0);
+                });
+                assert_eq!(status, Status::Ok);
+            }
+            for _ in 0..100 {
+                for call in [Call::Protect, Call::Unmap] {
+                    // Where nothing is mapped: so that there is something left to tear down.
+                    let status = rig.call(call, process, |r| words(r, 0x2_0000_0000, &[1, 0]));
+                    assert!(matches!(status, Status::Ok | Status::PeerDied), "{tables} {status:?}");
+                }
+                let rip = rig.kernel.cpus[0].frame.rip;
+                rig.call(Call::Destroy, process, |_| {});
+                if rig.kernel.cpus[0].frame.rip == rip {
+                    break;
+                }
+                rig.kernel.cpus[0].frame.rip = rip;
+            }
+            assert_eq!(rig.call(Call::Identify, process, |_| {}), Status::PeerDied, "{tables}");
+        }
+    }
+}
