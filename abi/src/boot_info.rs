@@ -15,6 +15,10 @@ pub const RANGES_MAX: usize = 8;
 /// Bytes of the command line that are passed on.
 pub const COMMAND_LINE_MAX: usize = 1024;
 
+/// Interrupts with lower numbers are lines, which stay masked from their arrival until they are acknowledged; the others
+/// are messages of devices.
+pub const INTERRUPT_LINES: u32 = 24;
+
 /// Handles that init starts with.
 pub mod handle {
     use crate::Handle;
@@ -28,7 +32,7 @@ pub mod handle {
     pub const WORLD_BUDGET: Handle = Handle(4);
     /// The Epoch object, all rights.
     pub const EPOCH: Handle = Handle(5);
-    /// All interrupts: lines 0 … 23, then messages.
+    /// All interrupts: lines, then messages.
     pub const INTERRUPTS: Handle = Handle(6);
     /// All I/O ports.
     pub const PORTS: Handle = Handle(7);

@@ -19,6 +19,7 @@
 //! | `use:NAME` | world | calls a port |
 //! | `tend:NAME` | world | makes threads in the process of the service NAME, which comes before, and puts capabilities there |
 
+use abi::boot_info::INTERRUPT_LINES;
 use abi::bundle::Name;
 use abi::protocol::service::Service;
 use abi::protocol::wiring::link;
@@ -144,8 +145,6 @@ pub struct GrantError;
 
 /// Largest number of pages of buffers.
 const BUFFER_PAGES_MAX: u32 = 4096;
-/// Interrupt lines.
-const LINES: u8 = 24;
 
 impl Grant {
     /// What `word` means.
@@ -166,7 +165,7 @@ impl Grant {
             ("port", name) => service(name).map(Self::Port),
             ("ports", range) => parse_ports(range),
             ("irq", "message") => Some(Self::MessageInterrupt),
-            ("irq", line) => line.parse().ok().filter(|line| *line < LINES).map(Self::Line),
+            ("irq", line) => line.parse().ok().filter(|&line: &u8| u32::from(line) < INTERRUPT_LINES).map(Self::Line),
             ("device", "nvme") => Some(Self::Device(Device::Nvme)),
             ("serve", name) => Name::new(name).map(Self::Serve),
             ("call", name) => Name::new(name).map(Self::Call),

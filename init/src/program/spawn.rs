@@ -5,7 +5,7 @@ use super::chain::BuildError;
 use super::memory::OwnMemory;
 use super::server::{Lazy, Server};
 use init::{BellTo, Found, Grant, Image, Link, NEWS_PAGE, STARTUP_PAGE, Source, Windows, fingerprint};
-use libos::abi::boot_info::{FrameRange, handle};
+use libos::abi::boot_info::{FrameRange, INTERRUPT_LINES, handle};
 use libos::abi::bundle::Bundle;
 use libos::abi::protocol::service::Service;
 use libos::abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder, WindowEntry, WindowFlags};
@@ -16,8 +16,6 @@ use zerocopy::IntoBytes;
 
 /// Handles of a volatile server.
 const HANDLES: u64 = 256;
-/// The first interrupt that is a message.
-const MESSAGES_FIRST: u64 = 24;
 /// Where the debug serial port lies among the I/O ports, and how many it has.
 const DEBUG_PORTS: RangePart = RangePart { offset: 0x3f8, length: 8 };
 
@@ -127,7 +125,7 @@ impl System {
             Grant::Line(line) => making.interrupt(line.into()),
             Grant::MessageInterrupt => {
                 let message = making.server.message.unwrap_or(0);
-                making.interrupt(MESSAGES_FIRST + message)
+                making.interrupt(u64::from(INTERRUPT_LINES) + message)
             }
             Grant::Device(_) => match found {
                 Some(found) => self.give_device(making, &found),

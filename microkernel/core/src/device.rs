@@ -5,12 +5,11 @@ use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::space::Run;
 use crate::{Capability, Kernel, Machine};
+use abi::boot_info::INTERRUPT_LINES;
 use abi::{Epoch, Kind, MapFlags, Registers, Rights, Status};
 
 /// First I/O port of the debug serial port.
 const DEBUG_PORT: u32 = 0x3f8;
-/// Interrupts below this are lines, the rest messages.
-pub(crate) const LINES: u32 = 24;
 
 /// Where an interrupt is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +134,7 @@ impl Kernel {
     /// A device interrupt arrived on `cpu`: line, or message number. A line stays masked until it is acknowledged.
     pub fn interrupt(&mut self, m: &mut impl Machine, cpu: usize, line: u32) {
         self.settle(m, cpu);
-        if line < LINES {
+        if line < INTERRUPT_LINES {
             m.mask_interrupt(line, true);
         }
         if let Some(&Binding { notification, generation, badge }) = self.bindings.get(line as usize)

@@ -5,24 +5,21 @@
 //!
 //! | vectors | what |
 //! | --- | --- |
-//! | 32 + n | line n (0 … 23) or message n (32 … `INTERRUPTS` − 1) |
+//! | 32 + n | line n (0 … 23) or message n (24 … `INTERRUPTS` − 1) |
 //! | 0xf0 … 0xf3 | timer, reschedule, shootdown, stop |
 //! | 0xff | spurious |
 //!
 //! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
 
 use crate::acpi::{IoApicPlace, Topology};
+use abi::boot_info::INTERRUPT_LINES;
 use x86_64::registers::model_specific::Msr;
 use x86_64::structures::port::PortWrite;
 
-/// Lines and messages that can be routed; numbers from 24 to 31 are never used.
+/// Lines and messages that can be routed.
 pub const INTERRUPTS: u32 = 192;
-/// Lines.
-const LINES: u32 = 24;
 /// Vector of interrupt number 0.
 const FIRST_VECTOR: u32 = 32;
-/// First message.
-const FIRST_MESSAGE: u32 = 32;
 /// One-shot timer of this CPU.
 pub(crate) const TIMER: u8 = 0xf0;
 /// Another CPU asks this one to look at its queues.
@@ -37,8 +34,7 @@ const _: () = assert!(FIRST_VECTOR + INTERRUPTS <= TIMER as u32);
 
 /// The interrupt number that a vector stands for.
 pub(crate) fn interrupt_number(vector: u8) -> Option<u32> {
-    let number = u32::from(vector).checked_sub(FIRST_VECTOR)?;
-    (number < LINES || (FIRST_MESSAGE..INTERRUPTS).contains(&number)).then_some(number)
+    u32::from(vector).checked_sub(FIRST_VECTOR).filter(|&number| number < INTERRUPTS)
 }
 
 const APIC_BASE: u32 = 0x1b;
@@ -225,7 +221,7 @@ impl IoApics {
 
     /// Routes a line to this kernel, masked; for a message the address and data that a device must write.
     pub(crate) fn route(&self, interrupt: u32) -> (u64, u64) {
-        if interrupt >= LINES {
+        if interrupt >= INTERRUPT_LINES {
             let address = 0xfee0_0000 | u64::from(self.target & 0xff) << 12;
             return (address, u64::from(FIRST_VECTOR + interrupt));
         }
@@ -240,7 +236,7 @@ impl IoApics {
 
     /// Masks or unmasks a line; messages are not affected.
     pub(crate) fn mask(&self, interrupt: u32, masked: bool) {
-        if interrupt >= LINES {
+        if interrupt >= INTERRUPT_LINES {
             return;
         }
         if let Some((place, entry)) = self.find(self.topology.wiring(interrupt).number) {

@@ -1,5 +1,8 @@
 //! The whole system on its machine, as a person at the console sees it.
 
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +12,8 @@ use qemu_machine::{Artifacts, Disk, Ending, Guest, Machine};
 const LIMIT: Duration = Duration::from_secs(180);
 /// Length of a disk image.
 const IMAGE_BYTES: u64 = 128 << 20;
+/// Looks at the interrupts that are being handled: hardly ever is there one.
+const LOOKS_MAX: usize = 50;
 /// What the world says when it begins.
 const GREETING: &str = "Perennial. `help` says what can be typed.";
 
@@ -61,6 +66,34 @@ fn a_world_begins_and_answers() {
     expect(&mut guest, "a world that was never restored");
     expect(&mut guest, "tally: 2000");
     assert!(!guest.console().text().contains("ALARM"), "{}", guest.console());
+}
+
+/// Vectors that the first CPU's local APIC has delivered and not heard the end of, as QEMU's monitor tells.
+fn in_service(monitor: &mut BufReader<UnixStream>) -> String {
+    monitor.get_mut().write_all(b"info lapic\n").expect("QEMU runs");
+    let told = monitor.by_ref().lines().map(|line| line.expect("QEMU runs"));
+    let mut vectors = told.filter_map(|line| line.strip_prefix("ISR").map(|vectors| vectors.trim().to_owned()));
+    vectors.next().expect("QEMU tells of it")
+}
+
+/// A message that nobody takes keeps all lines out, the console's among them.
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn interrupts_of_the_disk_are_taken() {
+    let image = Image::new("interrupts");
+    let mut machine = image.machine();
+    let socket = image.0.with_extension("monitor");
+    let option = format!("socket,id=look,path={},server=on,wait=off", socket.display());
+    machine.extra = ["-chardev", option.as_str(), "-mon", "chardev=look,mode=readline"].map(OsString::from).into();
+    let mut guest = start(&machine);
+    expect(&mut guest, "tally: 1000");
+    let mut monitor = BufReader::new(UnixStream::connect(&socket).expect("QEMU listens"));
+    // One may be under way just now.
+    let mut seen = Vec::new();
+    while seen.len() < LOOKS_MAX && seen.last().is_none_or(|vectors| vectors != "(none)") {
+        seen.push(in_service(&mut monitor));
+    }
+    assert!(seen.len() < LOOKS_MAX, "{seen:?}");
 }
 
 #[test]
