@@ -14,7 +14,10 @@ errors! {
         PoolExhausted, PeerDied, WorldClosed, BadAddress, WrongState,
     }
     /// Why a Budget was not split.
-    SplitError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, BudgetExhausted, TablesExhausted, TableFull }
+    SplitError {
+        BadHandle, WrongKind, MissingRight, BadArgument, Revoked, BudgetExhausted, TablesExhausted, TableFull, PeerDied,
+        WrongState,
+    }
 }
 
 /// A capability to a Budget. What it creates belongs to the world if the Budget does.

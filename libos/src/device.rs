@@ -10,7 +10,7 @@ errors! {
     /// Why the interrupt was not bound.
     BindInterruptError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, AlreadyBound, PeerDied, BadRange }
     /// Why it was not acknowledged.
-    AckError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, WrongState, PeerDied }
+    AckError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, WrongState, PeerDied, BadRange }
     /// Why the port was not touched.
     PortError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, BadRange }
 }

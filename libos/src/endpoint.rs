@@ -9,12 +9,12 @@ errors! {
     /// Why a call got no answer.
     CallError {
         BadHandle, WrongKind, MissingRight, BadArgument, Revoked, WorldClosed, PeerDied, Restarted, Abandoned,
-        PeerTableFull, TableFull, TimedOut, WouldBlock, Cancelled,
+        PeerTableFull, TableFull, TimedOut, WouldBlock, Cancelled, TablesExhausted,
     }
     /// Why a message was not taken.
     SendError {
         BadHandle, WrongKind, MissingRight, BadArgument, Revoked, WorldClosed, PeerDied, Restarted, PeerTableFull,
-        TimedOut, WouldBlock, Cancelled,
+        TimedOut, WouldBlock, Cancelled, TablesExhausted,
     }
     /// Why nothing was received.
     ReceiveError {
@@ -24,7 +24,7 @@ errors! {
     /// Why a reply was not delivered; the Reply is used up all the same.
     ReplyError {
         BadHandle, WrongKind, MissingRight, BadArgument, Revoked, NoReply, PeerDied, PeerTableFull, WorldClosed,
-        TableFull,
+        TableFull, TablesExhausted,
     }
     /// Why the Reply stays where it is.
     SaveReplyError { NoReply, TableFull }

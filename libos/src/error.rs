@@ -53,13 +53,83 @@ pub(crate) use errors;
 mod tests {
     use super::Failure;
     use crate::CallError;
-    use abi::{Blame, Outcome, Status};
+    use abi::{Blame, Call, Outcome, Status};
 
     #[test]
     fn statuses_become_errors_with_the_same_blame() {
         assert_eq!(CallError::check(Outcome::of(Status::Ok)), Ok(()));
         let error = CallError::check(Outcome::of(Status::Restarted)).expect_err("a failure");
         assert_eq!((error, error.blame()), (CallError::Restarted, Blame::Peer));
+    }
+
+    /// A status that the program's stubs do not know of would end it: whoever can bring one about could do that.
+    #[test]
+    fn whatever_the_kernel_may_answer_is_known() {
+        const COMMON: [Status; 6] = [
+            Status::BadHandle,
+            Status::WrongKind,
+            Status::MissingRight,
+            Status::BadArgument,
+            Status::Revoked,
+            Status::PeerDied,
+        ];
+        let mut looked_at = 0;
+        let mut look = |call: Call, spared: &[Status], check: &dyn Fn(Outcome) -> bool| {
+            let answers = (1..=u8::MAX).filter_map(Status::from_bits).filter(|&status| call.may_end_in(status));
+            for status in answers.filter(|status| !spared.contains(status)) {
+                assert!(check(Outcome::of(status)), "{call:?}");
+                looked_at += 1;
+            }
+        };
+        macro_rules! known {
+            ($($call:ident $(but $spared:expr)? => $error:path,)+) => {$(
+                look(Call::$call, &[&[] as &[Status], $(&$spared[..])?].concat(), &|outcome| <$error>::check(outcome).is_err());
+            )+};
+        }
+        known! {
+            Call => crate::CallError,
+            Send => crate::SendError,
+            Receive => crate::ReceiveError,
+            ReplyReceive => crate::ReceiveError,
+            Reply => crate::ReplyError,
+            // It has no handle.
+            SaveReply but COMMON => crate::SaveReplyError,
+            Signal => crate::SignalError,
+            Wait => crate::WaitError,
+            BindNotification => crate::BindError,
+            Copy => crate::CopyError,
+            // Of any kind, with any rights.
+            Drop but [Status::MissingRight] => crate::DropError,
+            Revoke => crate::RevokeError,
+            Identify but [Status::MissingRight] => crate::IdentifyError,
+            Destroy => crate::DestroyError,
+            Create => crate::CreateError,
+            Create but [Status::PoolExhausted, Status::WorldClosed, Status::BadAddress] => crate::SplitError,
+            Grant => crate::GrantError,
+            SetMemoryPort => crate::SetMemoryPortError,
+            Start => crate::ThreadError,
+            Stop => crate::ThreadError,
+            SetPriority => crate::PriorityError,
+            Map => crate::MapError,
+            Unmap => crate::UnmapError,
+            Protect => crate::UnmapError,
+            // Epochs, memory, interrupts and ports do not die.
+            Cut but [Status::PeerDied] => crate::CutError,
+            ReadLog but [Status::PeerDied] => crate::ReadLogError,
+            Donate but [Status::PeerDied] => crate::DonateError,
+            SetFrames but [Status::PeerDied] => crate::SetFramesError,
+            Export but [Status::PeerDied] => crate::ExportError,
+            Restore but [Status::PeerDied] => crate::RestoreRefusal,
+            Resume but [Status::PeerDied] => crate::RestoreRefusal,
+            Committed but [Status::PeerDied] => crate::CommittedError,
+            BindPort but [Status::PeerDied] => crate::BindPortError,
+            BindInterrupt => crate::BindInterruptError,
+            AckInterrupt => crate::AckError,
+            PortRead but [Status::PeerDied] => crate::PortError,
+            PortWrite but [Status::PeerDied] => crate::PortError,
+            DebugWrite but [Status::PeerDied] => crate::PortError,
+        }
+        assert!(looked_at > 250, "{looked_at}");
     }
 
     #[test]

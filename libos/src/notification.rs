@@ -13,7 +13,7 @@ errors! {
         Cancelled, Restarted, WorldClosed,
     }
     /// Why a notification was not bound.
-    BindError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, AlreadyBound, WorldClosed }
+    BindError { BadHandle, WrongKind, MissingRight, BadArgument, Revoked, AlreadyBound, WorldClosed, PeerDied }
 }
 
 /// A capability to a notification.
