@@ -1,10 +1,13 @@
 //! Roots that say how far the log has come. Where a log ends cannot be told from a block of it that has rotted, unless
-//! something behind it proves that it went on. Recovery looks for that in the rest of the segment; what lies further
-//! on a root vouches for.
+//! something behind it proves that it went on. Recovery looks for that in the blocks that follow; how long the log was
+//! before them a root vouches for.
 //!
 //! ```text
-//!   committed ──(ends in another segment than root.resume)──▶ due ──▶ both copies pushed ──(next flush)──▶ vouched
+//!   committed ──(far from root.resume)──▶ due ──▶ both copies pushed ──(next flush)──▶ vouched
 //! ```
+//! A root costs two commands, so that one for each segment would be felt in epochs of 64 KiB: there is one for
+//! [`VOUCH_SEGMENTS`] of them, and one for each epoch that is as long as a segment, where it costs nothing.
+//!
 //! Such a root differs from the one before it in `resume` and in its place in the order of roots, and nothing waits for
 //! it. The two newest slots take turns, so that the roots of older checkpoints stay in the ring.
 //!
@@ -19,6 +22,9 @@ use crate::disk::Host;
 use crate::queue::Owner;
 use crate::store::{Phase, Store};
 
+/// Segments of blocks written between two such roots.
+const VOUCH_SEGMENTS: u64 = 4;
+
 /// What the roots say, and should say, of the log's length.
 #[derive(Debug, Default)]
 pub(crate) struct Reached {
@@ -28,6 +34,10 @@ pub(crate) struct Reached {
     named: Epoch,
     /// That root is durable when all below this position is.
     position: u64,
+    /// Blocks that had been written when that root was.
+    written: u64,
+    /// Blocks that had been written when the last epoch was durable.
+    committed: u64,
     /// Sequence number of the last root that was written for something else.
     base: u64,
     /// Sequence number of the last such root.
@@ -39,12 +49,14 @@ pub(crate) struct Reached {
 impl<'m, H: Host> Store<'m, H> {
     /// `epoch` is durable, and the log goes on at `log`.
     pub(crate) fn reached(&mut self, epoch: Epoch, log: LogStart) {
-        let size = self.space.geometry().segment_blocks();
-        let resume = &self.root.resume;
-        let elsewhere = log.block.0 / size != resume.block.0 / size;
+        let size = u64::from(self.space.geometry().segment_blocks());
+        let written = self.status.blocks_written;
+        let far = written - self.reached.written >= VOUCH_SEGMENTS * size;
+        let long = written - self.reached.committed >= size;
         // That anything was ever committed must not hang on one block: an empty store is where a new world begins.
-        let first = self.root.newest().is_none() && resume.sequence == self.root.log.sequence;
-        if self.reached.due.is_some() || elsewhere || first {
+        let first = self.root.newest().is_none() && self.root.resume.sequence == self.root.log.sequence;
+        self.reached.committed = written;
+        if self.reached.due.is_some() || far || long || first {
             self.reached.due = Some((log, epoch));
         }
     }
@@ -90,8 +102,8 @@ impl<'m, H: Host> Store<'m, H> {
         self.queue.push(a, page, Owner::Shared);
         self.queue.push(b, page, Owner::Buffer);
         self.status.blocks_written += 2;
-        self.reached =
-            Reached { due: None, named: epoch, position: self.queue.head(), last: root.sequence, ..self.reached };
+        let (position, written) = (self.queue.head(), self.status.blocks_written);
+        self.reached = Reached { due: None, named: epoch, position, written, last: root.sequence, ..self.reached };
         true
     }
 }

@@ -9,7 +9,12 @@ use crate::cache::Cache;
 use crate::disk::Host;
 use crate::layer::{Held, Layer, Value};
 use crate::recovery::{AHEAD, Case, Damage, LogEnd, Recovery, Refusal, Stage, Step, Walk};
+use crate::space::Space;
 use crate::store::Store;
+
+/// Segments of free blocks behind the log that an opening looks at: further apart no two descriptors of it lie, unless
+/// roots vouch for both.
+const BEYOND_SEGMENTS: u32 = 2;
 
 impl<'m, H: Host> Store<'m, H> {
     /// Whether a sound descriptor is the next of the log.
@@ -118,7 +123,7 @@ impl<'m, H: Host> Store<'m, H> {
         if recovery.walk.unfinished > 0 {
             recovery.report.meet(Case::EpochUnfinished);
         }
-        recovery.stage = Stage::Beyond(Block(at.block.0 + 1));
+        recovery.stage = Stage::Beyond(at.block, BEYOND_SEGMENTS * self.space.geometry().segment_blocks());
         Ok(Step::On)
     }
 
@@ -149,22 +154,27 @@ impl<'m, H: Host> Store<'m, H> {
         Err(Refusal::Damaged { damage, offer: (offer > Epoch::NONE).then_some(offer) })
     }
 
-    /// Looks at the rest of the segment for a descriptor that proves the log to have gone on: then the block where it
-    /// breaks off has rotted, and must not be taken for the end.
-    pub(crate) fn recover_beyond(&mut self, recovery: &mut Recovery, block: Block) -> Result<Step, Refusal> {
+    /// Looks at the blocks into which the log may have gone on for a descriptor that proves it: then the block where it
+    /// breaks off has rotted, and must not be taken for the end. `left` of them are looked at, behind `block`; what the
+    /// newest checkpoint needs is none of them.
+    pub(crate) fn recover_beyond(&mut self, recovery: &mut Recovery, block: Block, left: u32) -> Result<Step, Refusal> {
         let geometry = *self.space.geometry();
-        let walk = &recovery.walk;
-        let segment = |block: Block| block.0 / geometry.segment_blocks();
-        if segment(block) != segment(walk.at.block) || !geometry.is_data(block) {
+        let (at, head) = (recovery.walk.at, recovery.walk.head);
+        // Once round the disk is enough.
+        let distance = |block: Block| (block.0 + geometry.blocks() - at.block.0) % geometry.blocks();
+        let behind =
+            |block: Block, space: &Space<'_>| space.next_free(block).filter(|next| distance(*next) > distance(block));
+        let Some(block) = behind(block, &self.space).filter(|_| left > 0) else {
             return self.start_replay(recovery);
+        };
+        let mut ahead = block;
+        for _ in 1..AHEAD.min(left) {
+            let Some(next) = behind(ahead, &self.space) else {
+                break;
+            };
+            ahead = next;
+            let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead, self.nonce));
         }
-        for ahead in 1..AHEAD {
-            let ahead = Block(block.0 + ahead);
-            if segment(ahead) == segment(walk.at.block) && geometry.is_data(ahead) {
-                let _ = self.cache.fetch(&mut self.queue, &mut self.host, &Cache::raw(ahead, self.nonce));
-            }
-        }
-        let (at, head) = (walk.at, walk.head);
         let page = match self.fetch_raw(block) {
             Ok(None) => return Ok(Step::Wait),
             Ok(page) => page,
@@ -179,7 +189,7 @@ impl<'m, H: Host> Store<'m, H> {
         {
             return self.damaged(recovery, Damage::Log(at.block));
         }
-        recovery.stage = Stage::Beyond(Block(block.0 + 1));
+        recovery.stage = Stage::Beyond(block, left - 1);
         Ok(Step::On)
     }
 

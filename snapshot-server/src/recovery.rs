@@ -253,7 +253,8 @@ pub(crate) enum Stage {
     Table(usize),
     Map,
     Walk,
-    Beyond(Block),
+    /// Behind this block so many are looked at.
+    Beyond(Block, u32),
     Replay,
     /// The unproven end of the log is applied to a layer of its own.
     Trial,
@@ -338,7 +339,7 @@ impl<'m, H: Host> Store<'m, H> {
             Stage::Table(index) => self.recover_table(&mut recovery, index),
             Stage::Map => self.recover_map(&mut recovery),
             Stage::Walk => self.recover_walk(&mut recovery),
-            Stage::Beyond(block) => self.recover_beyond(&mut recovery, block),
+            Stage::Beyond(block, left) => self.recover_beyond(&mut recovery, block, left),
             Stage::Replay => self.recover_replay(&mut recovery),
             Stage::Trial => self.recover_trial(&mut recovery),
             Stage::Verify(from) => self.recover_verify(&mut recovery, from),

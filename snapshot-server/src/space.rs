@@ -330,6 +330,15 @@ impl<'m> Space<'m> {
         (1..=14).contains(&born) && born != interval && born != self.bytes[block.index()] & 15
     }
 
+    /// The next free block behind `block`, round the disk.
+    pub(crate) fn next_free(&self, block: Block) -> Option<Block> {
+        let start = block.index() + 1;
+        let behind = self.bytes[start..self.blocks() as usize].iter().position(|byte| *byte == 0);
+        let found =
+            behind.map(|offset| start + offset).or_else(|| self.bytes[..start].iter().position(|byte| *byte == 0));
+        found.map(|found| Block(found as u32))
+    }
+
     /// Whether `block` is used and has not died.
     pub(crate) fn is_alive(&self, block: Block) -> bool {
         let byte = self.bytes[block.index()];

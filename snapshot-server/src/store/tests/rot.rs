@@ -44,10 +44,12 @@ fn a_bad_block_of_the_log_is_never_taken_for_its_end() {
     let config = Config { recent_epochs: 7, ..LAZY };
     for pages in [1u64, 6, 40, 150] {
         let mut bench = Bench::new(4096, config);
-        let epochs: Vec<Epoch> = (0..8).map(|_| bench.epoch((0..pages).map(|index| (1, index)))).collect();
+        // So many that the log of the smallest, too, comes into other segments before a root says so.
+        let count = if pages == 1 { 30 } else { 8 };
+        let epochs: Vec<Epoch> = (0..count).map(|_| bench.epoch((0..pages).map(|index| (1, index)))).collect();
         let (head, vouched) = (bench.store.head(), bench.store.vouched());
         assert_eq!(Some(&head), epochs.last());
-        // Whatever is not in the segment that the log has reached is vouched for.
+        // An epoch as long as a segment is vouched for at once.
         assert!(pages < 16 || vouched == head, "{pages}: {vouched}");
         for (block, lost, before) in log(&bench) {
             for fault in [Fault::Rotten, Fault::Unreadable] {
@@ -71,6 +73,31 @@ fn a_bad_block_of_the_log_is_never_taken_for_its_end() {
                 assert_eq!((report.epoch, report.met(Case::AskedFor)), (offer, true));
             }
         }
+    }
+}
+
+/// The log goes on at the other end of the disk, and what proves that lies there.
+#[test]
+fn a_proof_is_found_round_the_end_of_the_disk() {
+    let config = Config { recent_epochs: 7, ..LAZY };
+    let mut bench = Bench::new(512, config);
+    let wrapped = |bench: &Bench| log(bench).windows(2).position(|pair| pair[1].0 < pair[0].0);
+    for _ in 0..300 {
+        bench.epoch([(1, 0)]);
+        if wrapped(&bench).is_some() {
+            break;
+        }
+    }
+    let last = wrapped(&bench).expect("small enough to go round");
+    for _ in 0..2 {
+        bench.epoch([(1, 0)]);
+    }
+    let (block, lost, before) = log(&bench)[last];
+    assert!(bench.store.vouched() < lost.epoch, "no root may be the proof");
+    for fault in [Fault::Rotten, Fault::Unreadable] {
+        let opened = open(&bench, config, fault, block, None);
+        let refused = Refusal::Damaged { damage: Damage::Log(block), offer: Some(before) };
+        assert_eq!(opened.events, [Event::Refused(refused)], "{fault:?}");
     }
 }
 
@@ -137,6 +164,7 @@ fn roots_of_older_checkpoints_outlive_a_long_log() {
     assert_eq!(checkpoints.len(), 2);
     let mut sequences = vec![bench.store.root().sequence];
     for _ in 0..12 {
+        // Longer than a segment: each is vouched for.
         bench.epoch((0..20).map(|index| (1, index)));
         sequences.push(bench.store.root().sequence);
     }
@@ -151,4 +179,25 @@ fn roots_of_older_checkpoints_outlive_a_long_log() {
     });
     let older = roots.filter(|(root, _)| root.newest().map(|kept| kept.epoch) == Some(checkpoints[0].epoch)).count();
     assert!(older > 0);
+}
+
+/// Small epochs have a root for four segments of them, and no more.
+#[test]
+fn roots_of_small_epochs_are_far_apart() {
+    let mut bench = Bench::new(4096, LAZY);
+    let first = bench.epoch([(1, 0)]);
+    // Of the first epoch of a store there is one.
+    assert_eq!(bench.store.vouched(), first);
+    let mut vouched = vec![first];
+    let before = bench.store.status().blocks_written;
+    for _ in 0..200 {
+        bench.epoch([(1, 0)]);
+        let now = bench.store.vouched();
+        if vouched.last() != Some(&now) {
+            vouched.push(now);
+        }
+    }
+    let written = bench.store.status().blocks_written - before;
+    let step = 4 * u64::from(OPTIONS.segment_blocks);
+    assert!((written / step - 1..=written / step + 1).contains(&(vouched.len() as u64 - 1)), "{vouched:?}, {written}");
 }
