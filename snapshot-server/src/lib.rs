@@ -45,6 +45,7 @@ mod recovery;
 mod room;
 mod space;
 mod store;
+mod whole;
 
 pub use commit::{IncarnationError, RetireError};
 pub use disk::{COMMAND_PAGES_MAX, Command, Completion, Disk, DiskError, Full, Host, Op};
@@ -59,3 +60,4 @@ pub use recovery::{Case, Damage, Dropped, LogEnd, OpenReport, Refusal};
 pub use room::Room;
 pub use space::Deferred;
 pub use store::{Config, Event, Failure, FormatOptions, Status, Store};
+pub use whole::{Conflict, Whole};

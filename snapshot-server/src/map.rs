@@ -1,6 +1,6 @@
 //! Looking things up in the map on disk: the tree under the newest checkpoint, through the cache.
 
-use format::{Item, Key, Node, Pointer, RECORD_BYTES_MAX};
+use format::{Block, Item, Key, Node, NodeError, Pointer, RECORD_BYTES_MAX};
 
 use crate::cache::Fetch;
 use crate::disk::Host;
@@ -27,16 +27,29 @@ impl<'m, H: Host> Store<'m, H> {
     fn copy(&mut self, at: &Pointer, pointer: &Pointer, level: u8) -> Lookup<PageRef> {
         match self.cache.fetch(&mut self.queue, &mut self.host, at) {
             Fetch::Pending => Lookup::Pending,
-            Fetch::Unreadable => Lookup::Failed(pointer.block),
+            Fetch::Unreadable => self.flawed(pointer.block, None),
             Fetch::Ready(page, _, true) => Lookup::Found(page),
             Fetch::Ready(page, frame, false) => {
                 let geometry = *self.space.geometry();
-                let valid = Node::parse(self.world, &geometry, pointer, level, self.host.bytes(page)).is_ok();
+                let parsed = Node::parse(self.world, &geometry, pointer, level, self.host.bytes(page));
+                let flaw = parsed.err();
+                let valid = flaw.is_none();
                 self.cache.verified(frame, valid);
                 self.status.second_copies += u32::from(valid && at.block == pointer.twin);
-                if valid { Lookup::Found(page) } else { Lookup::Failed(pointer.block) }
+                if valid { Lookup::Found(page) } else { self.flawed(pointer.block, flaw) }
             }
         }
+    }
+
+    fn flawed(&mut self, block: Block, flaw: Option<NodeError>) -> Lookup<PageRef> {
+        self.map_flaw = Some((block, flaw));
+        Lookup::Failed(block)
+    }
+
+    /// The node of the map that could not be used last, and what it breaks; `None` in its place: it cannot be read. Of
+    /// two copies that of the second is told.
+    pub fn map_flaw(&self) -> Option<(Block, Option<NodeError>)> {
+        self.map_flaw
     }
 
     /// Root of the map and its level; `None` when nothing was ever folded or the world was empty then.

@@ -1,7 +1,7 @@
 //! The store itself: its state, its life from opening to failure, and the one poll that drives everything.
 
 use abi::Epoch;
-use format::{Block, Checksum, Geometry, LogStart, Root, World};
+use format::{Block, Checksum, Geometry, LogStart, NodeError, Root, World};
 
 use crate::cache::Cache;
 use crate::commit::{RootWrite, SealedQueue};
@@ -198,6 +198,7 @@ pub struct Store<'m, H> {
     pub(crate) head: Epoch,
     pub(crate) root_write: RootWrite,
     pub(crate) reached: Reached,
+    pub(crate) map_flaw: Option<(Block, Option<NodeError>)>,
     pub(crate) phase: Phase,
     pub(crate) events: EventRing,
     pub(crate) status: Status,
@@ -338,6 +339,7 @@ impl<'m, H: Host> Store<'m, H> {
             head: Epoch::NONE,
             root_write: RootWrite::Idle,
             reached: Reached::default(),
+            map_flaw: None,
             phase,
             events: EventRing::new(),
             status: Status::default(),

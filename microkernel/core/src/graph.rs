@@ -1,7 +1,8 @@
 //! The references of one record, judged with all that it refers to: by the kernel when a world is restored, and by
 //! whoever keeps records, before an epoch commits. What needs all records at once (that slots are not shared, that a
-//! call has one Reply) is the kernel's at `resume`.
+//! call has one Reply) the kernel judges at `resume`, and whoever keeps records has ways of his own.
 
+use crate::kernel::TICKET_MIDDLE;
 use crate::object::NONE;
 use crate::{Budget, Capability, Endpoint, Notification, Process, RecordError, State, Thread, VectorState, World};
 use abi::Kind;
@@ -24,6 +25,8 @@ pub trait Graph {
 
     /// Sizes of the world's tables, as in [`World::capacities`](crate::World::capacities).
     fn capacities(&self) -> [u32; 6];
+    /// Tickets drawn, as in [`World::ticket`](crate::World::ticket).
+    fn ticket(&self) -> u64;
     /// A process.
     fn process(&mut self, index: u32) -> Result<Process, Self::Error>;
     /// A thread.
@@ -113,12 +116,19 @@ fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
         return Ok(true);
     }
     let [processes, threads, endpoints, notifications, ..] = graph.capacities();
+    // With a ticket drawn by nobody, whoever comes later would not be behind it.
+    let drawn = record.state == State::Stopped || record.ticket.abs_diff(TICKET_MIDDLE) <= graph.ticket();
     let process = record.process < processes && graph.process(record.process)?.exists();
     let object = match record.state {
         State::Calling | State::Sending | State::Faulting | State::Receiving => {
             record.object < endpoints && graph.endpoint(record.object)?.life != 0
         }
-        State::Waiting => record.object < notifications && graph.notification(record.object)?.life != 0,
+        // Nobody waits for bits that are there.
+        State::Waiting => {
+            let notification =
+                (record.object < notifications).then(|| graph.notification(record.object)).transpose()?;
+            notification.is_some_and(|notification| notification.life != 0 && notification.bits == 0)
+        }
         _ => true,
     };
     let serving = record.serving == NONE
@@ -128,9 +138,10 @@ fn thread<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
     let bound = record.bound == NONE
         || record.bound < notifications && {
             let notification = graph.notification(record.bound)?;
-            notification.bound == index && notification.life != 0
+            let waits = record.state == State::Receiving;
+            notification.bound == index && notification.life != 0 && !(waits && notification.bits != 0)
         };
-    Ok(process && object && serving && bound && pays(graph, record.budget)?)
+    Ok(drawn && process && object && serving && bound && pays(graph, record.budget)?)
 }
 
 fn notification<G: Graph>(graph: &mut G, index: u32) -> Result<bool, G::Error> {
@@ -181,6 +192,11 @@ fn has_been_made<G: Graph>(graph: &mut G, capability: &Capability) -> Result<boo
         _ => graph.budget(index)?.generation,
     };
     Ok(has_reached(now, capability.generation))
+}
+
+/// Whether the Reply to call number `sequence` of a thread still has somebody to go to.
+pub fn stands(caller: &Thread, sequence: u32) -> bool {
+    caller.call_sequence == sequence && matches!(caller.state, State::AwaitReply | State::AwaitFault)
 }
 
 /// Whether a counter that wraps around has come as far.

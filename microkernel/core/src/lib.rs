@@ -57,7 +57,7 @@ pub use invariant::Violation;
 pub use kernel::{Cpu, Kernel, World};
 pub use machine::{Machine, TableId};
 pub use object::{
-    Budget, Capability, Counts, Endpoint, Notification, Process, RecordError, State, Thread, VectorState,
+    Budget, Capability, Counts, Endpoint, HANDLES_MIN, Notification, Process, RecordError, State, Thread, VectorState,
 };
 #[cfg(any(test, feature = "host"))]
 pub use view::{Held, Mapped};

@@ -5,7 +5,7 @@ use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{Graph, is_sound};
-use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
+use crate::kernel::{Caller, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::Queue;
 use crate::{
@@ -48,6 +48,10 @@ impl Graph for &Kernel {
 
     fn capacities(&self) -> [u32; 6] {
         self.world.capacities
+    }
+
+    fn ticket(&self) -> u64 {
+        self.world.ticket
     }
 
     fn thread(&mut self, index: u32) -> Result<Thread, Infallible> {
@@ -248,30 +252,20 @@ impl Kernel {
         Ok(())
     }
 
-    /// Tickets have been drawn; those who wait on an endpoint all send or all receive; nobody waits for bits that are
-    /// there. Marks endpoints in their queues, which the caller wipes.
+    /// Those who wait on an endpoint all send or all receive. Marks endpoints in their queues, which the caller wipes.
     fn check_waiting(&mut self) -> Result<(), Refused> {
         const SENDERS: u32 = 0;
         const RECEIVERS: u32 = 1;
         for thread in 0..self.threads.world() {
-            let Thread { state, object, bound, ticket, .. } = **self.threads.get(thread);
-            let refused = (Kept::Thread as u16, thread);
-            if !matches!(state, State::Free | State::Stopped) && ticket.abs_diff(TICKET_MIDDLE) > self.world.ticket {
-                // Drawn by nobody: whoever comes later would not be behind it.
-                return Err(refused);
-            }
+            let Thread { state, object, .. } = **self.threads.get(thread);
             let side = match state {
                 State::Calling | State::Sending | State::Faulting => SENDERS,
                 State::Receiving => RECEIVERS,
-                State::Waiting if self.notifications.get(object).bits != 0 => return Err(refused),
                 _ => continue,
             };
-            if state == State::Receiving && bound != NONE && self.notifications.get(bound).bits != 0 {
-                return Err(refused);
-            }
             let queue = self.endpoints.beside_mut(object);
             if queue.head != NONE && queue.head != side {
-                return Err(refused);
+                return Err((Kept::Thread as u16, thread));
             }
             queue.head = side;
         }

@@ -1,5 +1,6 @@
 //! Moving a message from one thread to another, capabilities included: everything is checked, then done.
 
+use crate::graph::stands;
 use crate::object::NONE;
 use crate::{Capability, Kernel, State, Thread};
 use abi::registers::unpack_caps;
@@ -106,9 +107,7 @@ impl Kernel {
 
     /// Whether the Reply (`caller`, `sequence`) still stands for a call that waits.
     pub(crate) fn reply_stands(&self, caller: u32, sequence: u32) -> bool {
-        self.threads.try_get(caller).is_some_and(|record| {
-            record.call_sequence == sequence && matches!(record.state, State::AwaitReply | State::AwaitFault)
-        })
+        self.threads.try_get(caller).is_some_and(|record| stands(record, sequence))
     }
 
     /// The Reply (`caller`, `sequence`) is gone without an answer. A fault that nobody will answer stops its thread.

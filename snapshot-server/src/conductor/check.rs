@@ -1,6 +1,7 @@
 //! CHECK: before an epoch commits, every changed record of the kernel and of the pager and all it refers to are judged
-//! by the functions that these themselves use when they take a world back; after each fold all records are, a few at a time, between
-//! two epochs. What fails is refused: the epoch is never sealed, the last one stays.
+//! by the functions that these themselves use when they take a world back; after each fold all records are, a few at a
+//! time, between two epochs, and with them what shows only when all are seen ([`Whole`]). What fails is refused: the
+//! epoch is never sealed, the last one stays.
 //!
 //! Invariant: records are looked at only while the store holds whole epochs: when all of one has arrived, or none
 //! gathers.
@@ -13,7 +14,7 @@ use pager_records::{Misfit, ObjectRecord, PagerRecord, RegionRecord, SpaceRecord
 use zerocopy::FromBytes;
 
 use super::environment::{Flaw, Refused};
-use crate::{Host, RecordStep, Store};
+use crate::{Conflict, Host, RecordStep, Store, Whole};
 
 /// Changed records that are remembered; of an epoch with more all records are checked.
 const CHANGED_MAX: usize = 1024;
@@ -58,6 +59,8 @@ pub(super) struct Check {
     at: Option<(u16, u32)>,
     /// All records are to be looked at between two epochs.
     wanted: bool,
+    /// What was seen of the whole.
+    whole: Whole,
     /// The world's own record, once it is known: sizes do not change.
     world: Option<World>,
 }
@@ -70,6 +73,7 @@ impl Check {
         next: 0,
         at: None,
         wanted: false,
+        whole: Whole::NEW,
         world: None,
     };
 
@@ -95,14 +99,20 @@ impl Check {
             None => {
                 // The whole, from the start: what was looked at of it before is of older epochs.
                 self.overflown = true;
-                self.at = None;
+                self.restart();
             }
         }
     }
 
     /// All records are to be looked at.
     pub(super) fn want_whole(&mut self) {
-        (self.wanted, self.at) = (true, None);
+        self.wanted = true;
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.at = None;
+        self.whole.begin();
     }
 
     /// Looks at some of what the epoch that is complete has changed.
@@ -116,7 +126,12 @@ impl Check {
         };
         for _ in 0..STEP_RECORDS {
             let Some(&(table, index)) = self.changed[..self.len].get(self.next) else { return Checked::Sound };
-            match records.judge(table, index) {
+            let whole = self.wanted.then_some(&mut self.whole);
+            let followed = |records: &mut Records<'_, '_, H>| match whole {
+                Some(whole) => records.agrees((table, index), |records| whole.follow(records, table, index)),
+                None => Ok(()),
+            };
+            match records.judge(table, index).and_then(|()| followed(&mut records)) {
                 Ok(()) => self.next += 1,
                 Err(stop) => return stop.into(),
             }
@@ -137,13 +152,27 @@ impl Check {
     fn whole<H: Host>(&mut self, store: &mut Store<'_, H>) -> Checked {
         let mut out = [0; RECORD_BYTES_MAX];
         for _ in 0..STEP_RECORDS {
-            let (table, index) = match store.next_record(self.at, &mut out) {
+            let found = store.next_record(self.at, &mut out);
+            let mut records = match Records::new(store, &mut self.world) {
+                Ok(records) => records,
+                // A world without a record has none of itself either.
+                Err(_) if found == RecordStep::End && self.at.is_none() => return Checked::Sound,
+                Err(stop) => return stop.into(),
+            };
+            let (table, index) = match found {
                 RecordStep::Record(table, index, _) => (table, index),
                 RecordStep::Pending => return Checked::Waiting,
                 RecordStep::Failed(block) => return Checked::Unreadable(block),
+                RecordStep::End if self.whole.next_pass(&records.capacities) => {
+                    self.at = None;
+                    return Checked::More;
+                }
                 RecordStep::End => return Checked::Sound,
             };
-            match Records::new(store, &mut self.world).and_then(|mut records| records.judge(table, index)) {
+            let judged = if self.whole.is_first_pass() { records.judge(table, index) } else { Ok(()) };
+            let whole = &mut self.whole;
+            let seen = judged.and_then(|()| records.agrees((table, index), |records| whole.see(records, table, index)));
+            match seen {
                 Ok(()) => self.at = Some((table, index)),
                 Err(stop) => return stop.into(),
             }
@@ -166,18 +195,19 @@ impl From<Stop> for Checked {
 struct Records<'s, 'm, H> {
     store: &'s mut Store<'m, H>,
     capacities: [u32; 6],
+    ticket: u64,
 }
 
 impl<'s, 'm, H: Host> Records<'s, 'm, H> {
     /// `known` is the world's own record as it was seen first.
     fn new(store: &'s mut Store<'m, H>, known: &mut Option<World>) -> Result<Self, Stop> {
-        let mut records = Self { store, capacities: [0; 6] };
+        let mut records = Self { store, capacities: [0; 6], ticket: 0 };
         let (table, index) = WORLD;
         let world = records.get(table, index, World::read)?.ok_or(Stop::Unsound(WORLD, Flaw::Missing))?;
         if !known.get_or_insert(world).is_shaped_like(&world) {
             return Err(Stop::Unsound(WORLD, Flaw::Shape));
         }
-        records.capacities = world.capacities;
+        (records.capacities, records.ticket) = (world.capacities, world.ticket);
         Ok(records)
     }
 
@@ -189,6 +219,15 @@ impl<'s, 'm, H: Host> Records<'s, 'm, H> {
         }
         let sound = is_sound(self, table, index)? && pager_records::is_sound(self, table, index)?;
         if sound { Ok(()) } else { Err(Stop::Unsound((table, index), Flaw::References)) }
+    }
+
+    /// A record with all that were seen.
+    fn agrees(
+        &mut self,
+        record: Refused,
+        see: impl FnOnce(&mut Self) -> Result<Option<Conflict>, Stop>,
+    ) -> Result<(), Stop> {
+        see(self)?.map_or(Ok(()), |conflict| Err(Stop::Unsound(record, Flaw::Conflict(conflict))))
     }
 
     /// A record; `None` when there is none.
@@ -229,6 +268,10 @@ impl<H: Host> Graph for Records<'_, '_, H> {
 
     fn capacities(&self) -> [u32; 6] {
         self.capacities
+    }
+
+    fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     fn process(&mut self, index: u32) -> Result<Process, Stop> {

@@ -6,7 +6,7 @@ use abi::protocol::wiring::{EpochsPage, Failure as Why};
 use abi::record::Table;
 use abi::{Epoch, Handle, PAGE_SIZE};
 
-use crate::{Failure, OpenReport, Refusal};
+use crate::{Conflict, Failure, OpenReport, Refusal};
 
 /// A page of records.
 pub type Batch = [u8; PAGE_SIZE];
@@ -27,6 +27,8 @@ pub enum Flaw {
     References,
     /// It says of the world's tables what it did not say before.
     Shape,
+    /// It contradicts another record.
+    Conflict(Conflict),
 }
 
 impl core::fmt::Display for Flaw {
@@ -37,6 +39,7 @@ impl core::fmt::Display for Flaw {
             Self::Outside => "its table has no such place",
             Self::References => "it refers to what does not exist, or to what does not refer back",
             Self::Shape => "it gives the world's tables other sizes than they have",
+            Self::Conflict(conflict) => conflict.text(),
         })
     }
 }

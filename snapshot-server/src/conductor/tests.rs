@@ -21,6 +21,7 @@ mod pace;
 mod probe;
 mod room;
 mod unsound;
+mod whole;
 
 const WORLD_PAGES: u64 = 8;
 const BLOCKS: usize = 4096;

@@ -35,8 +35,16 @@ pub struct Verified {
     pub blocks: u64,
     /// What is wrong.
     pub problems: Vec<Problem>,
-    /// In which block the newest version of each record lies, by table and index.
-    pub records: BTreeMap<(u16, u32), Block>,
+    /// By table and index: in which block each version of a record lies, from which epoch on, oldest first.
+    pub records: BTreeMap<(u16, u32), Vec<(Epoch, Block)>>,
+}
+
+impl Verified {
+    /// In which block a record lies as `epoch` has it, as far as that is known.
+    pub fn record_block(&self, record: (u16, u32), epoch: Epoch) -> Option<Block> {
+        let versions = self.records.get(&record)?;
+        versions.iter().rev().find(|(since, _)| *since <= epoch).map(|(_, block)| *block)
+    }
 }
 
 /// Blocks behind the log's end in which descriptors are looked for that prove it to have gone on.
@@ -53,8 +61,8 @@ pub struct Fsck<'a> {
     problems: Vec<Problem>,
     /// Blocks verified.
     verified: u64,
-    /// Where the newest version of each record lies.
-    records: BTreeMap<(u16, u32), Block>,
+    /// Where each version of a record lies.
+    records: BTreeMap<(u16, u32), Vec<(Epoch, Block)>>,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -193,7 +201,7 @@ impl<'a> Fsck<'a> {
         for item in node.items() {
             match item {
                 Item::Page { key, place, sum } => self.page(place, sum, epoch, key),
-                Item::Record { key, .. } => self.record(key, pointer.block),
+                Item::Record { key, .. } => self.record(key, epoch, pointer.block),
                 Item::Zero { .. } | Item::Absent { .. } => {}
             }
         }
@@ -230,7 +238,7 @@ impl<'a> Fsck<'a> {
                 }
                 match item {
                     Item::Page { place, sum, .. } => drop(pages.insert(key, (place, sum))),
-                    Item::Record { .. } => self.record(key, *block),
+                    Item::Record { .. } => self.record(key, descriptor.head.epoch, *block),
                     Item::Zero { .. } | Item::Absent { .. } => {}
                 }
             }
@@ -249,11 +257,17 @@ impl<'a> Fsck<'a> {
     /// A descriptor behind the log's end that proves the log to have gone on: then what should lie at its end has rotted.
     fn beyond(&mut self, survey: &Survey, newest: Epoch) {
         let end = survey.end;
-        for block in (end.block.0..=end.block.0.saturating_add(BEYOND_BLOCKS)).map(Block) {
+        if let Some(vouched) = survey.log_missing() {
+            let why = Some(format!("a root vouches for it up to {}", vouched.block));
+            let what = "the log breaks off here and had gone on";
+            self.problems.push(Problem { block: end.block, what, why, epoch: newest, page: None, record: None });
+            return;
+        }
+        // The log goes on round the end of the disk.
+        let (start, count) = (self.geometry.data_start().0, self.geometry.data_blocks());
+        for step in 0..count.min(BEYOND_BLOCKS) {
             let mut bytes = [0; 4096];
-            if !self.geometry.is_data(block) {
-                return;
-            }
+            let block = Block(start + ((end.block.0 - start) + step) % count);
             if self.host.read_block(u64::from(block.0), &mut bytes).is_err() {
                 if block == end.block {
                     self.report(block, "cannot be read: the log may have gone on here", newest, None);
@@ -275,10 +289,10 @@ impl<'a> Fsck<'a> {
         }
     }
 
-    /// Of several versions the last one seen is the newest: checkpoints come in order, and the log behind them.
-    fn record(&mut self, key: Key, block: Block) {
+    /// Versions are seen in their order: checkpoints come in order, and the log behind them.
+    fn record(&mut self, key: Key, epoch: Epoch, block: Block) {
         if let Some(name) = key.as_record() {
-            self.records.insert(name, block);
+            self.records.entry(name).or_default().push((epoch, block));
         }
     }
 }

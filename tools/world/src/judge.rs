@@ -8,6 +8,7 @@ use abi::record::Table;
 use kernel_core::graph::{Graph as Records, is_sound, is_within, read_alone};
 use kernel_core::{Budget, Capability, Endpoint, Notification, Process, RecordError, Thread, World};
 use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
+use snapshot_server::Whole;
 use zerocopy::FromBytes;
 
 use crate::session::Contents;
@@ -49,7 +50,7 @@ fn kernels(contents: &Contents, found: &mut Vec<Unsound>) {
         found.push(Unsound { table: at.0, index: at.1, what: "the record of the world itself is missing or is none" });
         return;
     };
-    let mut graph = Judge { records: &contents.records, capacities: world.capacities };
+    let mut graph = Judge { records: &contents.records, capacities: world.capacities, ticket: world.ticket };
     for ((table, index), bytes) in contents.records.iter().filter(|((table, _), _)| KERNEL.contains(table)) {
         let (table, index) = (*table, *index);
         let what = match read_alone(table, bytes) {
@@ -64,7 +65,7 @@ fn kernels(contents: &Contents, found: &mut Vec<Unsound>) {
         };
         found.push(Unsound { table, index, what });
     }
-    found.extend(shared_slots(&graph));
+    together(&mut graph, found);
 }
 
 fn pagers(contents: &Contents, found: &mut Vec<Unsound>) {
@@ -75,7 +76,7 @@ fn pagers(contents: &Contents, found: &mut Vec<Unsound>) {
         found.push(Unsound { table: at.0, index: at.1, what });
         return;
     }
-    let mut graph = Judge { records: &contents.records, capacities: [0; 6] };
+    let mut graph = Judge { records: &contents.records, capacities: [0; 6], ticket: 0 };
     for ((table, index), bytes) in contents.records.iter().filter(|((table, _), _)| PAGER.contains(table)) {
         let (table, index) = (*table, *index);
         let what = if !is_pagers(table, bytes) {
@@ -111,29 +112,53 @@ fn why(error: RecordError) -> &'static str {
     }
 }
 
-/// Processes whose tables of capabilities overlap: then one would hold what the other was given.
-fn shared_slots(graph: &Judge<'_>) -> Vec<Unsound> {
+/// More slots than the largest tables of any kernel have.
+const SLOTS_MAX: u32 = 1 << 22;
+
+/// What shows only when all records are seen. What is wrong by itself has been found.
+fn together(graph: &mut Judge<'_>, found: &mut Vec<Unsound>) {
+    let records = graph.records;
+    // As many passes as there are records for, whatever sizes a hostile image speaks of.
+    let last = |table: Table| {
+        let table = table as u16;
+        records.range((table, 0)..=(table, u32::MAX)).next_back().map_or(0, |((_, index), _)| index.saturating_add(1))
+    };
+    let mut sizes = graph.capacities;
+    for (size, table) in sizes.iter_mut().zip([Table::Process, Table::Thread, Table::Endpoint]) {
+        *size = (*size).min(last(table));
+    }
+    sizes[5] = sizes[5].min(last(Table::Capability).max(last_slot(graph))).min(SLOTS_MAX);
+    let mut whole = Box::new(Whole::NEW);
+    loop {
+        for ((table, index), _) in records.range((*KERNEL.start(), 0)..=(*KERNEL.end(), u32::MAX)) {
+            let (table, index) = (*table, *index);
+            let Ok(conflict) = whole.see(graph, table, index);
+            let known = |unsound: &Unsound| (unsound.table, unsound.index) == (table, index);
+            if let Some(conflict) = conflict
+                && !found.iter().any(known)
+            {
+                found.push(Unsound { table, index, what: conflict.text() });
+            }
+        }
+        if !whole.next_pass(&sizes) {
+            return;
+        }
+    }
+}
+
+/// The end of the last table of capabilities.
+fn last_slot(graph: &Judge<'_>) -> u32 {
     let table = Table::Process as u16;
-    let mut ranges: Vec<(u32, u32, u32)> = graph
-        .records
-        .range((table, 0)..=(table, u32::MAX))
-        .filter_map(|((_, index), bytes)| Some((Process::read(bytes).ok()?, *index)))
-        .filter(|(process, _)| process.exists())
-        .map(|(process, index)| (process.slots, process.slots.saturating_add(process.slot_count), index))
-        .collect();
-    ranges.sort_unstable();
-    let what = "its capabilities lie where another process has its own";
-    ranges
-        .windows(2)
-        .filter(|pair| pair[1].0 < pair[0].1)
-        .map(|pair| Unsound { table, index: pair[1].2, what })
-        .collect()
+    let processes =
+        graph.records.range((table, 0)..=(table, u32::MAX)).filter_map(|(_, bytes)| Process::read(bytes).ok());
+    processes.map(|process| process.slots.saturating_add(process.slot_count)).max().unwrap_or(0)
 }
 
 /// Records as a graph. Those that are none are as good as free: they have been reported by themselves.
 struct Judge<'c> {
     records: &'c BTreeMap<(u16, u32), Vec<u8>>,
     capacities: [u32; 6],
+    ticket: u64,
 }
 
 impl Judge<'_> {
@@ -167,6 +192,10 @@ impl Records for Judge<'_> {
 
     fn capacities(&self) -> [u32; 6] {
         self.capacities
+    }
+
+    fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     fn process(&mut self, index: u32) -> Result<Process, Infallible> {

@@ -33,8 +33,8 @@ pub enum WorldError {
     Roots(Vec<RootCopy>),
     /// The store stopped.
     Stopped(Failure),
-    /// A block of the map is damaged.
-    Map(format::Block),
+    /// A block of the map is damaged: which, and what is wrong with it.
+    Map(format::Block, String),
     /// A page cannot be read.
     Page(u64, u64, ReadError),
     /// The disk is too small or too full for it.
@@ -61,7 +61,7 @@ impl std::fmt::Display for WorldError {
                     .filter(|copy| copy.flaw != RootFlaw::Wrong(format::RootError::Foreign))
                     .try_for_each(|copy| write!(f, "; {}: {}", copy.block, crate::refusal::root(copy.flaw)))
             }
-            Self::Map(block) => write!(f, "the map is damaged at {block}: world fsck says how"),
+            Self::Map(block, why) => write!(f, "the map is damaged at {block}: {why}"),
             Self::Page(object, index, error) => {
                 write!(f, "page {index} of object {object:#x}: {}", crate::refusal::read(error))
             }
@@ -200,8 +200,17 @@ impl<'m> Session<'m> {
 
     /// All that the epoch holds but the contents of pages.
     pub fn contents(&mut self) -> Result<Contents, WorldError> {
+        self.contents_from(Key::default())
+    }
+
+    /// The epoch's records alone.
+    pub fn records(&mut self) -> Result<Contents, WorldError> {
+        // They lie behind all pages.
+        self.contents_from(Key::record(0, 0))
+    }
+
+    fn contents_from(&mut self, mut from: Key) -> Result<Contents, WorldError> {
         let mut contents = Contents::default();
-        let mut from = Key::default();
         let mut out = [0; RECORD_BYTES_MAX];
         loop {
             let (key, count) = match self.store.next_item(from, &mut out) {
@@ -224,10 +233,15 @@ impl<'m> Session<'m> {
                     (key, 1)
                 }
                 ItemStep::End => return Ok(contents),
-                ItemStep::Failed(block) => return Err(WorldError::Map(block)),
+                ItemStep::Failed(block) => return Err(self.map_damaged(block)),
             };
             from = Key { object: key.object, index: key.index + count };
         }
+    }
+
+    fn map_damaged(&self, block: format::Block) -> WorldError {
+        let flaw = self.store.map_flaw().filter(|(flawed, _)| *flawed == block).and_then(|(_, flaw)| flaw);
+        WorldError::Map(block, flaw.map_or_else(|| "it cannot be read".into(), |flaw| crate::refusal::node(&flaw)))
     }
 
     /// The contents of a page; `None` when it is absent.

@@ -155,17 +155,33 @@ impl Survey {
         Ok((telling.map_err(WorldError::Refused)?, sound))
     }
 
-    fn continues(&self, at: &LogStart, head: &DescriptorHead) -> bool {
-        let resumed = head.sequence >= self.root.resume.sequence;
+    /// Whether a sound descriptor is the next of the log, as an opening judges it; `newest` is the epoch before it.
+    fn continues(&self, at: &LogStart, head: &DescriptorHead, newest: Epoch, unfinished: Option<Epoch>) -> bool {
+        let root = &self.root;
+        // A root vouches for the checksum of what came before its part of the log.
+        let vouched = |start: &LogStart| start.sequence != head.sequence || start.previous == head.previous;
+        let incarnation = head.epoch.incarnation();
+        let resumed = head.sequence >= root.resume.sequence;
         head.sequence == at.sequence
             && head.previous == at.previous
-            && (!resumed || head.epoch.incarnation() == self.root.incarnation)
+            && vouched(&root.log)
+            && vouched(&root.resume)
+            && (if resumed { incarnation == root.incarnation } else { incarnation <= root.incarnation })
+            && unfinished.map_or(head.epoch > newest, |epoch| head.epoch == epoch)
+    }
+
+    /// How far the newest root says that the log goes, when it ends before that or comes there by other descriptors.
+    pub fn log_missing(&self) -> Option<LogStart> {
+        let (end, known) = (self.end, self.root.resume);
+        let missing = end.sequence < known.sequence || end.sequence == known.sequence && end != known;
+        missing.then_some(known)
     }
 
     /// Follows the log from the newest root. A descriptor that cannot be read is its end.
     fn walk(&mut self, host: &mut FileHost) {
         let mut at = self.root.log;
         let (mut floor, mut count) = (Epoch::NONE, 0);
+        let (mut newest, mut unfinished) = (self.root.newest().map_or(Epoch::NONE, |newest| newest.epoch), None);
         // Sequence numbers ascend and every descriptor has a block of its own, so this ends.
         for _ in 0..self.header.geometry.blocks() {
             let Some(bytes) = read(host, at.block) else { break };
@@ -173,9 +189,10 @@ impl Survey {
                 break;
             };
             let head = found.head;
-            if !self.continues(&at, &head) {
+            if !self.continues(&at, &head, newest, unfinished) {
                 break;
             }
+            (newest, unfinished) = if head.flags.commit { (head.epoch, None) } else { (newest, Some(head.epoch)) };
             count += 1;
             self.descriptors.push((at.block, found.sum));
             if head.flags.commit {

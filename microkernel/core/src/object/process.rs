@@ -28,7 +28,7 @@ pub struct Process {
 }
 
 /// Fewest handles of a process, and the unit in which slots are given out.
-pub(crate) const HANDLES_MIN: u32 = 16;
+pub const HANDLES_MIN: u32 = 16;
 /// Most handles of a process.
 pub(crate) const HANDLES_MAX: u32 = 32_768;
 

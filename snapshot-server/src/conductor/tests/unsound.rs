@@ -56,11 +56,11 @@ fn an_epoch_with_an_unsound_record_of_the_pager_is_refused_too() {
     assert!(told(&stage).contains(&(Table::MemoryObject as u16, 1)), "{:?}", stage.notes);
 }
 
-fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
+pub(super) fn endpoint(index: u32) -> (u16, u32, Vec<u8>) {
     (Table::Endpoint as u16, index, Endpoint { budget: 0, life: 1, ..Endpoint::FREE }.as_bytes().to_vec())
 }
 
-fn capability(slot: u32, record: Capability) -> (u16, u32, Vec<u8>) {
+pub(super) fn capability(slot: u32, record: Capability) -> (u16, u32, Vec<u8>) {
     (Table::Capability as u16, slot, record.as_bytes().to_vec())
 }
 
@@ -109,11 +109,10 @@ fn what_a_change_elsewhere_has_spoilt_is_found_when_the_log_is_folded() {
     let root = Capability { kind: abi::Kind::Endpoint as u8, object: 2, rights, ..Capability::EMPTY };
     let child = Capability { parent: 3, depth: 1, ..root };
     let (mut conductor, mut stage) = begun();
-    cut_records(
-        &mut conductor,
-        &mut stage,
-        [world_record(), budget(), endpoint(2), capability(3, root), capability(4, child)],
-    );
+    let world = world_of(|world| world.capacities = [64; 6]);
+    let holder = super::whole::process(0, 0);
+    let records = [world, budget(), holder, endpoint(2), capability(3, root), capability(4, child)];
+    cut_records(&mut conductor, &mut stage, records);
     // The parent alone is sound; that its child now may more than it does only the whole shows.
     let ended = cut_records(&mut conductor, &mut stage, [capability(3, Capability { rights: 0, ..root })]);
     assert_eq!((stage.page.committed, stage.page.failure), (ended, None));

@@ -1,13 +1,12 @@
 //! The whole verification.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use format::Block;
+use abi::Epoch;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use snapshot_server::{Dropped, ReadError};
-use world::{Access, Fsck, Problem, Session, Verified, WorldError, judge};
+use world::{Access, Contents, Fsck, Problem, Session, Survey, Unsound, Verified, WorldError, judge};
 
 use super::{Done, Output, survey};
 
@@ -20,48 +19,54 @@ impl Output {
             bar.set_style(style);
         }
         let mut progress = |verified| bar.set_position(verified);
-        let Verified { blocks, mut problems, records } = Fsck::run(&mut host, &survey, &mut progress);
+        let mut verified = Fsck::run(&mut host, &survey, &mut progress);
         bar.finish_and_clear();
         drop(host);
-        // And everything that only the newest epoch has, through the store itself.
-        let refused = match self.newest(image, &records, &mut problems) {
-            Ok(()) => None,
-            Err(
-                error @ (WorldError::Refused(_) | WorldError::Roots(_) | WorldError::Map(_) | WorldError::Page(..)),
-            ) => Some(error.to_string()),
-            Err(error) => return Err(error),
-        };
-        let count = problems.len() + usize::from(refused.is_some());
+        // And everything that only whole epochs have, through the store itself.
+        let mut refused: Vec<(Epoch, String)> = Vec::new();
+        for epoch in bootable(&survey) {
+            if let Some(why) = survives(self.older(image, epoch, &mut verified))? {
+                refused.push((epoch, why));
+            }
+        }
+        let newest = survives(self.newest(image, &mut verified))?;
+        let Verified { blocks, problems, .. } = verified;
+        let count = problems.len() + refused.len() + usize::from(newest.is_some());
         let rows: Vec<Value> = problems.iter().map(row).collect();
-        let value = json!({ "verified_blocks": blocks, "problems": rows, "newest_epoch_refused": refused });
+        let older: Vec<Value> =
+            refused.iter().map(|(epoch, why)| json!({ "epoch": epoch.to_string(), "why": why })).collect();
+        let value = json!({
+            "verified_blocks": blocks, "problems": rows, "newest_epoch_refused": newest, "epochs_refused": older,
+        });
         self.print(&value, || {
             let mut text = format!("{blocks} blocks verified, {count} problems\n");
             text.extend(problems.iter().map(line));
-            text.extend(refused.iter().map(|why| format!("the newest epoch: {why}\n")));
+            text.extend(refused.iter().map(|(epoch, why)| format!("epoch {epoch}: {why}\n")));
+            text.extend(newest.iter().map(|why| format!("the newest epoch: {why}\n")));
             text
         })?;
         Ok(count == 0)
     }
 
+    /// Records of an epoch that is kept beside the newest: whoever asks for it gets it.
+    fn older(&self, image: &Path, epoch: Epoch, verified: &mut Verified) -> Result<(), WorldError> {
+        let mut memory = Session::memory(image)?;
+        let mut session = Session::open(&mut memory, image, Access::Read, Some(epoch))?;
+        self::records(&session.records()?, epoch, verified);
+        Ok(())
+    }
+
     /// Records and pages of the newest epoch.
-    fn newest(
-        &self,
-        image: &Path,
-        records: &BTreeMap<(u16, u32), Block>,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), WorldError> {
+    fn newest(&self, image: &Path, verified: &mut Verified) -> Result<(), WorldError> {
         let mut memory = Session::memory(image)?;
         let mut session = Session::open(&mut memory, image, Access::Read, None)?;
         let epoch = session.report().epoch;
         if let Some(dropped) = session.report().dropped {
-            self::dropped(&dropped, problems);
+            self::dropped(&dropped, &mut verified.problems);
         }
         let contents = session.contents()?;
-        for unsound in judge(&contents) {
-            let record = (unsound.table, unsound.index);
-            let block = records.get(&record).copied().unwrap_or_default();
-            problems.push(Problem { block, what: unsound.what, why: None, epoch, page: None, record: Some(record) });
-        }
+        self::records(&contents, epoch, verified);
+        let problems = &mut verified.problems;
         for (object, index) in contents.pages {
             let (block, what) = match session.page(object, index) {
                 Err(WorldError::Page(_, _, ReadError::Wrong(block))) => (block, "a page is damaged"),
@@ -78,6 +83,38 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// The epochs that can be booted, but the newest, oldest first.
+fn bootable(survey: &Survey) -> Vec<Epoch> {
+    let kept = survey.checkpoints().iter().map(|kept| kept.epoch);
+    let mut epochs: Vec<Epoch> =
+        kept.chain(survey.log.iter().filter(|kept| kept.bootable).map(|kept| kept.epoch)).collect();
+    epochs.pop();
+    epochs
+}
+
+/// What is wrong with an epoch as a whole, if that is the image's fault.
+fn survives(done: Result<(), WorldError>) -> Result<Option<String>, WorldError> {
+    match done {
+        Ok(()) => Ok(None),
+        Err(error @ (WorldError::Refused(_) | WorldError::Roots(_) | WorldError::Map(..) | WorldError::Page(..))) => {
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Judges the records of an epoch. What an older epoch has been reported for is not said again.
+fn records(contents: &Contents, epoch: Epoch, verified: &mut Verified) {
+    for Unsound { table, index, what } in judge(contents) {
+        let record = Some((table, index));
+        if verified.problems.iter().any(|problem| problem.record == record && problem.what == what) {
+            continue;
+        }
+        let block = verified.record_block((table, index), epoch).unwrap_or_default();
+        verified.problems.push(Problem { block, what, why: None, epoch, page: None, record });
     }
 }
 

@@ -39,7 +39,7 @@ fn each_command_says_what_there_is() {
         (&json!(11), &json!(null))
     );
     let diff = text(&["diff", &path, &old, &new]);
-    assert!(diff.contains("process  11 at   8  - Endpoint 102 send+copy"), "{diff}");
+    assert!(diff.contains("process  11 at   9  - Endpoint 102 send+copy"), "{diff}");
     let bytes = world(&["cat-page", &path, "1", "3"]);
     assert_eq!(bytes.out, crate::image::page(99));
     assert_eq!(world(&["--epoch", &old, "cat-page", &path, "1", "3"]).out, crate::image::page(4));

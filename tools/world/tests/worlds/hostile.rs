@@ -4,10 +4,12 @@
 use abi::record::Table;
 use abi::{Kind, Rights};
 use format::{
-    Block, Checksum, Geometry, Header, Key, NodeWriter, Pointer, RawChecksum, RawHeader, RawRoot, Root, Seal, World,
+    Block, Checksum, Geometry, Header, Key, Node, NodeWriter, Pointer, RawChecksum, RawHeader, RawRoot, Root, Seal,
+    World,
 };
-use kernel_core::{Capability, VectorState};
+use kernel_core::{Capability, Process, State, Thread, VectorState};
 use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
+use world::{Access, FileHost, Survey};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::image::{Image, Outcome, world};
@@ -209,9 +211,28 @@ fn maps_with_circles_or_nonsense_in_them_are_refused() {
     }
 }
 
+/// Both copies of a leaf have rotted: whoever wants what is in it is told which block, and what is wrong with it.
+#[test]
+fn a_leaf_that_has_rotted_is_named_with_the_reason() {
+    let image = Image::new("leaf", BLOCKS as u64);
+    let (mut bytes, geometry, world, root) = folded(&image);
+    let newest = root.newest().expect("a checkpoint");
+    assert!(newest.map_level > 0, "more than one leaf");
+    let top = Node::parse(world, &geometry, &newest.map, newest.map_level, block(&mut bytes, newest.map.block.index()));
+    let top = top.expect("sound");
+    let (_, last) = top.child(top.count() - 1).expect("a child");
+    for at in [last.block, last.twin] {
+        block(&mut bytes, at.index())[300] ^= 1;
+    }
+    std::fs::write(&image.0, &bytes).expect("written");
+    let ps = self::world(&["ps", &image.path()]);
+    let (text, named) = (ps.text(), format!("at {}: its contents do not hash", last.block));
+    assert!(ps.status == 1 && text.contains(&named), "{named} expected: {text}");
+}
+
 #[test]
 fn records_that_no_kernel_writes_are_named_with_their_block() {
-    let slot = SLOTS + 6;
+    let slot = SLOTS + 7;
     let capability = |change: &dyn Fn(&mut Capability)| {
         let held = records(8);
         let mut record = Capability::read(&held[&(Table::Capability as u16, slot)]).expect("a capability");
@@ -249,13 +270,81 @@ fn records_that_no_kernel_writes_are_named_with_their_block() {
     let mut memory = memory(BLOCKS);
     let mut made = format(&mut memory, &image);
     let mut held = records(8);
-    let owner = (Table::Capability as u16, 2);
+    let owner = (Table::Capability as u16, 3);
     let mut parent = Capability::read(&held[&owner]).expect("a capability");
     parent.rights = Rights::RECEIVE.bits();
     held.insert(owner, parent.as_bytes().to_vec());
     made.epoch(&held, &[]);
     drop(made);
-    refused(&image, &["rights that its parent has not", "block ", "record 38 of table 7"]);
+    refused(&image, &["rights that its parent has not", "block ", "record 39 of table 7"]);
+}
+
+#[test]
+fn records_that_contradict_each_other_are_named() {
+    let of = |table: Table, index: u32| records(8)[&(table as u16, index)].clone();
+    let thread = |index: u32, change: &dyn Fn(&mut Thread)| {
+        let mut record = Thread::read(&of(Table::Thread, index)).expect("a thread");
+        change(&mut record);
+        ((Table::Thread as u16, index), record.as_bytes().to_vec())
+    };
+    let calls = thread(0, &|thread| (thread.state, thread.call_sequence) = (State::AwaitReply, 5));
+    let serves = |index: u32| thread(index, &|thread| (thread.serving, thread.serving_sequence) = (0, 5));
+    let root = of(Table::Capability, SLOTS + 1);
+    let receiver = Thread::read(&of(Table::Thread, 1)).expect("a thread").object;
+    let cases = [
+        (vec![calls.clone(), serves(3)], None),
+        (vec![calls, serves(3), serves(6)], Some(("Reply", "record 6 of table 2"))),
+        (vec![((Table::Capability as u16, SLOTS), root.clone())], Some(("null handle", "record 1 of table 1"))),
+        (vec![((Table::Process as u16, 7), Process::FREE.as_bytes().to_vec())], Some(("no process", "of table 7"))),
+        (
+            vec![thread(3, &|thread| (thread.state, thread.object) = (State::Sending, receiver))],
+            Some(("waits to send", "record 3 of table 2")),
+        ),
+        (vec![((Table::Endpoint as u16, 9), of(Table::Endpoint, 2))], Some(("another port", "record 9 of table 4"))),
+    ];
+    for (changed, told) in cases {
+        let image = Image::new("together", BLOCKS as u64);
+        let mut memory = memory(BLOCKS);
+        let mut made = format(&mut memory, &image);
+        made.epoch(&records(8), &[(1, 3, 4)]);
+        made.epoch(&changed.into_iter().collect(), &[]);
+        drop(made);
+        match told {
+            None => assert_eq!(all(&image).status, 0, "{}", all(&image).text()),
+            Some((what, record)) => refused(&image, &[what, record, "block "]),
+        }
+    }
+}
+
+/// An epoch that can still be booted has a record that no kernel writes; the newest has it no more.
+#[test]
+fn every_epoch_that_boots_is_judged() {
+    let index = SLOTS + 7;
+    let at = (Table::Capability as u16, index);
+    let sound = records(8)[&at].clone();
+    let mut record = Capability::read(&sound).expect("a capability");
+    record.parent = index;
+    let circle = record.as_bytes().to_vec();
+    for folded in [false, true] {
+        let image = Image::new("every-epoch", BLOCKS as u64);
+        let mut memory = memory(BLOCKS);
+        let mut made = format(&mut memory, &image);
+        made.epoch(&records(8), &[(1, 3, 4)]);
+        let changed = Records::from([(at, circle.clone())]);
+        let bad = if folded { made.folded_epoch(&changed, &[]) } else { made.epoch(&changed, &[]) };
+        let healed = Records::from([(at, sound.clone())]);
+        if folded {
+            made.folded_epoch(&healed, &[])
+        } else {
+            made.epoch(&healed, &[])
+        };
+        drop(made);
+        let survey = Survey::new(&mut FileHost::open(&image.0, Access::Read, 0).expect("opened")).expect("a store");
+        let kept = survey.checkpoints().iter().any(|kept| kept.epoch == bad);
+        assert_eq!(kept, folded);
+        let told = format!("(epoch {bad}), record {index} of table {}", Table::Capability as u16);
+        refused(&image, &["1 problems", "a circle", &told, "block "]);
+    }
 }
 
 /// The pager's records of a world with a space that has one object and maps a part of it.

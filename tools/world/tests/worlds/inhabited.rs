@@ -73,7 +73,9 @@ pub(crate) fn records(processes: u32) -> Records {
         put(&mut records, Table::Process, index, &process);
         let state = if index % 3 == 0 { State::Ready } else { State::Receiving };
         let object = if state == State::Receiving { 10 + index } else { NONE };
-        let thread = Thread { generation: 1, process: index, object, budget: 0, state, priority: 10, ..Thread::FREE };
+        let ticket = 1 << 63;
+        let thread =
+            Thread { ticket, generation: 1, process: index, object, budget: 0, state, priority: 10, ..Thread::FREE };
         put(&mut records, Table::Thread, index, &thread);
         put(&mut records, Table::Endpoint, 10 + index, &endpoint(0));
         put(
@@ -91,12 +93,13 @@ pub(crate) fn records(processes: u32) -> Records {
             capability(Kind::Endpoint, 1, Rights::SEND, None, u64::from(index)),
             capability(Kind::Endpoint, 0, Rights::SEND, None, 0x2000_0000_0000 + u64::from(index)),
             capability(Kind::Notification, index, Kind::Notification.rights(), None, 0),
-            capability(Kind::Endpoint, 10 + neighbour, Rights::SEND, Some(neighbour * SLOTS + 2), u64::from(index) + 1),
-            capability(Kind::Notification, other, Rights::SIGNAL, Some(other * SLOTS + 5), 0),
+            capability(Kind::Endpoint, 10 + neighbour, Rights::SEND, Some(neighbour * SLOTS + 3), u64::from(index) + 1),
+            capability(Kind::Notification, other, Rights::SIGNAL, Some(other * SLOTS + 6), 0),
             capability(Kind::Endpoint, 100 + index / 5, Rights::SEND | Rights::COPY, None, 0),
         ];
         for (position, capability) in held.iter().enumerate() {
-            put(&mut records, Table::Capability, slots + position as u32, capability);
+            // The first slot is the null handle's.
+            put(&mut records, Table::Capability, slots + 1 + position as u32, capability);
         }
     }
     records
@@ -167,7 +170,7 @@ pub(crate) fn inhabited(image: &Image, blocks: usize, processes: u32) -> [Epoch;
     let pages: Vec<_> = (0..20).map(|index| (1, index, index + 1)).collect();
     let first = made.epoch(&records(processes), &pages);
     let mut changed = Records::new();
-    put(&mut changed, Table::Capability, (processes - 1) * SLOTS + 8, &Capability::EMPTY);
+    put(&mut changed, Table::Capability, (processes - 1) * SLOTS + 9, &Capability::EMPTY);
     let second = made.epoch(&changed, &[(1, 3, 99), (2, 0, 98)]);
     [first, second]
 }
