@@ -285,6 +285,12 @@ impl Root {
         Seal::Root.checksum(world, geometry.root(self.sequence)[0], epoch, bytes)
     }
 
+    /// What a block that may be a damaged root says of the root before it: nothing else of it can be believed.
+    pub fn predecessor(bytes: &BlockBytes) -> Option<Checksum> {
+        let (raw, _) = RawRoot::ref_from_prefix(bytes).ok()?;
+        (raw.magic == MAGIC).then(|| raw.previous.into())
+    }
+
     /// Checks the block read from `at`, a slot of either ring.
     pub fn parse(
         world: World,

@@ -1,7 +1,7 @@
 //! Opening, first half: header, roots, the table of used blocks, the root of the map.
 
 use abi::Epoch;
-use format::{Block, Checkpoint, Header, HeaderError, Pointer, Root, RootError, SPACE_POINTERS_MAX, Seal, SpaceIndex};
+use format::{Block, Checkpoint, Header, HeaderError, Pointer, Root, SPACE_POINTERS_MAX, Seal, SpaceIndex};
 
 use crate::cache::{Cache, Fetch};
 use crate::disk::Host;
@@ -59,10 +59,19 @@ impl<'m, H: Host> Store<'m, H> {
         }
         let parsed = match self.fetch_raw(place(slot)) {
             Ok(None) => return Ok(Step::Wait),
-            Ok(Some(page)) => Root::parse(self.world, &geometry, place(slot), self.host.bytes(page)),
-            Err(_) => Err(RootError::Damaged),
+            Ok(Some(page)) => {
+                let bytes = self.host.bytes(page);
+                Root::parse(self.world, &geometry, place(slot), bytes).map_err(|_| Root::predecessor(bytes))
+            }
+            Err(_) => Err(None),
         };
         recovery.report.blocks_read += 1;
+        if let Err(Some(followed)) = parsed
+            && let Some(place) = recovery.followed.get_mut(recovery.followed_len)
+        {
+            *place = followed;
+            recovery.followed_len += 1;
+        }
         if let Ok((root, sum)) = parsed
             && root.sequence < recovery.below
         {
@@ -86,6 +95,9 @@ impl<'m, H: Host> Store<'m, H> {
         };
         if recovery.copies == 1 {
             recovery.report.meet(Case::RootOneCopy);
+        }
+        if recovery.newest.is_none() && recovery.followed[..recovery.followed_len].contains(&sum) {
+            recovery.report.meet(Case::RootLost);
         }
         let (latest, _) = *recovery.newest.get_or_insert((root, sum));
         self.root = root;

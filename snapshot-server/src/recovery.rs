@@ -20,12 +20,16 @@ use crate::store::{Event, Phase, RECENT_MAX, Store};
 /// Blocks asked for ahead of the one that is wanted.
 pub(crate) const AHEAD: u32 = 8;
 
+/// Damaged roots of which an opening remembers whom they follow.
+pub(crate) const FOLLOWED_MAX: usize = 8;
+
 /// What an opening met: rows of the table of cases. A report has a set of them.
 ///
 /// | case | met when | what is done |
 /// | --- | --- | --- |
 /// | `HeaderSecond` | the first header is damaged | the second is used |
 /// | `RootOneCopy` | of the newest root one copy is damaged, torn or old | the other is used |
+/// | `RootLost` | a root that follows the newest sound one is damaged in each place where it is found | what that vouched for is unknown |
 /// | `RootOlder` | the newest root's table or map cannot be used | the root before it, and a longer log |
 /// | `NoCheckpoint` | nothing was ever folded | the log is replayed from the first descriptor |
 /// | `LogEmpty` | nothing was committed behind the checkpoint | the checkpoint is the epoch |
@@ -45,6 +49,7 @@ pub(crate) const AHEAD: u32 = 8;
 pub enum Case {
     HeaderSecond,
     RootOneCopy,
+    RootLost,
     RootOlder,
     NoCheckpoint,
     LogEmpty,
@@ -62,9 +67,10 @@ pub enum Case {
 
 impl Case {
     /// Every case.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::HeaderSecond,
         Self::RootOneCopy,
+        Self::RootLost,
         Self::RootOlder,
         Self::NoCheckpoint,
         Self::LogEmpty,
@@ -87,6 +93,10 @@ impl Case {
         Some(match self {
             Self::HeaderSecond => "the first header is damaged; its second copy was used",
             Self::RootOneCopy => "of the newest root one copy is damaged or was cut; the other was used",
+            Self::RootLost => {
+                "a root newer than all sound ones is damaged: it was cut while it was written, or both copies have \
+                 rotted; then damage to the newest epochs may pass for their never having been"
+            }
             Self::RootOlder => "the newest root leads to damage; the root before it was used, and a longer log",
             Self::LogEndTorn => "the log ends at a damaged block: of an epoch that a cut has torn, or one has rotted",
             Self::LogEndUnreadable => "the log ends at a block that the disk will not read",
@@ -227,6 +237,9 @@ pub(crate) struct Recovery {
     pub(crate) below: u64,
     pub(crate) found: Option<(Root, Checksum)>,
     pub(crate) copies: u32,
+    /// What damaged roots say of those before them, as far as they are remembered.
+    pub(crate) followed: [Checksum; FOLLOWED_MAX],
+    pub(crate) followed_len: usize,
     /// The newest root, whichever is used.
     pub(crate) newest: Option<(Root, Checksum)>,
     pub(crate) header_error: Option<HeaderError>,
@@ -293,6 +306,8 @@ impl Recovery {
             below: u64::MAX,
             found: None,
             copies: 0,
+            followed: [Checksum(0); FOLLOWED_MAX],
+            followed_len: 0,
             newest: None,
             header_error: None,
             walk: Walk::default(),

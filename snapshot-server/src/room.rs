@@ -10,6 +10,8 @@
 use crate::disk::Host;
 use crate::fold::index_blocks;
 use crate::gather::{EMERGENCY_BLOCKS, PUT_BLOCKS_MAX};
+use crate::layer::Pool;
+use crate::space::TABLE_BLOCK_BLOCKS;
 use crate::store::Store;
 use format::NODE_BODY_BYTES;
 
@@ -35,6 +37,25 @@ pub struct Room {
     pub writes: u32,
     /// Pages by which the store can grow for sure, until something is dropped.
     pub growth: u32,
+}
+
+/// What a first epoch wants of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Pages with contents.
+    pub(crate) pages: u64,
+    /// These and zero pages and records.
+    pub(crate) entries: u64,
+    /// Cells of the records.
+    pub(crate) cells: u64,
+}
+
+impl Demand {
+    /// One record more.
+    pub(crate) fn record(&mut self, bytes: usize) {
+        self.entries += 1;
+        self.cells += u64::from(Pool::cells_for(bytes));
+    }
 }
 
 /// Entries and cells of what is to be folded.
@@ -76,9 +97,8 @@ impl<'m, H: Host> Store<'m, H> {
     fn fold_blocks(&self, load: Load, map: Map) -> u64 {
         // Every entry touches one path at most, and all of them no more than the whole map.
         let touched = map.nodes.min(load.entries * map.levels);
-        let table = self.space.table_blocks();
         // Each node is written to two places.
-        2 * (touched + grown(load) + 4) + (table + index_blocks(table).1) as u64
+        2 * (touched + grown(load) + 4) + self.table()
     }
 
     fn map(&self) -> Map {
@@ -135,19 +155,52 @@ impl<'m, H: Host> Store<'m, H> {
     fn growth(&self) -> u32 {
         let (gathered, map) = (self.gathered(), self.map());
         let data = self.space.geometry().data_blocks();
-        let kept = u64::from((data / KEPT_PART).clamp(KEPT_MIN, KEPT_MAX));
         let pages = self.root.newest().map_or(0, |newest| newest.pages) + gathered.entries;
         let log = u64::from(self.descriptors) + descriptors(gathered) + 2;
+        let table = self.table();
         let fits = |more: u32| {
             let new = Load { entries: gathered.entries + u64::from(more), ..gathered };
-            let nodes = map.nodes + grown(new);
-            let later = Map { nodes, levels: map.levels + 1 };
-            let empty = Load { entries: 0, cells: 0 };
-            let table = self.space.table_blocks();
-            let held = pages + u64::from(more) + 2 * nodes + log + (table + index_blocks(table).1) as u64;
-            held + 2 * self.epoch_blocks(kept, empty, later) <= u64::from(data)
+            self.holds(data, table, pages + u64::from(more), log, new, map)
         };
         if fits(0) { largest(data, fits) } else { 0 }
+    }
+
+    /// Blocks of the table of used blocks, its index among them.
+    fn table(&self) -> u64 {
+        let table = self.space.table_blocks();
+        (table + index_blocks(table).1) as u64
+    }
+
+    /// Whether `data` blocks hold so many pages, a log of so many blocks, and what `new` adds to `map`, beside two epochs.
+    fn holds(&self, data: u32, table: u64, pages: u64, log: u64, new: Load, map: Map) -> bool {
+        let kept = u64::from((data / KEPT_PART).clamp(KEPT_MIN, KEPT_MAX));
+        let nodes = map.nodes + grown(new);
+        let later = Map { nodes, levels: map.levels + 1 };
+        let empty = Load { entries: 0, cells: 0 };
+        let held = pages + 2 * nodes + log + table;
+        held + 2 * self.epoch_blocks(kept, empty, later) <= u64::from(data)
+    }
+
+    /// Blocks of the smallest disk, divided as this one is, that takes `load` as its first epoch and can go on.
+    pub(crate) fn blocks_for(&self, load: Demand) -> u64 {
+        let own = self.space.geometry().blocks() - self.space.geometry().data_blocks();
+        let new = Load { entries: load.entries, cells: load.cells };
+        let log = descriptors(new) + 2;
+        let map = Map { nodes: 0, levels: 0 };
+        let too_small = |data: u32| {
+            let table = (data as usize).div_ceil(TABLE_BLOCK_BLOCKS as usize);
+            let table = (table + index_blocks(table).1) as u64;
+            let fold = self.fold_blocks(new, map).max(table);
+            let first = load.pages + log + fold + u64::from(EMERGENCY_BLOCKS + PUT_BLOCKS_MAX);
+            first > u64::from(data) || !self.holds(data, table, load.pages, log, new, map)
+        };
+        u64::from(largest(u32::MAX - own, too_small)) + 1 + u64::from(own)
+    }
+
+    /// What is gathered, as a demand on a disk.
+    pub(crate) fn demand(&self) -> Demand {
+        let Load { entries, cells } = self.gathered();
+        Demand { pages: self.status.pages_written, entries, cells }
     }
 
     /// Wins back what can be, because somebody waits for it: folds what is gathered, or gives up older checkpoints. To be

@@ -9,7 +9,7 @@ use init::{Grant, Link, NEWS_PAGE};
 use libos::abi::boot_info::handle;
 use libos::abi::protocol::service::Service;
 use libos::abi::protocol::wiring::{Bell, Borrower, EpochsPage, Failure, News, Phase};
-use libos::abi::{Handle, Rights};
+use libos::abi::{Epoch, Handle, Rights};
 use libos::{Capability, EpochControl, println};
 
 impl System {
@@ -34,6 +34,11 @@ impl System {
                     println!("init: the world goes on from epoch {}", page.restored);
                 }
                 self.world_runs(page.first.incarnation());
+            }
+            Phase::Failed if page.failure == Some(Failure::Full) && page.committed == Epoch::NONE => {
+                println!(
+                    "init: no durable world: the disk is too small for a new one; see above how large it has to be"
+                );
             }
             Phase::Failed => println!("init: no durable world: {}", reason(page.failure)),
         }

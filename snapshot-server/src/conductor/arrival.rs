@@ -4,6 +4,7 @@ use abi::PAGE_SIZE;
 use abi::record::BatchReader;
 
 use super::environment::Batch;
+use crate::room::Demand;
 use crate::{Host, PutError, Store};
 
 /// How putting a batch ended, for now.
@@ -64,6 +65,19 @@ impl Arrival {
                 }
                 other => return other,
             }
+        }
+        self.waiting = false;
+        Put::Done
+    }
+}
+
+impl Arrival {
+    /// Counts what has not been put, in place of putting it.
+    pub(super) fn count(&mut self, demand: &mut Demand) -> Put {
+        let Ok(reader) = BatchReader::new(&self.batch) else { return Put::Broken };
+        for entry in reader.skip(self.put) {
+            let Ok((.., bytes)) = entry else { return Put::Broken };
+            demand.record(bytes.len());
         }
         self.waiting = false;
         Put::Done

@@ -103,6 +103,8 @@ pub enum Note {
     /// The store holds no more, though all older epochs were retired: nothing is durable from now on, and a boot goes
     /// back to the last epoch, in which something can be dropped.
     Full,
+    /// A new world does not fit on the disk: blocks that it needs, and blocks of the disk. Nothing of it is durable.
+    TooSmall(u64, u64),
     /// The store has stopped.
     StoreFailed(Failure),
     /// A page could not be read: its content and index.

@@ -25,6 +25,7 @@ mod check;
 mod credit;
 mod environment;
 mod gathering;
+mod genesis;
 mod page_ins;
 mod policy;
 mod probe;

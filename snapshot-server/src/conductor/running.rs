@@ -31,6 +31,7 @@ impl<'m, H: Host> Conductor<'m, H> {
                 }
             },
             Stage::Filling => self.export(store, env),
+            Stage::Full if self.overfull.is_some() => self.too_large(store, env),
             Stage::Full => self.check_and_seal(store, env),
         }
     }
@@ -117,13 +118,14 @@ impl<'m, H: Host> Conductor<'m, H> {
             return true;
         }
         let check = &mut self.check;
-        match self.kernel.put(store, |table, index| check.changed(table, index)) {
+        let put = match &mut self.overfull {
+            Some(demand) => self.kernel.count(demand),
+            None => self.kernel.put(store, |table, index| check.changed(table, index)),
+        };
+        match put {
             Put::Done => true,
             Put::Later => false,
-            Put::Full => {
-                self.fail(env, Why::Full, Note::Full);
-                true
-            }
+            Put::Full => self.full(store, env),
             Put::Broken => {
                 self.fail(env, Why::BadRecords, Note::BadRecord((u16::MAX, 0)));
                 true

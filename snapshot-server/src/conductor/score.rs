@@ -15,6 +15,7 @@ use super::gathering::{Gathering, Stage};
 use super::page_ins::PageIns;
 use super::policy::{Pace, Policy};
 use super::waiters::Waiters;
+use crate::room::Demand;
 use crate::{Config, Event, Failure, FormatOptions, Host, Memory, PageRef, RecordStep, Refusal, Store};
 
 /// Messages to the pager for which room is kept: answers that cannot wait elsewhere.
@@ -64,6 +65,8 @@ pub struct Conductor<'m, H> {
     pub(super) recalled: u64,
     pub(super) check: Check,
     pub(super) credit: Credit,
+    /// The first epoch does not fit: what it would take, counted up to now.
+    pub(super) overfull: Option<Demand>,
 }
 
 impl<'m, H: Host> Conductor<'m, H> {
@@ -97,6 +100,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             recalled: 0,
             check: Check::NONE,
             credit: Credit::NONE,
+            overfull: None,
         }
     }
 
@@ -301,7 +305,7 @@ impl<'m, H: Host> Conductor<'m, H> {
                     self.credit.handled();
                 }
             }
-            Put::Full => self.fail(env, Why::Full, Note::Full),
+            Put::Full => return self.full(store, env),
             Put::Broken => self.fail(env, Why::BadRecords, Note::PagerBroken),
         }
         self.pending = None;
@@ -346,7 +350,11 @@ impl<'m, H: Host> Conductor<'m, H> {
                 let parity = usize::from(epoch.bits() & 1 != 0);
                 self.under_way[parity] = epoch;
                 let named = PageRef(u64::from(frame) | if parity == 1 { PARITY } else { 0 });
-                if store.host_mut().bytes(named).iter().any(|byte| *byte != 0) {
+                let zero = store.host_mut().bytes(named).iter().all(|byte| *byte == 0);
+                if self.overfull.is_some() {
+                    return self.count_page(env, epoch, frame, zero);
+                }
+                if !zero {
                     return put_result(store.put_page(page.content, page.index, named));
                 }
                 // A page of zeroes is an entry, no block, and nothing is read from its frame any more.
@@ -359,6 +367,7 @@ impl<'m, H: Host> Conductor<'m, H> {
                 }
                 put
             }
+            ToStore::Dropped { .. } if self.overfull.is_some() => Put::Done,
             ToStore::Dropped { content, .. } => put_result(store.drop_object(content)),
             ToStore::Records { slot, bytes, .. } => {
                 if !self.pager.is_waiting() {
@@ -368,7 +377,10 @@ impl<'m, H: Host> Conductor<'m, H> {
                     self.pager.arrived();
                 }
                 let check = &mut self.check;
-                let put = self.pager.put(store, |table, index| check.changed(table, index));
+                let put = match &mut self.overfull {
+                    Some(demand) => self.pager.count(demand),
+                    None => self.pager.put(store, |table, index| check.changed(table, index)),
+                };
                 if put == Put::Done {
                     env.send(ToPager::BatchTaken { slot });
                 }

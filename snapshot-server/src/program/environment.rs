@@ -247,6 +247,11 @@ impl Environment for Machine {
             Note::FirstCommit(epoch) => println!("snapshot: epoch {epoch} is durable"),
             Note::Short(room, of) => println!("snapshot: space is short: {room} pages of {of} can still be written"),
             Note::Full => println!("snapshot: the store is full; nothing is durable from now on"),
+            Note::TooSmall(needed, blocks) => println!(
+                "snapshot: a new world needs a disk of {} MiB, and this one has {}: begin it on a larger one",
+                needed.div_ceil(256),
+                blocks / 256
+            ),
             Note::StoreFailed(failure) => println!("snapshot: the store has stopped: {failure:?}"),
             Note::Damaged(content, index) => println!("snapshot: page {index} of content {content} is damaged"),
             Note::PagerBroken => println!("snapshot: the pager and this server disagree"),

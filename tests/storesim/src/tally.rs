@@ -101,6 +101,7 @@ impl Tally {
         match case {
             Case::HeaderSecond => "case: HeaderSecond",
             Case::RootOneCopy => "case: RootOneCopy",
+            Case::RootLost => "case: RootLost",
             Case::RootOlder => "case: RootOlder",
             Case::NoCheckpoint => "case: NoCheckpoint",
             Case::LogEmpty => "case: LogEmpty",

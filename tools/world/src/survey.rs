@@ -2,11 +2,10 @@
 
 use abi::Epoch;
 use format::{
-    Block, BlockBytes, Checkpoint, Checksum, Descriptor, DescriptorHead, Header, HeaderError, Item, LogStart, RawRoot,
-    Root, RootError, World,
+    Block, BlockBytes, Checkpoint, Checksum, Descriptor, DescriptorHead, Header, HeaderError, Item, LogStart, Root,
+    RootError, World,
 };
 use snapshot_server::{Disk, Refusal};
-use zerocopy::FromBytes;
 
 use crate::file::FileHost;
 use crate::session::WorldError;
@@ -295,8 +294,5 @@ fn is_written(host: &mut FileHost, slot: u64, copy: &RootCopy, newest: &Root, su
         return true;
     }
     // A root behind the newest sound one says whom it follows, even when the rest of it is damaged.
-    let raw = read(host, copy.block).and_then(|bytes| RawRoot::read_from_bytes(bytes.as_slice()).ok());
-    raw.is_some_and(|raw| {
-        Some(raw.sequence.get()) == newest.sequence.checked_add(1) && Checksum::from(raw.previous) == sum
-    })
+    read(host, copy.block).and_then(|bytes| Root::predecessor(&bytes)) == Some(sum)
 }

@@ -60,6 +60,48 @@ fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
     assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
 }
 
+/// A new world of so many pages and endpoints on a disk of so many blocks: its first epoch and what people are told.
+fn begin_with(blocks: usize, pages: u64, endpoints: u32) -> (Epoch, Stage) {
+    let (mut conductor, mut stage) = begun_on(calm_of(blocks));
+    stage.to_export.extend((0..endpoints).map(super::unsound::endpoint));
+    stage.to_export.push(budget());
+    let world =
+        kernel_core::World { version: 1, components: 3, epoch: 1, ticket: 1, time_ns: 1, capacities: [3000; 6] };
+    stage.to_export.push((Table::World as u16, 0, world.as_bytes().to_vec()));
+    let ended = stage.running;
+    stage.running = ended.next().expect("another epoch");
+    stage.now += 10_000;
+    settle(&mut conductor, &mut stage);
+    host(&mut conductor).pages[OWN_PAGES as usize].fill(1);
+    stage.said.push_back(ToStore::CutDone { ended, running: stage.running, quiet: false });
+    for index in 0..pages {
+        let page = PageName { content: 1, index };
+        stage.said.push_back(ToStore::Dirty { epoch: ended, page, frame: OWN_PAGES as u32 });
+    }
+    stage.said.push_back(ToStore::Gathered { epoch: ended, pages, batches: 0, drops: 0 });
+    settle(&mut conductor, &mut stage);
+    (ended, stage)
+}
+
+/// A world that is too large for its disk is refused with the size of one that takes it; that one does.
+#[test]
+fn a_genesis_that_does_not_fit_is_told_how_large_a_disk_it_needs() {
+    for (pages, endpoints) in [(300, 10), (40, 400), (500, 300)] {
+        let small = 200;
+        let (_, stage) = begin_with(small, pages, endpoints);
+        assert_eq!((stage.page.committed, stage.page.failure), (Epoch::NONE, Some(Failure::Full)));
+        let needed = stage.notes.iter().find_map(|note| match note {
+            Note::TooSmall(needed, blocks) if *blocks == small as u64 => Some(*needed as usize),
+            _ => None,
+        });
+        let needed = needed.unwrap_or_else(|| panic!("{pages} {endpoints}: {:?}", stage.notes));
+        let least = pages as usize + endpoints as usize / 90;
+        assert!((least..4 * least + 600).contains(&needed), "{pages} {endpoints}: {needed} of {small}");
+        let (ended, stage) = begin_with(needed, pages, endpoints);
+        assert_eq!((stage.page.committed, stage.page.failure), (ended, None), "{pages} {endpoints}: {:?}", stage.notes);
+    }
+}
+
 /// What the pager would still dirty: all that it said has been dealt with.
 fn left(stage: &Stage) -> Room {
     let heard = stage.heard.iter().rev().find_map(|heard| match heard {

@@ -181,6 +181,25 @@ fn roots_of_older_checkpoints_outlive_a_long_log() {
     assert!(older > 0);
 }
 
+/// Of the newest root both copies have rotted: the log is whole and leads to the newest epoch, and people are told that
+/// the root is missing.
+#[test]
+fn a_root_that_is_lost_is_told_of() {
+    let mut bench = Bench::new(4096, LAZY);
+    let mut head = Epoch::NONE;
+    for _ in 0..40 {
+        head = bench.epoch([(1, 0)]);
+    }
+    let [a, b] = bench.store.geometry().root(bench.store.root().sequence);
+    for (rotten, lost) in [(vec![], false), (vec![a], false), (vec![b], false), (vec![a, b], true)] {
+        let (opened, report) = bench.spoilt(LAZY, &rotten);
+        assert_eq!((report.epoch, report.met(Case::RootLost)), (head, lost), "{rotten:?}: {report:?}");
+        assert_eq!(report.met(Case::RootOneCopy), rotten.len() == 1, "{report:?}");
+        assert_eq!(opened.store.root().sequence < bench.store.root().sequence, lost);
+        assert!(Case::RootLost.warning().is_some());
+    }
+}
+
 /// Small epochs have a root for four segments of them, and no more.
 #[test]
 fn roots_of_small_epochs_are_far_apart() {
