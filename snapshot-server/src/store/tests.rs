@@ -191,3 +191,18 @@ impl Bench {
         self.free.push(into);
     }
 }
+
+/// Who has given away more than half of the buffers is short of them, and has them back when they are returned.
+#[test]
+fn buffers_are_scarce_when_less_than_half_is_there() {
+    let pages: Vec<PageRef> = (0..10).map(PageRef).collect();
+    let mut buffers = Buffers::new(&pages);
+    let mut taken = Vec::new();
+    while let Some(page) = buffers.take() {
+        taken.push(page);
+        assert_eq!(buffers.is_pressed(), taken.len() > 5, "{taken:?}");
+    }
+    assert_eq!(taken.len(), 10);
+    taken.into_iter().for_each(|page| buffers.give(page));
+    assert!(!buffers.is_pressed() && buffers.free() == 10);
+}

@@ -81,6 +81,16 @@ impl Output {
         Ok((session.report().epoch, contents))
     }
 
+    /// Who holds what, with names.
+    fn graph_of(&self, image: &Path) -> Result<(Epoch, Graph), WorldError> {
+        let mut memory = Session::memory(image)?;
+        let mut session = Session::open(&mut memory, image, Access::Read, self.epoch)?;
+        let contents = session.contents()?;
+        let mut graph = Graph::new(&contents);
+        graph.call(world::names(&mut session, &contents));
+        Ok((session.report().epoch, graph))
+    }
+
     pub(crate) fn info(&self, image: &Path) -> Done {
         let (host, survey) = survey(image)?;
         drop(host);
@@ -183,8 +193,7 @@ impl Output {
     }
 
     pub(crate) fn ps(&self, image: &Path) -> Done {
-        let (epoch, contents) = self.contents(image, self.epoch)?;
-        let graph = Graph::new(&contents);
+        let (epoch, graph) = self.graph_of(image)?;
         let processes: Vec<Value> = graph
             .processes
             .iter()
@@ -199,19 +208,24 @@ impl Output {
                         })
                     })
                     .collect();
-                json!({ "process": view.index, "capabilities": view.held.len(), "threads": threads })
+                json!({
+                    "process": view.index, "name": view.name, "capabilities": view.held.len(), "threads": threads,
+                })
             })
             .collect();
         let value = json!({ "epoch": epoch.to_string(), "processes": processes, "broken_records": graph.broken });
         self.print(&value, || {
-            let mut text = format!("epoch {epoch}\nprocess  caps  thread  priority  state        rip\n");
+            let mut text =
+                format!("epoch {epoch}\nprocess  name            caps  thread  priority  state        rip\n");
             for view in &graph.processes {
+                let name = view.name.as_deref().unwrap_or("–");
+                let head = format!("{:>7}  {name:<14}  {:>4}", view.index, view.held.len());
                 if view.threads.is_empty() {
-                    text += &format!("{:>7}  {:>4}\n", view.index, view.held.len());
+                    text += &format!("{head}\n");
                 }
                 for (index, thread) in &view.threads {
                     let state = format!("{:?}", thread.state);
-                    text += &format!("{:>7}  {:>4}  {index:>6}", view.index, view.held.len());
+                    text += &format!("{head}  {index:>6}");
                     text += &format!("  {:>8}  {state:<11}  {:#x}\n", thread.priority, thread.registers.rip);
                 }
             }
@@ -224,8 +238,7 @@ impl Output {
     }
 
     pub(crate) fn caps(&self, image: &Path, process: u32) -> Done {
-        let (epoch, contents) = self.contents(image, self.epoch)?;
-        let graph = Graph::new(&contents);
+        let (epoch, graph) = self.graph_of(image)?;
         let Some(view) = graph.processes.iter().find(|view| view.index == process) else {
             return Err(WorldError::Missing(format!("no process {process} in epoch {epoch}")));
         };
@@ -259,8 +272,7 @@ impl Output {
     }
 
     pub(crate) fn graph(&self, image: &Path, dot: bool) -> Done {
-        let (epoch, contents) = self.contents(image, self.epoch)?;
-        let graph = Graph::new(&contents);
+        let (epoch, graph) = self.graph_of(image)?;
         let picture = if dot { graph.dot() } else { graph.svg() };
         self.print(&json!({ "epoch": epoch.to_string(), "dot": graph.dot(), "svg": graph.svg() }), || picture)
     }

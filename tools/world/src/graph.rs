@@ -16,12 +16,21 @@ use crate::session::Contents;
 pub struct ProcessView {
     /// Its index.
     pub index: u32,
+    /// What its startup page calls it.
+    pub name: Option<String>,
     /// Its record.
     pub process: Process,
     /// Its threads.
     pub threads: Vec<(u32, Thread)>,
     /// What it holds, by handle's position in its table.
     pub held: Vec<Held>,
+}
+
+impl ProcessView {
+    /// What a picture calls it.
+    pub fn title(&self) -> String {
+        self.name.as_ref().map_or_else(|| format!("process {}", self.index), |name| format!("{name} ({})", self.index))
+    }
 }
 
 /// A capability that a process holds.
@@ -66,7 +75,7 @@ impl Graph {
                 Process::read(bytes).map(|process| {
                     if process.exists() {
                         let (threads, held) = (Vec::new(), Vec::new());
-                        graph.processes.push(ProcessView { index: *index, process, threads, held });
+                        graph.processes.push(ProcessView { index: *index, name: None, process, threads, held });
                     }
                 })
             } else if *table == Table::Thread as u16 {
@@ -105,6 +114,13 @@ impl Graph {
         graph
     }
 
+    /// Gives processes their names, by index.
+    pub fn call(&mut self, mut names: BTreeMap<u32, String>) {
+        for view in &mut self.processes {
+            view.name = names.remove(&view.index);
+        }
+    }
+
     /// Objects that somebody holds: kind and index.
     fn objects(&self) -> Vec<(Kind, u32)> {
         let mut objects: Vec<(Kind, u32)> = self
@@ -126,8 +142,8 @@ impl Graph {
              edge [fontname=\"sans-serif\" fontsize=8 color=\"#00000080\"];\n",
         );
         for view in &self.processes {
-            let (index, threads) = (view.index, view.threads.len());
-            let _ = writeln!(out, "  process{index} [shape=box label=\"process {index}\\n{threads} threads\"];");
+            let (index, title, threads) = (view.index, view.title(), view.threads.len());
+            let _ = writeln!(out, "  process{index} [shape=box label=\"{title}\\n{threads} threads\"];");
         }
         for object in self.objects() {
             let _ = writeln!(out, "  {} [shape=ellipse label=\"{}\"];", node(object), self.object_name(object));

@@ -262,11 +262,11 @@ impl<'g> Picture<'g> {
         let more = if view.threads.len() > 3 { format!(" and {} more", view.threads.len() - 3) } else { String::new() };
         writeln!(
             out,
-            "<text x=\"{}\" y=\"{}\" font-weight=\"bold\">process {}</text><text x=\"{}\" y=\"{}\" fill=\"#444\" \
+            "<text x=\"{}\" y=\"{}\" font-weight=\"bold\">{}</text><text x=\"{}\" y=\"{}\" fill=\"#444\" \
              text-anchor=\"end\">{}{more}</text>",
             x + 8,
             y + 14,
-            view.index,
+            view.title(),
             x + CARD_WIDTH - 8,
             y + 14,
             if states.is_empty() { "no threads".into() } else { states.join(", ") }

@@ -101,6 +101,26 @@ fn a_proof_is_found_round_the_end_of_the_disk() {
     }
 }
 
+/// Two epochs were under way together when the power went, and of the first nothing came through: the second proves
+/// nothing of it, and the last durable one is opened.
+#[test]
+fn what_was_under_way_proves_nothing() {
+    let mut bench = Bench::new(4096, LAZY);
+    let durable = bench.epoch([(1, 0)]);
+    for index in 1..3 {
+        bench.begin(10);
+        assert_eq!(bench.put(1, index), Ok(()));
+        bench.seal(20);
+    }
+    bench.rest();
+    let written = log(&bench);
+    assert!(written[1..].iter().all(|(_, head, _)| head.durable == durable), "{written:?}");
+    assert_eq!(bench.store.vouched(), durable);
+    let opened = open(&bench, LAZY, Fault::Rotten, written[1].0, None);
+    let [Event::Opened(report)] = opened.events[..] else { panic!("{:?}", opened.events) };
+    assert_eq!((report.epoch, report.met(Case::LogEndTorn)), (durable, true));
+}
+
 /// A store whose only epoch has rotted is not an empty one: a new world would begin on top of it.
 #[test]
 fn a_world_whose_first_epoch_has_rotted_is_not_an_empty_one() {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use abi::protocol::memory::Badge;
+use abi::protocol::startup::{STARTUP_ADDRESS, StartupBuilder};
 use abi::record::Table;
 use abi::{Epoch, Kind, Rights};
 use format::World as Identity;
 use kernel_core::{Budget, Capability, Counts, Endpoint, Notification, Process, State, Thread, World};
+use pager_records::{ObjectRecord, PAGER_VERSION, PagerRecord, RegionRecord, SpaceRecord};
 use snapshot_server::FormatOptions;
 use world::{HostMemory, Session, Sizes};
 use zerocopy::IntoBytes;
@@ -119,6 +122,16 @@ impl Made<'_> {
         epoch
     }
 
+    /// Commits an epoch of records and whole pages.
+    pub(crate) fn epoch_with(&mut self, records: &Records, pages: &[(u64, u64, [u8; 4096])]) -> Epoch {
+        let epoch = self.gather(records, &[]);
+        for (object, index, page) in pages {
+            self.session.put_page(*object, *index, page).expect("put");
+        }
+        self.session.commit(epoch).expect("committed");
+        epoch
+    }
+
     /// The same, and a checkpoint of it.
     pub(crate) fn folded_epoch(&mut self, records: &Records, pages: &[(u64, u64, u64)]) -> Epoch {
         let epoch = self.gather(records, pages);
@@ -173,4 +186,29 @@ pub(crate) fn inhabited(image: &Image, blocks: usize, processes: u32) -> [Epoch;
     put(&mut changed, Table::Capability, (processes - 1) * SLOTS + 9, &Capability::EMPTY);
     let second = made.epoch(&changed, &[(1, 3, 99), (2, 0, 98)]);
     [first, second]
+}
+
+/// The records of a pager that has given process `index` a space with a startup page in it, and what lies in that page:
+/// it calls the process `name`.
+pub(crate) fn named(records: &mut Records, index: u32, name: &str) -> [u8; 4096] {
+    let counters =
+        PagerRecord { content_next: 9, objects_max: 8, regions_max: 8, spaces_max: 8, version: PAGER_VERSION };
+    put(records, Table::Pager, 0, &counters);
+    put(records, Table::Space, 2, &SpaceRecord { pages_max: 9, life: 1, ..SpaceRecord::EMPTY });
+    // It shows through an object that was copied.
+    let below = ObjectRecord { content: 7, pages: 4, life: 2, ..ObjectRecord::EMPTY };
+    put(records, Table::MemoryObject, 0, &below);
+    let object = ObjectRecord { content: 8, pages: 4, parent: 0, space: 2, life: 1, ..ObjectRecord::EMPTY };
+    put(records, Table::MemoryObject, 1, &object);
+    let page = STARTUP_ADDRESS / 4096 - 1;
+    let region = RegionRecord { page, pages: 2, object_page: 1, object: 1, space: 2, ..RegionRecord::EMPTY };
+    put(records, Table::Region, 3, &region);
+    let at = (Table::Process as u16, index);
+    let process = Process::read(&records[&at]).expect("a process");
+    let process = Process { port_badge: Badge::Space(2).bits(), ..process };
+    put(records, Table::Process, index, &process);
+    let mut bytes = [0; 4096];
+    let startup = StartupBuilder::new(name).expect("a name").finish();
+    bytes[..startup.as_bytes().len()].copy_from_slice(startup.as_bytes());
+    bytes
 }
