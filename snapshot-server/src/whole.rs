@@ -5,8 +5,8 @@
 //! when the record that set it still says the same now, so nothing sound is ever refused; of a witness that has gone,
 //! what it hid is found by the next pass. Tables larger than the marks take several passes, a window of them each.
 //!
-//! Invariants, of the world: (W1) no two processes share slots; a capability lies in a process's slot, and not in the
-//! null handle's; (W2) a call that waits has one Reply at most; (W3) a service has one port, which lives, and there are
+//! Invariants, of the world: (W1) no two processes share slots; a capability lies in a process's slot, and in the null
+//! handle's only a memory port; (W2) a call that waits has one Reply at most; (W3) a service has one port, which lives, and there are
 //! no more ports than a kernel keeps; (W4) those who wait on an endpoint all send or all receive.
 
 use abi::Kind;
@@ -26,7 +26,7 @@ const SAVED: u32 = 1 << 31;
 pub enum Conflict {
     /// W1: two processes.
     Slots,
-    /// W1: a capability in the null handle's slot.
+    /// W1: another capability than a memory port in the null handle's slot.
     NullHandle,
     /// W1: a capability that no process holds.
     Unheld,
@@ -43,7 +43,7 @@ impl Conflict {
     pub fn text(self) -> &'static str {
         match self {
             Self::Slots => "its capabilities lie where another process has its own",
-            Self::NullHandle => "a capability lies where its null handle points",
+            Self::NullHandle => "what lies where its null handle points is no memory port",
             Self::Unheld => "a capability that lies in no process's table",
             Self::Replies => "it holds the Reply to a call whose Reply another holds",
             Self::Ports => "its service has another port, or no port can be made of it",
@@ -154,8 +154,8 @@ impl Whole {
             }
             self.slots[place] = index;
         }
-        let null = graph.capability(process.slots)?.kind().is_some();
-        Ok(null.then_some(Conflict::NullHandle))
+        let port = graph.capability(process.slots)?.is_memory_port();
+        Ok((!port).then_some(Conflict::NullHandle))
     }
 
     /// Whether what lies in a slot, if anything, lies in a process's. Processes have been seen.

@@ -7,7 +7,7 @@ use abi::PAGE_SIZE;
 use abi::protocol::memory::Badge;
 use abi::protocol::startup::{RawStartup, STARTUP_ADDRESS, StartupPage};
 use abi::record::Table;
-use kernel_core::Process;
+use kernel_core::{Capability, Process};
 use pager_records::{ObjectRecord, RegionRecord, parts_of};
 use zerocopy::FromBytes;
 
@@ -24,7 +24,11 @@ pub fn names(session: &mut Session<'_>, contents: &Contents) -> BTreeMap<u32, St
     processes
         .filter_map(|((_, index), bytes)| {
             let process = Process::read(bytes).ok().filter(Process::exists)?;
-            let Some(Badge::Space(id)) = Badge::from_bits(process.port_badge) else { return None };
+            // The port of its memory knows it by its space. Older worlds say so in the process's record.
+            let port = contents.records.get(&(Table::Capability as u16, process.slots));
+            let port = port.and_then(|bytes| Capability::read(bytes).ok()).filter(|port| port.kind().is_some());
+            let badge = port.map_or(process.port_badge, |port| port.badge);
+            let Some(Badge::Space(id)) = Badge::from_bits(badge) else { return None };
             let region = regions.get(&parts_of(id).0)?;
             name(session, contents, region).map(|name| (*index, name))
         })

@@ -74,7 +74,7 @@ impl Capability {
     }
 
     /// Whether it may lie in the place of a null handle: a memory port, or nothing.
-    pub(crate) fn is_memory_port(&self) -> bool {
+    pub fn is_memory_port(&self) -> bool {
         self.kind().is_none_or(|kind| kind == Kind::Endpoint && self.rights() == Rights::SEND)
     }
 

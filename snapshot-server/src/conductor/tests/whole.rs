@@ -48,7 +48,8 @@ fn what_only_the_whole_shows_is_found_when_the_log_is_folded() {
     let receives = |thread: &mut Thread| (thread.state, thread.object) = (State::Receiving, 3);
     let serves = |thread: &mut Thread| (thread.serving, thread.serving_sequence) = (0, 5);
     let cases = [
-        // Sound: a table of its own, a second who receives, the Reply of a call that is over.
+        // Sound: a memory port, a table of its own, a second who receives, the Reply of a call that is over.
+        (None, vec![capability(16, Capability { rights: abi::Rights::SEND.bits(), ..root })]),
         (None, vec![process(2, 32), capability(33, root)]),
         (None, vec![thread(3, receives)]),
         (None, vec![thread(0, |thread| thread.call_sequence = 5), capability(3, reply)]),

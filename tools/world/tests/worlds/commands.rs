@@ -142,23 +142,24 @@ fn export_and_import_by_command() {
 /// A process is called what its startup page says; where there is none it has its number.
 #[test]
 fn processes_are_called_by_their_startup_pages() {
-    let image = Image::new("names", 2048);
-    let mut memory = memory(2048);
-    let mut made = format(&mut memory, &image);
-    let mut held = records(4);
-    let page = named(&mut held, 2, "directory");
-    made.epoch_with(&held, &[(7, 2, page)]);
-    drop(made);
-    let path = image.path();
-    let ps = world(&["--json", "ps", &path]).json();
-    let names: Vec<&Value> = (0..4).map(|index| &ps["processes"][index]["name"]).collect();
-    assert_eq!(names, [&Value::Null, &Value::Null, &json!("directory"), &Value::Null], "{ps}");
-    assert!(world(&["ps", &path]).text().contains("2  directory "));
-    for picture in [["graph", &path, ""], ["graph", &path, "--dot"]] {
-        let arguments: Vec<&str> = picture.into_iter().filter(|word| !word.is_empty()).collect();
-        let drawn = world(&arguments).text();
-        assert!(drawn.contains("directory (2)") && drawn.contains("process 3"), "{drawn}");
+    for older in [false, true] {
+        let image = Image::new("names", 2048);
+        let mut memory = memory(2048);
+        let mut made = format(&mut memory, &image);
+        let mut held = records(4);
+        let page = named(&mut held, 2, "directory", older);
+        made.epoch_with(&held, &[(7, 2, page)]);
+        drop(made);
+        let path = image.path();
+        let ps = world(&["--json", "ps", &path]).json();
+        let names: Vec<&Value> = (0..4).map(|index| &ps["processes"][index]["name"]).collect();
+        assert_eq!(names, [&Value::Null, &Value::Null, &json!("directory"), &Value::Null], "{ps}");
+        assert!(world(&["ps", &path]).text().contains("2  directory "));
+        for picture in [vec!["graph", &path], vec!["graph", &path, "--dot"]] {
+            let drawn = world(&picture).text();
+            assert!(drawn.contains("directory (2)") && drawn.contains("process 3"), "{drawn}");
+        }
+        let fsck = world(&["fsck", &path]);
+        assert_eq!(fsck.status, 0, "{}", fsck.text());
     }
-    let fsck = world(&["fsck", &path]);
-    assert_eq!(fsck.status, 0, "{}", fsck.text());
 }

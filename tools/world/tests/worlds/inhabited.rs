@@ -189,8 +189,8 @@ pub(crate) fn inhabited(image: &Image, blocks: usize, processes: u32) -> [Epoch;
 }
 
 /// The records of a pager that has given process `index` a space with a startup page in it, and what lies in that page:
-/// it calls the process `name`.
-pub(crate) fn named(records: &mut Records, index: u32, name: &str) -> [u8; 4096] {
+/// it calls the process `name`. The space is named by the process's memory port, or, as in older worlds, by its record.
+pub(crate) fn named(records: &mut Records, index: u32, name: &str, older: bool) -> [u8; 4096] {
     let counters =
         PagerRecord { content_next: 9, objects_max: 8, regions_max: 8, spaces_max: 8, version: PAGER_VERSION };
     put(records, Table::Pager, 0, &counters);
@@ -205,8 +205,14 @@ pub(crate) fn named(records: &mut Records, index: u32, name: &str) -> [u8; 4096]
     put(records, Table::Region, 3, &region);
     let at = (Table::Process as u16, index);
     let process = Process::read(&records[&at]).expect("a process");
-    let process = Process { port_badge: Badge::Space(2).bits(), ..process };
-    put(records, Table::Process, index, &process);
+    let badge = Badge::Space(2).bits();
+    if older {
+        put(records, Table::Process, index, &Process { port_badge: badge, ..process });
+    } else {
+        let port = capability(Kind::Endpoint, 0, Rights::SEND, None, badge);
+        put(records, Table::Process, index, &Process { port: NONE, port_generation: 0, ..process });
+        put(records, Table::Capability, process.slots, &port);
+    }
     let mut bytes = [0; 4096];
     let startup = StartupBuilder::new(name).expect("a name").finish();
     bytes[..startup.as_bytes().len()].copy_from_slice(startup.as_bytes());
