@@ -55,9 +55,11 @@ impl CallOptions {
     /// A call that may be made again, without a time-out.
     pub const REPEATABLE: Self = Self { timeout: Timeout::FOREVER, repeatable: true, moves: false };
 
-    fn flags(self, message: &Message) -> u8 {
-        let repeatable = if self.repeatable { FLAG_REPEATABLE } else { 0 };
-        repeatable | if self.moves { message.moving_flags() } else { message.caps_count() }
+    #[inline]
+    fn control(self, call: Call, endpoint: Endpoint, message: &Message) -> Control {
+        let control = Control::new(call, endpoint.0).with_timeout(self.timeout);
+        let control = control.with_flags(if self.repeatable { FLAG_REPEATABLE } else { 0 });
+        message.marked(control, if self.moves { Message::moving_flags } else { Message::caps_count })
     }
 }
 
@@ -71,7 +73,7 @@ impl Endpoint {
     /// Calls and waits for the answer as `options` say.
     #[inline]
     pub fn call_with(self, message: &Message, options: CallOptions) -> Result<Message, CallError> {
-        let control = Control::new(Call::Call, self.0).with_flags(options.flags(message)).with_timeout(options.timeout);
+        let control = options.control(Call::Call, self, message);
         let (outcome, frame) = syscall(control, message.frame());
         CallError::check(outcome)?;
         Ok(Message::of(frame))
@@ -79,7 +81,7 @@ impl Endpoint {
 
     /// Sends and waits until a receiver takes it.
     pub fn send(self, message: &Message, options: CallOptions) -> Result<(), SendError> {
-        let control = Control::new(Call::Send, self.0).with_flags(options.flags(message)).with_timeout(options.timeout);
+        let control = options.control(Call::Send, self, message);
         let (outcome, _) = syscall(control, message.frame());
         SendError::check(outcome)
     }
@@ -94,19 +96,24 @@ impl Endpoint {
     /// delivered is dropped.
     #[inline]
     pub fn reply_receive(self, answer: &Message, timeout: Timeout) -> Result<Received, ReceiveError> {
-        self.reply_receive_with(answer, answer.caps_count(), timeout)
+        self.reply_receive_with(answer, Message::caps_count, timeout)
     }
 
     /// As [`Self::reply_receive`], but the capabilities of the answer are moved, not copied.
     #[inline]
     pub fn reply_receive_moving(self, answer: &Message, timeout: Timeout) -> Result<Received, ReceiveError> {
-        self.reply_receive_with(answer, answer.moving_flags(), timeout)
+        self.reply_receive_with(answer, Message::moving_flags, timeout)
     }
 
     #[inline(always)]
-    fn reply_receive_with(self, answer: &Message, flags: u8, timeout: Timeout) -> Result<Received, ReceiveError> {
-        let control = Control::new(Call::ReplyReceive, self.0).with_flags(flags).with_timeout(timeout);
-        received(syscall(control, answer.frame()))
+    fn reply_receive_with(
+        self,
+        answer: &Message,
+        flags: impl FnOnce(&Message) -> u8,
+        timeout: Timeout,
+    ) -> Result<Received, ReceiveError> {
+        let control = Control::new(Call::ReplyReceive, self.0).with_timeout(timeout);
+        received(syscall(answer.marked(control, flags), answer.frame()))
     }
 }
 

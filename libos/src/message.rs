@@ -3,7 +3,8 @@
 use crate::raw::Frame;
 use abi::fault::{Access, Fault};
 use abi::registers::{pack_caps, unpack_caps};
-use abi::{CAPS_MAX, Event, FLAG_MOVE, Handle, Outcome, WORDS};
+use abi::{CAPS_MAX, Control, Event, FLAG_MOVE, Handle, Outcome, WORDS};
+use core::hint::cold_path;
 
 /// A tag, eight words, up to four capabilities: all in registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,13 +38,20 @@ impl Message {
         self
     }
 
+    /// `control`, with the flags that say how many capabilities go with it. Most messages carry none, and that is one
+    /// look at them all.
+    #[inline(always)]
+    pub(crate) fn marked(&self, control: Control, flags: impl FnOnce(&Self) -> u8) -> Control {
+        if pack_caps(self.caps) == 0 {
+            return control;
+        }
+        cold_path();
+        control.with_flags(control.flags() | flags(self))
+    }
+
     /// How many capabilities go with it.
     #[inline]
     pub(crate) fn caps_count(&self) -> u8 {
-        // Most messages carry none, and that is one look at them all.
-        if pack_caps(self.caps) == 0 {
-            return 0;
-        }
         self.caps.iter().take_while(|handle| !handle.is_null()).count() as u8
     }
 
@@ -126,7 +134,8 @@ pub struct FaultReport {
 }
 
 impl FaultReport {
-    fn of(badge: u64, frame: Frame) -> Self {
+    #[inline]
+    pub(crate) fn of(badge: u64, frame: Frame) -> Self {
         let [address, what, process, thread, instruction, error_code, ..] = frame.words;
         let (kind, access, vector) = if frame.tag == Fault::Exception as u64 {
             (Fault::Exception, Access::empty(), what as u8)

@@ -44,6 +44,7 @@ pub enum Space {
 }
 
 impl Space {
+    #[inline]
     fn name(self) -> (Handle, u64) {
         match self {
             Self::Own(process) => (process.0, 0),
@@ -53,6 +54,7 @@ impl Space {
 
     /// Maps up to 512 pages; returns how many. `epoch` is the one in which a writable mapping of tracked frames was
     /// decided ([`Epoch::NONE`] for untracked ones).
+    #[inline]
     pub fn map(self, at: Mapping) -> Result<u64, MapError> {
         let (handle, process) = self.name();
         let message = Message::tagged(at.address)

@@ -4,7 +4,7 @@ use crate::capability::CapabilityLink;
 use crate::device::Binding;
 use crate::fast::MapPass;
 use crate::first_write::WriteLog;
-use crate::kernel::{Cpu, WORLD_VERSION, World};
+use crate::kernel::{Cpu, Cpus, TICKET_MIDDLE, WORLD_VERSION, World};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{Heap, Link, Queue, RunQueues};
 use crate::space::{Run, Space, TablePool};
@@ -67,7 +67,7 @@ impl Kernel {
         assert!(world[5].is_multiple_of(HANDLES_MIN) && slots.is_multiple_of(HANDLES_MIN), "slots come in chunks");
         assert!((1..=64).contains(&capacities.cpus), "CPUs are bits of a word");
         let mut kernel = Self {
-            cpus: arena.slab(capacities.cpus as usize, CPU),
+            cpus: Cpus { first: CPU, others: arena.slab(capacities.cpus as usize - 1, CPU) },
             threads: Table::with(arena, threads, world[1], Task::FREE, Link::UNLINKED),
             processes: Table::new(arena, processes, world[0], Process::FREE),
             endpoints: Table::with(arena, endpoints, world[2], Endpoint::FREE, Queue::EMPTY),
@@ -82,6 +82,7 @@ impl Kernel {
                 time_ns: 0,
                 capacities: world,
             },
+            last_ticket: TICKET_MIDDLE,
             ended_world: None,
             started: false,
             restored: false,

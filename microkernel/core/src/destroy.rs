@@ -443,7 +443,7 @@ impl Kernel {
             }
             emptied += 1;
         }
-        for other in 0..self.cpus.len() {
+        for other in 0..self.cpus.count() {
             if self.cpus[other].loaded == process {
                 if other != cpu {
                     m.kick(other);

@@ -1,7 +1,7 @@
 //! The cut, what is exported after it, and the frames and log around it.
 
 use crate::decode::{Answer, Called};
-use crate::kernel::Caller;
+use crate::kernel::{Caller, TICKET_MIDDLE};
 use crate::object::NONE;
 use crate::{Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, Thread};
 use abi::record::{BatchWriter, Table as Kept};
@@ -37,20 +37,21 @@ impl Kernel {
         let next = self.epoch().next().ok_or(Status::WrongState)?;
         let stamp = self.stamp.checked_add(1).ok_or(Status::WrongState)?;
         // ---- point of no return ----
-        if self.cpus.len() > 1 {
+        if self.cpus.count() > 1 {
             m.stop_others(caller.cpu);
         }
-        for cpu in 0..self.cpus.len() {
+        for cpu in 0..self.cpus.count() {
             self.save_running(m, caller.cpu, cpu);
         }
         self.world.time_ns = self.world_time(m);
+        self.world.ticket = self.last_ticket - TICKET_MIDDLE;
         self.ended_world = Some(self.world);
         let quiet = self.is_quiet();
         self.cut_tables();
         self.world.epoch = next.bits();
         self.stamp = stamp;
         let mut flush = 0;
-        for cpu in 0..self.cpus.len() {
+        for cpu in 0..self.cpus.count() {
             let loaded = self.cpus[cpu].loaded;
             if loaded != NONE && self.is_world_process(loaded) {
                 self.freshen(m, self.spaces[loaded as usize].root);

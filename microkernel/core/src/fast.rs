@@ -8,18 +8,18 @@
 //! every state.
 //!
 //! A message never moves: words and tag stay in the CPU's frame and registers, and only what belongs to the threads
-//! themselves is exchanged, by the edge, between the two records that [`Switch::Exchange`] names. Where there is no
-//! message, the one that goes on takes all registers from its record ([`Switch::Depart`]). Each record is looked up once,
+//! themselves is exchanged, by the edge, between the two records that a [`Switch`] names. Where there is no
+//! message, the one that goes on takes all registers from its record. Each record is looked up once,
 //! and what a handle leads to is remembered (`fast/pass.rs`).
 
 mod map;
 mod notification;
 mod pass;
 
-use crate::kernel::{Cpu, TICKET_MIDDLE};
+use crate::kernel::{Cpu, Cpus};
 use crate::object::NONE;
-use crate::{Kernel, Machine, State, TableId, Thread};
-use abi::fault::Access;
+use crate::{Kernel, Machine, State, Task};
+use abi::fault::{Access, Fault};
 use abi::{Call, Control, Event, Handle, Outcome, Registers, Timeout};
 pub(crate) use map::MapPass;
 pub(crate) use pass::Passes;
@@ -34,22 +34,25 @@ const HANDLE_BITS: u64 = 0xffff << 16;
 
 /// What is left to do before another thread goes on: the edge does it, with the kernel lock held.
 #[derive(Debug)]
-pub enum Switch<'k> {
-    /// rbx, rbp, rsp, rip and the base of the thread-local segment are exchanged between the CPU and these two; rax is
-    /// in `to`; tag and words stay where they are; r15 becomes 0.
-    Exchange {
-        /// The thread that made the call.
-        from: &'k mut Thread,
-        /// The thread that goes on.
-        to: &'k mut Thread,
-    },
-    /// The same registers go to `from`, with rip and flags once more as rcx and r11; all of `to` comes to the CPU.
-    Depart {
-        /// The thread that made the call.
-        from: &'k mut Thread,
-        /// The thread that goes on.
-        to: &'k mut Thread,
-    },
+pub struct Switch<'k> {
+    /// The thread that leaves the CPU: rbx, rbp, rsp, rip and the base of the thread-local segment go there; with
+    /// [`Bring::All`] also rip and flags once more, as rcx and r11; with [`Bring::Fault`] all registers.
+    pub from: &'k mut Task,
+    /// The thread that goes on: the same come from there.
+    pub to: &'k mut Task,
+    /// And what else.
+    pub bring: Bring,
+}
+
+/// What a thread that goes on finds in its other registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bring {
+    /// This in rax; tag and words as they are; r15 is 0.
+    Message(Outcome),
+    /// This in rax, a page fault as tag, these words and two zeros; r15 is 0.
+    Fault(Outcome, [u64; 6]),
+    /// Everything from its record.
+    All,
 }
 
 /// How a short call went.
@@ -61,38 +64,48 @@ pub enum Short<'k> {
     Other(Switch<'k>),
 }
 
-#[cfg(any(test, feature = "host"))]
 impl Switch<'_> {
-    /// Does it in a frame that holds all registers, in place of a machine's edge.
+    /// Does it in a frame that holds all registers.
     fn make(self, frame: &mut Registers) {
-        let (Self::Exchange { from, to } | Self::Depart { from, to }) = &self;
-        let (before, to) = (*frame, to.registers);
-        let mut left = from.registers;
+        let (before, left, to) = (*frame, &mut self.from.thread.registers, &self.to.registers);
+        if let Bring::Fault(..) = self.bring {
+            *left = before;
+        }
         (left.rbx, left.rbp, left.rsp, left.rip) = (before.rbx, before.rbp, before.rsp, before.rip);
         (left.rflags, left.fs_base) = (before.rflags, before.fs_base);
-        match self {
-            Self::Exchange { from, .. } => {
-                from.registers = left;
-                (frame.rbx, frame.rbp, frame.rsp, frame.rip) = (to.rbx, to.rbp, to.rsp, to.rip);
-                (frame.rflags, frame.fs_base) = (to.rflags, to.fs_base);
-                (frame.rax, frame.caps) = (to.rax, 0);
+        (frame.rbx, frame.rbp, frame.rsp, frame.rip) = (to.rbx, to.rbp, to.rsp, to.rip);
+        (frame.rflags, frame.fs_base) = (to.rflags, to.fs_base);
+        match self.bring {
+            Bring::Message(rax) => (frame.rax, frame.caps) = (rax.0, 0),
+            Bring::Fault(rax, [w0, w1, w2, w3, w4, w5]) => {
+                (frame.rax, frame.rdi, frame.caps) = (rax.0, Fault::Page as u64, 0);
+                frame.words = [w0, w1, w2, w3, w4, w5, 0, 0];
             }
-            Self::Depart { from, .. } => {
-                from.registers = Registers { rcx: left.rip, r11: left.rflags, ..left };
-                *frame = to;
+            Bring::All => {
+                (left.rcx, left.r11) = (before.rip, before.rflags);
+                *frame = *to;
             }
         }
     }
 }
 
-impl Cpu {
-    /// Another thread goes on here, with `root` as its address space if that is not the one that is loaded.
+impl Cpus {
+    /// `ALONE`: it is the only one.
     #[inline(always)]
-    fn switch_to(&mut self, m: &mut impl Machine, cpu: usize, (thread, process): (u32, u32), root: TableId) {
+    fn find<const ALONE: bool>(&mut self, cpu: usize) -> Option<&mut Cpu> {
+        if ALONE { Some(&mut self.first) } else { self.get_mut(cpu) }
+    }
+}
+
+impl Cpu {
+    /// Another thread goes on here, with the address space whose root is at `root`, if that is not the one that is
+    /// loaded.
+    #[inline(always)]
+    fn switch_to(&mut self, m: &mut impl Machine, cpu: usize, (thread, process): (u32, u32), root: u64) {
         self.current = thread;
         if self.loaded != process {
             self.loaded = process;
-            m.load_space(cpu, Some(root));
+            m.load_space_at(cpu, root);
         }
     }
 }
@@ -101,9 +114,10 @@ impl Kernel {
     /// Makes the system call `Call` of the running thread of `cpu`, if nothing stands against it. `None`: nothing has
     /// happened, and the slow path is to make it, unless [`Self::admit`] finds something new.
     #[inline(always)]
-    pub fn fast_call(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Switch<'_>> {
+    pub fn fast_call<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.get_mut(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu)?;
+        let control = state.frame.rax;
         // An idle CPU runs NONE, which no table has.
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.call;
@@ -132,80 +146,86 @@ impl Kernel {
         receiver.object = NONE;
         receiver.serving = from;
         receiver.serving_sequence = caller.call_sequence;
-        receiver.registers.rax = outcome.0;
-        state.switch_to(m, cpu, (to, receiver.process), to_link.root);
-        Some(Switch::Exchange { from: caller, to: receiver })
+        state.switch_to(m, cpu, (to, receiver.process), to_link.root_address);
+        Some(Switch { from: from_task, to: to_task, bring: Bring::Message(outcome) })
     }
 
     /// The same for `ReplyReceive`.
     #[inline(always)]
-    pub fn fast_reply_receive(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Switch<'_>> {
+    pub fn fast_reply_receive<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.get_mut(cpu)?;
-        let from = state.current;
+        let state = self.cpus.find::<ALONE>(cpu)?;
+        let (control, from) = (state.frame.rax, state.current);
         let pass = &self.threads.try_beside(from)?.passes.reply_receive;
         if !pass.admits(control, version) {
             return None;
         }
         let object = pass.object;
-        let queue = self.endpoints.try_beside_mut(object)?;
         let to = self.threads.get(from).serving;
         if self.threads.try_beside(to)?.passes.at_hand != version {
             return None;
         }
+        match self.threads.get(to).state {
+            State::AwaitReply => self.go_back::<ALONE, false>(m, cpu, (from, to), object),
+            State::AwaitFault => self.go_back::<ALONE, true>(m, cpu, (from, to), object),
+            _ => None,
+        }
+    }
+
+    /// The rest of it. A fault is answered by letting its thread go on, with all its registers as they are.
+    #[inline(always)]
+    fn go_back<const ALONE: bool, const FAULT: bool>(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        (from, to): (u32, u32),
+        object: u32,
+    ) -> Option<Switch<'_>> {
+        let state = self.cpus.find::<ALONE>(cpu)?;
+        let queue = self.endpoints.try_beside_mut(object)?;
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (server, caller) = (&mut from_task.thread, &mut to_task.thread);
         if caller.call_sequence != server.serving_sequence
             || self.run.reaches(caller.priority)
-            || server.bound != NONE && self.notifications.try_get(server.bound)?.bits != 0
+            || self.notifications.try_get(server.bound).is_some_and(|bound| bound.bits != 0)
+            // With senders waiting the server goes on; with receivers it would only be one more.
+            || !queue.push_only(from)
         {
-            return None;
-        }
-        // A fault is answered by letting its thread go on, with all its registers as they are.
-        let faulted = caller.state == State::AwaitFault;
-        // With senders waiting the server goes on; with receivers it would only be one more.
-        if !faulted && caller.state != State::AwaitReply || !queue.push_only(from) {
             return None;
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         from_link.queued = true;
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
-        self.world.ticket += 1;
-        server.ticket = TICKET_MIDDLE | self.world.ticket;
+        self.last_ticket += 1;
+        server.ticket = self.last_ticket;
         server.state = State::Receiving;
         server.object = object;
         server.serving = NONE;
-        state.switch_to(m, cpu, (to, caller.process), to_link.root);
+        state.switch_to(m, cpu, (to, caller.process), to_link.root_address);
         caller.state = State::Ready;
-        if faulted {
-            return Some(Switch::Depart { from: server, to: caller });
-        }
-        caller.registers.rax = Outcome::event(Event::None, 0).0;
-        Some(Switch::Exchange { from: server, to: caller })
+        let bring = if FAULT { Bring::All } else { Bring::Message(Outcome::event(Event::None, 0)) };
+        Some(Switch { from: from_task, to: to_task, bring })
     }
 
-    /// Delivers a page fault of the running thread of `cpu` to its pager, which waits, if the fault is no first write and
-    /// nothing else stands against it; else [`Self::admit_fault`] may find something new. The registers of the pager, which
-    /// goes on with all of them; the thread's own are in its record.
+    /// Delivers a page fault of the running thread of `cpu`, whose registers are in [`Self::own_record`], to its
+    /// pager, which waits, if nothing stands against it (it is no first write); else
+    /// [`Self::admit_fault`] may find something new.
     #[inline(always)]
-    pub fn fast_fault(
+    pub fn fast_fault<const ALONE: bool>(
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
         (address, access, error_code): (u64, Access, u64),
-    ) -> Option<&mut Registers> {
-        if access.contains(Access::WRITE | Access::PRESENT) {
-            return None;
-        }
+    ) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.get_mut(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu)?;
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.fault;
         if !pass.is_of(version) {
             return None;
         }
-        let served = (pass.outcome, pass.control);
+        let (outcome, name) = (pass.outcome, pass.control);
         let queue = self.endpoints.try_beside_mut(pass.object)?;
         let to = queue.head;
         if self.threads.try_beside(to)?.passes.at_hand != version {
@@ -214,7 +234,7 @@ impl Kernel {
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (thread, pager) = (&mut from_task.thread, &mut to_task.thread);
         if pager.state != State::Receiving
-            || state.frame.rip >= abi::USER_END
+            || thread.registers.rip >= abi::USER_END
             || self.run.reaches(pager.priority)
             || !queue.take_only()
         {
@@ -224,7 +244,6 @@ impl Kernel {
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         to_link.queued = false;
-        thread.registers = state.frame;
         thread.fault = [address, access.bits(), error_code];
         thread.state = State::AwaitFault;
         thread.call_sequence = thread.call_sequence.wrapping_add(1);
@@ -232,18 +251,24 @@ impl Kernel {
         pager.object = NONE;
         pager.serving = from;
         pager.serving_sequence = thread.call_sequence;
-        thread.write_fault(from, served, &mut pager.registers);
-        state.switch_to(m, cpu, (to, pager.process), to_link.root);
-        Some(&mut pager.registers)
+        let words = [address, access.bits(), name, from.into(), thread.registers.rip, error_code];
+        state.switch_to(m, cpu, (to, pager.process), to_link.root_address);
+        Some(Switch { from: from_task, to: to_task, bring: Bring::Fault(outcome, words) })
     }
 
-    /// Any call, in a frame that holds all registers; false: the slow path is to make it.
-    #[cfg(any(test, feature = "host"))]
+    /// Where the edge puts what a message leaves to the running thread of `cpu` when that calls, and all registers
+    /// when it faults: into its record, where registers say nothing while it runs; `None` if an older epoch still needs
+    /// that.
+    pub fn own_record(&mut self, cpu: usize) -> Option<&mut Task> {
+        self.threads.fresh(self.cpus[cpu].current).map(|(task, _)| task)
+    }
+
+    /// Any call, in a frame that holds all registers, with what passes a look-up can find; false: the slow path is to
+    /// make it.
     pub fn fast(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
-        if self.cpus.len() == 1 { self.fast_on::<true>(m, cpu) } else { self.fast_on::<false>(m, cpu) }
+        if self.cpus.count() == 1 { self.fast_on::<true>(m, cpu) } else { self.fast_on::<false>(m, cpu) }
     }
 
-    #[cfg(any(test, feature = "host"))]
     fn fast_on<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
         let control = self.cpus[cpu].frame.rax;
         self.fast_in::<ALONE, true>(m, cpu)
@@ -251,17 +276,16 @@ impl Kernel {
             || self.admit(m, cpu, control) && self.fast_in::<ALONE, false>(m, cpu)
     }
 
-    #[cfg(any(test, feature = "host"))]
     fn fast_in<const ALONE: bool, const LEAN: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
         let mut frame = self.cpus[cpu].frame;
         let control = frame.rax;
         let short = match Call::from_bits(abi::Control(control).call()) {
-            Some(Call::Call) => self.fast_call(m, cpu, control).map(Short::Other),
-            Some(Call::ReplyReceive) => self.fast_reply_receive(m, cpu, control).map(Short::Other),
+            Some(Call::Call) => self.fast_call::<ALONE>(m, cpu).map(Short::Other),
+            Some(Call::ReplyReceive) => self.fast_reply_receive::<ALONE>(m, cpu).map(Short::Other),
             Some(Call::Signal) => self.fast_signal::<ALONE, LEAN>(m, cpu, control).map(Short::Same),
             Some(Call::Wait) => {
                 let poll = self.fast_poll::<ALONE>(cpu, control).map(Short::Same);
-                poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu, control))
+                poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu))
             }
             Some(Call::Map) => {
                 let made = self.fast_map::<ALONE>(m, cpu, control).map(Short::Same);
@@ -279,23 +303,25 @@ impl Kernel {
         true
     }
 
-    /// A page fault likewise.
-    #[cfg(any(test, feature = "host"))]
-    pub fn fast_page_fault(
-        &mut self,
-        m: &mut impl Machine,
-        cpu: usize,
-        address: u64,
-        access: Access,
-        code: u64,
-    ) -> bool {
-        let fault = (address, access, code);
-        let mut made = self.fast_fault(m, cpu, fault).copied();
-        if made.is_none() && self.admit_fault(cpu) {
-            made = self.fast_fault(m, cpu, fault).copied();
+    /// A page fault likewise; a first write never is made so.
+    pub fn fast_page_fault(&mut self, m: &mut impl Machine, cpu: usize, fault: (u64, Access, u64)) -> bool {
+        if fault.1.contains(Access::WRITE | Access::PRESENT) {
+            return false;
         }
-        let Some(to) = made else { return false };
-        self.cpus[cpu].frame = to;
-        true
+        let mut frame = self.cpus[cpu].frame;
+        let Some(record) = self.own_record(cpu) else { return false };
+        record.registers = frame;
+        // The second time nothing is new.
+        while {
+            match self.fast_fault::<false>(m, cpu, fault) {
+                Some(switch) => {
+                    switch.make(&mut frame);
+                    self.cpus[cpu].frame = frame;
+                    return true;
+                }
+                None => self.admit_fault(m, cpu),
+            }
+        } {}
+        false
     }
 }

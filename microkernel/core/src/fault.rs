@@ -25,27 +25,34 @@ pub struct OrphanFault {
 const EXCEPTION: u64 = u64::MAX;
 
 impl Kernel {
-    /// The running thread of `cpu` touched `address` and may not, or not yet.
-    pub fn page_fault(&mut self, m: &mut impl Machine, cpu: usize, address: u64, access: Access, error_code: u64) {
+    /// The running thread of `cpu` touched `address` and may not, or not yet. True if it may now, and nothing else has
+    /// changed.
+    pub fn page_fault(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        (address, access, error_code): (u64, Access, u64),
+    ) -> bool {
         let thread = self.cpus[cpu].current;
         if thread == NONE {
-            return;
+            return false;
         }
         let Thread { state, process, .. } = **self.threads.get(thread);
         if state != State::Ready {
             self.settle(m, cpu);
             self.dispatch(m, cpu);
-            return;
+            return false;
         }
         let mut access = access;
         if access.contains(Access::WRITE) && address < abi::USER_END {
             match self.write_fault(m, cpu, process, address) {
-                WriteFault::Settled => return,
+                WriteFault::Settled => return true,
                 WriteFault::Frozen => access |= Access::FROZEN | Access::PRESENT,
                 WriteFault::NotOurs => {}
             }
         }
         self.fault(m, cpu, [address, access.bits(), error_code]);
+        false
     }
 
     /// The running thread of `cpu` raised an exception other than a page fault.

@@ -276,9 +276,8 @@ impl Kernel {
     /// I7: CPUs and threads agree on who runs where, with whose space loaded. Where there is one CPU only, nobody more
     /// important than who runs is ready, and if somebody as important is, a slice has begun. When it ends the timer fires.
     fn check_cpus(&self) -> Checked {
-        if let [Cpu { current, slice_end, .. }] = self.cpus[..]
-            && current != NONE
-        {
+        let Cpu { current, slice_end, .. } = self.cpus.first;
+        if self.cpus.others.is_empty() && current != NONE {
             let (best, priority) = (self.run.highest(), self.threads.get(current).priority);
             let in_turn = best < Some(priority) || best == Some(priority) && slice_end != 0;
             require(in_turn, "I7: who runs is as important as any that is ready", current)?;

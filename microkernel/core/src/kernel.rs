@@ -10,6 +10,7 @@ use crate::space::{Space, TablePool};
 use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process};
 use abi::protocol::service::PORTS_MAX;
 use abi::{Epoch, Handle, Outcome, Registers, Status};
+use core::ops::{Index, IndexMut};
 use records::{IndexSet, Slab, Table};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -31,6 +32,48 @@ pub struct Cpu {
     pub(crate) armed: u64,
 }
 
+/// CPUs by their numbers. The first one's place is in here, so that nobody looks for it where it is the only one.
+#[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
+pub struct Cpus {
+    /// Number 0.
+    pub first: Cpu,
+    /// The others, from number 1 on.
+    pub others: Slab<Cpu>,
+}
+
+impl Cpus {
+    /// How many there are.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, cpu: usize) -> Option<&mut Cpu> {
+        if cpu == 0 { Some(&mut self.first) } else { self.others.get_mut(cpu - 1) }
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Cpu> {
+        core::iter::once(&self.first).chain(self.others.iter())
+    }
+}
+
+impl Index<usize> for Cpus {
+    type Output = Cpu;
+
+    #[inline(always)]
+    fn index(&self, cpu: usize) -> &Cpu {
+        if cpu == 0 { &self.first } else { &self.others[cpu - 1] }
+    }
+}
+
+impl IndexMut<usize> for Cpus {
+    #[inline(always)]
+    fn index_mut(&mut self, cpu: usize) -> &mut Cpu {
+        if cpu == 0 { &mut self.first } else { &mut self.others[cpu - 1] }
+    }
+}
+
 /// What belongs to the world as a whole, recorded as record 0 of table `World`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -41,7 +84,7 @@ pub struct World {
     pub components: u32,
     /// Running epoch.
     pub epoch: u64,
-    /// Tickets drawn so far.
+    /// Tickets drawn so far, as of the cut.
     pub ticket: u64,
     /// World time in ns, as of the cut.
     pub time_ns: u64,
@@ -75,8 +118,8 @@ pub(crate) const WORLD_VERSION: u32 = 1;
 /// The kernel.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub struct Kernel {
-    /// Per-CPU state, by CPU number.
-    pub cpus: Slab<Cpu>,
+    /// Per-CPU state.
+    pub cpus: Cpus,
     // ---- recorded ----
     pub(crate) threads: Threads,
     pub(crate) processes: Table<Process>,
@@ -85,6 +128,8 @@ pub struct Kernel {
     pub(crate) budgets: Table<Budget>,
     pub(crate) capabilities: Table<Capability>,
     pub(crate) world: World,
+    /// The last ticket drawn behind all others; recorded as [`World::ticket`].
+    pub(crate) last_ticket: u64,
     // ---- of this boot ----
     /// [`Self::world`] as it was at the cut, until it has been exported.
     pub(crate) ended_world: Option<World>,
@@ -191,15 +236,17 @@ impl Kernel {
     }
 
     /// The next ticket, behind all others.
+    #[inline(always)]
     pub(crate) fn ticket(&mut self) -> u64 {
-        self.world.ticket += 1;
-        TICKET_MIDDLE + self.world.ticket
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     /// The next ticket, before all others: whoever is put in front of a queue is there again after a restore.
     pub(crate) fn front_ticket(&mut self) -> u64 {
-        self.world.ticket += 1;
-        TICKET_MIDDLE - self.world.ticket
+        self.last_ticket += 1;
+        // As far before the middle.
+        self.last_ticket.wrapping_neg()
     }
 
     /// Registers of a thread, wherever they are.

@@ -48,16 +48,17 @@ mod tests;
 pub use boot::{BootProcess, Capacities};
 #[cfg(any(test, feature = "host"))]
 pub use canonical::{Canonical, Listener, Part};
-pub use fast::{Short, Switch};
+pub use fast::{Bring, Short, Switch};
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]
 pub use host::HostMachine;
 #[cfg(any(test, feature = "host"))]
 pub use invariant::Violation;
-pub use kernel::{Cpu, Kernel, World};
+pub use kernel::{Cpu, Cpus, Kernel, World};
 pub use machine::{Machine, TableId};
 pub use object::{
-    Budget, Capability, Counts, Endpoint, HANDLES_MIN, Notification, Process, RecordError, State, Thread, VectorState,
+    Budget, Capability, Counts, Endpoint, HANDLES_MIN, Notification, Process, RecordError, State, Task, Thread,
+    VectorState,
 };
 #[cfg(any(test, feature = "host"))]
 pub use view::{Held, Mapped};

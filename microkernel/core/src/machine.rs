@@ -47,6 +47,12 @@ pub trait Machine {
     /// user translations of that CPU.
     fn load_space(&mut self, cpu: usize, root: Option<TableId>);
 
+    /// The same with the address of the root.
+    #[inline(always)]
+    fn load_space_at(&mut self, cpu: usize, root: u64) {
+        self.load_space(cpu, Some(self.table_at(root)));
+    }
+
     /// Drops user translations on the CPUs of the bit mask `cpus`, before it returns: of one page, or all.
     fn flush(&mut self, cpus: u64, page: Option<u64>);
 

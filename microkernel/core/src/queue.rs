@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) slot_count: u32,
     /// Root table of its process, likewise.
     pub(crate) root: TableId,
+    /// Where that lies, for a thread that is at hand.
+    pub(crate) root_address: u64,
     pub(crate) passes: Passes,
 }
 
@@ -45,13 +47,15 @@ impl Link {
         slots: 0,
         slot_count: 0,
         root: NONE,
+        root_address: 0,
         passes: Passes::NONE,
     };
 
     /// Its place in queues, whether it is in the heap, who runs it, the slots it uses, whether its process has a space.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 4]) {
-        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root, passes: _ } = *self;
+        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root, root_address: _, passes: _ } =
+            *self;
         ([next, prev, cpu, slots, slot_count], [queued, heap != NONE, reply_held, root != NONE])
     }
 
@@ -184,7 +188,7 @@ impl Queue {
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct RunQueues {
     /// Who is next.
-    next: u32,
+    pub(crate) next: u32,
     /// Its priority, plus one; 0: nobody is ready.
     above: u16,
     /// How many wait behind it, on queues.

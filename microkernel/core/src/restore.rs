@@ -153,7 +153,8 @@ impl Kernel {
             return Err(RecordError::Field);
         }
         // Volatile threads have drawn tickets since this boot began.
-        self.world = World { ticket: world.ticket.max(self.world.ticket), ..world };
+        self.last_ticket = self.last_ticket.max(TICKET_MIDDLE + world.ticket);
+        self.world = world;
         Ok(())
     }
 

@@ -141,7 +141,7 @@ impl Kernel {
         let current = self.cpus[cpu].current;
         if current != NONE {
             let priority = self.threads.get(current).priority;
-            if !self.run.reaches(priority) && self.cpus.len() == 1 {
+            if !self.run.reaches(priority) && self.cpus.count() == 1 {
                 // Nobody is waiting whom it would concern.
                 return self.arm_for_deadlines(m, cpu);
             }
@@ -159,7 +159,7 @@ impl Kernel {
             }
         }
         self.arm_timer(m, cpu);
-        if self.cpus.len() > 1 {
+        if self.cpus.count() > 1 {
             self.kick_another(m, cpu);
         }
     }
@@ -204,7 +204,7 @@ impl Kernel {
             let current = self.cpus[other].current;
             if current == NONE { -1 } else { i32::from(self.threads.get(current).priority) }
         };
-        let lowest = (0..self.cpus.len()).filter(|&other| other != cpu).min_by_key(|&other| idle_or_lower(other));
+        let lowest = (0..self.cpus.count()).filter(|&other| other != cpu).min_by_key(|&other| idle_or_lower(other));
         if let Some(other) = lowest.filter(|&other| idle_or_lower(other) < i32::from(best)) {
             m.kick(other);
         }

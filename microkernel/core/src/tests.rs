@@ -310,7 +310,7 @@ fn the_first_write_after_a_cut_keeps_what_was_frozen() {
     });
     rig.call(Call::Receive, port, |_| {});
     // The process touches a page: the fault comes to init, with its badge.
-    rig.kernel.page_fault(&mut rig.m, 0, 0x60_0123, Access::WRITE, 6);
+    rig.kernel.page_fault(&mut rig.m, 0, (0x60_0123, Access::WRITE, 6));
     rig.sound();
     assert_eq!((rig.running(), rig.outcome().kind(), rig.outcome().badge()), (boot.thread, Event::Fault, 9));
     let name = rig.kernel.cpus[0].frame.words[2];
@@ -336,7 +336,7 @@ fn the_first_write_after_a_cut_keeps_what_was_frozen() {
     });
     rig.call(Call::ReplyReceive, port, |_| {});
     assert_eq!(rig.m.translate(root, 0x60_0000), Some((107, false)));
-    rig.kernel.page_fault(&mut rig.m, 0, 0x60_0123, Access::WRITE | Access::PRESENT, 7);
+    rig.kernel.page_fault(&mut rig.m, 0, (0x60_0123, Access::WRITE | Access::PRESENT, 7));
     rig.sound();
     assert_ne!(rig.running(), boot.thread, "settled without the pager");
     assert_eq!(rig.m.translate(root, 0x60_0000), Some((107, true)));

@@ -1,6 +1,7 @@
 //! The kernel seen from outside, read only: what the specification's abstraction and the explorer's properties need.
 //! On the host alone; no part of the running kernel.
 
+use crate::kernel::TICKET_MIDDLE;
 use crate::object::NONE;
 use crate::queue::Queue;
 use crate::space::{ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
@@ -169,7 +170,7 @@ impl Kernel {
 
     /// Tickets drawn so far.
     pub fn tickets_drawn(&self) -> u64 {
-        self.world.ticket
+        self.last_ticket - TICKET_MIDDLE
     }
 
     /// Interrupts that are delivered to a notification that is there: which one, and the badge.

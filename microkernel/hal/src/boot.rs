@@ -148,10 +148,11 @@ impl Boot {
         };
         // SAFETY: only the first processor looks at it; the others wait for `release_all`.
         unsafe { kernel::install(State { kernel, hardware, init: u32::MAX }) };
-        let states = kernel::with_state().kernel.cpus.as_mut_ptr();
-        // SAFETY: the core keeps its `Cpu`s in boot memory, for ever; ours is the first.
-        unsafe { processors::adopt(0, states) };
-        processors::release_all(states);
+        let cpus = &mut kernel::with_state().kernel.cpus;
+        // SAFETY: the state stays in its place for ever; ours is the first.
+        unsafe { processors::adopt(0, &raw mut cpus.first) };
+        // The others find theirs by their numbers, which begin with 1.
+        processors::release_all(cpus.others.as_mut_ptr().wrapping_sub(1));
     }
 
     /// The value of `key=value` on the command line.

@@ -6,10 +6,11 @@ use crate::kernel::{State, local_apic, with_state};
 use crate::lock;
 use crate::machine::Hardware;
 use crate::processor;
-use crate::trap;
+use crate::processors;
+use crate::trap::{self, Carried, edge};
 use abi::fault::Access;
 use abi::{Outcome, USER_END};
-use kernel_core::{BootProcess, Kernel, Short, Switch};
+use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
 
 const GENERAL_PROTECTION: u8 = 13;
 const FIRST_INTERRUPT: u8 = 32;
@@ -26,7 +27,7 @@ mod page_error {
 pub(crate) fn begin(process: BootProcess) -> ! {
     lock::acquire(0);
     let state = with_state();
-    if state.kernel.cpus.len() == 1 {
+    if state.kernel.cpus.count() == 1 {
         // SAFETY: all that there are have joined the kernel.
         unsafe { processor::be_alone() };
     }
@@ -38,124 +39,118 @@ pub(crate) fn begin(process: BootProcess) -> ! {
     unsafe { trap::leave() }
 }
 
-/// What the fast way answers to the edge, in rax and rdx.
+/// What a poll answers to the edge, in rax and rdx.
 #[repr(C)]
 pub(crate) struct Answer {
-    /// What the thread finds in rax, if the same one goes on; the address of its record, if another one does; what
-    /// it had in rax, if nothing has been done.
+    /// What the thread finds in rax; the control word, if nothing has been done.
     first: u64,
-    /// [`SAME`], [`DECLINED`], or the address of the other one's record: inverted if it takes all registers from there.
+    /// Whether nothing has been done, and the call is to come by [`declined`].
     second: u64,
 }
 
-/// In place of a CPU's number: the lock was not to be had.
-const UNLOCKED: usize = usize::MAX;
-
-/// The call has been made, its thread goes on.
-const SAME: u64 = 0;
-/// Nothing has been done: save the other registers and come by [`syscall`].
-pub(crate) const DECLINED: u64 = 1;
-
-impl Answer {
-    /// The slow way needs what the thread had in rax.
-    fn declined(control: u64) -> Self {
-        Self { first: control, second: DECLINED }
-    }
-
-    /// The thread goes on, with this in rax.
-    #[inline(always)]
-    fn same<const ALONE: bool>(outcome: Outcome) -> Self {
-        release::<ALONE>();
-        Self { first: outcome.0, second: SAME }
-    }
-
-    #[inline(always)]
-    fn short<const ALONE: bool>(short: Short<'_>) -> Self {
-        match short {
-            Short::Same(outcome) => Self::same::<ALONE>(outcome),
-            Short::Other(switch) => Self::switch(switch),
-        }
-    }
-
-    /// The edge moves the registers and releases the lock.
-    #[inline(always)]
-    fn switch(switch: Switch<'_>) -> Self {
-        match switch {
-            Switch::Exchange { from, to } => Self { first: address(from), second: address(to) },
-            Switch::Depart { from, to } => Self { first: address(from), second: !address(to) },
-        }
-    }
-}
-
-/// In the kernel's half: as a signed number it is negative, inverted it is positive.
+/// Takes the lock, if there is one. Who waits for it must have all registers in its frame: a cut would save it as it is.
 #[inline(always)]
-fn address<T>(of: &mut T) -> u64 {
-    (&raw mut *of) as u64
+fn try_acquire<const ALONE: bool>() -> Option<usize> {
+    if ALONE {
+        return Some(0);
+    }
+    lock::try_acquire().then(processors::current)
 }
 
-/// Fast calls before all registers are saved: rbx, rbp and r12 to r15 are still the thread's own, the other registers
-/// are in its frame. `ALONE`: this is the only CPU, and takes no lock.
-macro_rules! fast {
-    ($name:ident, $again:ident, $make:expr) => {
-        pub(crate) extern "C" fn $name<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
-            // Who waits for the lock must have all registers in its frame: a cut would save it as it is.
-            if !ALONE && !lock::try_acquire() {
-                return $again::<ALONE>(control, UNLOCKED);
-            }
-            #[allow(dead_code, reason = "not every call is tried lean first")]
-            const LEAN: bool = true;
-            let cpu = if ALONE { 0 } else { cpu };
-            let State { kernel, hardware, .. } = with_state();
-            // In a function of its own, so that this one saves fewer registers.
-            made($make, kernel, hardware, cpu, control).unwrap_or_else(|| $again::<ALONE>(control, cpu))
-        }
+/// A fast call that keeps all registers, before these are saved: rbx, rbp and r12 to r15 are still the thread's own, the
+/// others are in its frame. `ALONE`: this is the only CPU, and takes no lock.
+#[inline(always)]
+fn short<const ALONE: bool>(
+    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Outcome>,
+) -> Option<Outcome> {
+    let cpu = try_acquire::<ALONE>()?;
+    let State { kernel, hardware, .. } = with_state();
+    let made = make(kernel, hardware, cpu);
+    release::<ALONE>();
+    made
+}
 
-        /// What is less usual, too; and once more, if something is found that the fast path did not know.
-        #[inline(never)]
-        extern "C" fn $again<const ALONE: bool>(control: u64, cpu: usize) -> Answer {
-            #[allow(dead_code, reason = "not every call is tried lean first")]
-            const LEAN: bool = false;
-            if cpu == UNLOCKED {
-                return Answer::declined(control);
-            }
-            loop {
+/// 0 if it has been made, which is what it finds; else the control word.
+pub(crate) extern "C" fn signal_fast<const ALONE: bool>(control: u64) -> u64 {
+    short::<ALONE>(|k, h, cpu| k.fast_signal::<ALONE, true>(h, cpu, control)).map_or(control, |outcome| outcome.0)
+}
+
+/// As [`signal_fast`].
+pub(crate) extern "C" fn map_fast<const ALONE: bool>(control: u64) -> u64 {
+    short::<ALONE>(|k, h, cpu| k.fast_map::<ALONE>(h, cpu, control)).map_or(control, |outcome| outcome.0)
+}
+
+pub(crate) extern "C" fn poll_fast<const ALONE: bool>(control: u64) -> Answer {
+    let made = short::<ALONE>(|k, _, cpu| k.fast_poll::<ALONE>(cpu, control));
+    made.map_or(Answer { first: control, second: 1 }, |outcome| Answer { first: outcome.0, second: 0 })
+}
+
+/// Another thread goes on.
+///
+/// # Safety
+/// As [`trap::exchange`].
+#[inline(always)]
+unsafe fn go_on<const ALONE: bool>(carried: Carried, Switch { to, bring, .. }: Switch<'_>) -> ! {
+    // SAFETY: caller.
+    unsafe {
+        match bring {
+            Bring::Message(rax) => trap::exchange::<ALONE>(carried, to, rax),
+            Bring::Fault(rax, words) => trap::deliver::<ALONE>(to, rax, words),
+            Bring::All => trap::depart::<ALONE>(to),
+        }
+    }
+}
+
+/// Fast calls after which another thread goes on, with five words of a message in the registers of the first arguments
+/// and the control word in the frame.
+macro_rules! switching {
+    ($name:ident, $make:expr) => {
+        pub(crate) extern "C" fn $name<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
+            let carried = Carried([tag, w0, w1, w2, w3]);
+            if let Some(cpu) = try_acquire::<ALONE>() {
                 let State { kernel, hardware, .. } = with_state();
-                if let Some(answer) = made($make, kernel, hardware, cpu, control) {
-                    return answer;
-                }
-                // The second time nothing is new.
-                let State { kernel, hardware, .. } = with_state();
-                if !kernel.admit(hardware, cpu, control) {
-                    release::<ALONE>();
-                    return Answer::declined(control);
+                // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record it may
+                // change; 3. taken above, and if the same thread goes on released.
+                match short_of($make)(kernel, hardware, cpu) {
+                    Some(Short::Other(switch)) => unsafe { go_on::<ALONE>(carried, switch) },
+                    Some(Short::Same(outcome)) => {
+                        release::<ALONE>();
+                        unsafe { trap::same::<ALONE>(carried, outcome) }
+                    }
+                    None => release::<ALONE>(),
                 }
             }
+            // SAFETY: 1. the edge's words as they came; 3. released, or not had.
+            unsafe { trap::decline::<ALONE>(carried) }
         }
     };
 }
 
 /// For the types of what is written shortly below.
 #[inline(always)]
-fn made(
-    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize, u64) -> Option<Answer>,
-    kernel: &'static mut Kernel,
-    hardware: &'static mut Hardware,
-    cpu: usize,
-    control: u64,
-) -> Option<Answer> {
-    make(kernel, hardware, cpu, control)
+fn short_of<F: FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Short<'static>>>(make: F) -> F {
+    make
 }
 
-fast!(call_fast, call_again, |k, h, cpu, control| k.fast_call(h, cpu, control).map(Answer::switch));
-fast!(reply_fast, reply_again, |k, h, cpu, control| k.fast_reply_receive(h, cpu, control).map(Answer::switch));
-fast!(signal_fast, signal_again, |k, h, cpu, control| k
-    .fast_signal::<ALONE, LEAN>(h, cpu, control)
-    .map(Answer::same::<ALONE>));
-fast!(poll_fast, poll_again, |k, _, cpu, control| k.fast_poll::<ALONE>(cpu, control).map(Answer::same::<ALONE>));
-fast!(wait_fast, wait_again, |k, h, cpu, control| k
-    .fast_wait::<ALONE, LEAN>(h, cpu, control)
-    .map(Answer::short::<ALONE>));
-fast!(map_fast, map_again, |k, h, cpu, control| k.fast_map::<ALONE>(h, cpu, control).map(Answer::same::<ALONE>));
+switching!(call_fast, |k, h, cpu| k.fast_call::<ALONE>(h, cpu).map(Short::Other));
+switching!(reply_fast, |k, h, cpu| k.fast_reply_receive::<ALONE>(h, cpu).map(Short::Other));
+switching!(wait_fast, |k, h, cpu| k.fast_wait::<ALONE, true>(h, cpu));
+
+/// A page that is not there, of a program whose registers are in its own record, or where the edge word `OWN` says.
+pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
+    if let Some(cpu) = try_acquire::<ALONE>() {
+        let State { kernel, hardware, .. } = with_state();
+        if let Some(switch) =
+            kernel.fast_fault::<ALONE>(hardware, cpu, (cr2(), access(error & !page_error::PRESENT), error))
+        {
+            // SAFETY: 1. no message of the program's; 2. the core has switched; 3. taken above.
+            unsafe { go_on::<ALONE>(Carried([0; 5]), switch) }
+        }
+        release::<ALONE>();
+    }
+    // SAFETY: as the edge has called; the lock is released, or not had.
+    unsafe { trap::decline_fault::<ALONE>(error) }
+}
 
 #[inline(always)]
 fn release<const ALONE: bool>() {
@@ -172,43 +167,27 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
     finish(state, cpu);
 }
 
-/// A page fault of a program, whose registers are in the CPU's frame. The address of the registers to go on with, with
-/// the kernel lock held; 0: they are in the frame, and it has been released.
-pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) -> u64 {
-    const WRITE_TO_PRESENT: u64 = page_error::PRESENT | page_error::WRITE;
-    lock::acquire(cpu);
-    // First writes never go the fast way, nor what must not be: the bit of reserved bits is above these two.
-    if error & (WRITE_TO_PRESENT | page_error::RESERVED) >= WRITE_TO_PRESENT {
-        return page_fault_slowly(cpu, error);
-    }
-    let State { kernel, hardware, .. } = with_state();
-    match kernel.fast_fault(hardware, cpu, (cr2(), access(error), error)) {
-        Some(registers) => address(registers),
-        None => page_fault_again(cpu, error),
-    }
-}
-
-/// The lock is held.
-#[inline(never)]
-extern "C" fn page_fault_again(cpu: usize, error: u64) -> u64 {
-    let State { kernel, hardware, .. } = with_state();
-    if kernel.admit_fault(cpu)
-        && let Some(registers) = kernel.fast_fault(hardware, cpu, (cr2(), access(error), error))
-    {
-        return address(registers);
-    }
-    page_fault_slowly(cpu, error)
-}
-
-/// The lock is held.
-#[inline(never)]
-extern "C" fn page_fault_slowly(cpu: usize, error: u64) -> u64 {
-    let at = cr2();
-    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {at:#x}");
+/// A system call that a fast function has declined, likewise: there may be more to find, or it is less usual.
+pub(crate) extern "C" fn declined(cpu: usize) {
+    lock::acquire_for_call(cpu);
     let state = with_state();
-    state.kernel.page_fault(&mut state.hardware, cpu, at, access(error), error);
+    if !state.kernel.fast(&mut state.hardware, cpu) {
+        state.kernel.syscall(&mut state.hardware, cpu);
+    }
     finish(state, cpu);
-    0
+}
+
+/// A page fault of a program, whose registers are in the CPU's frame.
+pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) {
+    lock::acquire(cpu);
+    let fault = (cr2(), access(error), error);
+    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
+    let state = with_state();
+    let made = state.kernel.fast_page_fault(&mut state.hardware, cpu, fault);
+    if !made && state.kernel.page_fault(&mut state.hardware, cpu, fault) {
+        return lock::release();
+    }
+    finish(state, cpu);
 }
 
 /// Another exception or an interrupt that arrived while a program ran; its registers are in the CPU's frame.
@@ -280,6 +259,12 @@ fn finish(state: &'static mut State, cpu: usize) {
     if state.kernel.has_orphan_fault() {
         state.report_orphan_fault();
     }
+    let own = state.kernel.own_record(cpu).map(|own| {
+        (own.registers.rflags, own.registers.r11) = (trap::FLAGS.into(), trap::FLAGS.into());
+        &raw mut *own as u64
+    });
+    let edge = &mut state.kernel.cpus[cpu].edge;
+    edge[edge::OWN] = own.unwrap_or(edge[edge::SELF].wrapping_sub(trap::REGISTERS as u64));
     let idle = state.kernel.is_idle(cpu);
     state.hardware.idle |= u64::from(idle) << cpu;
     lock::release();

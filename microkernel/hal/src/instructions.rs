@@ -40,8 +40,8 @@ pub(crate) unsafe fn set_cr3(root: u64) {
 #[inline(always)]
 pub(crate) fn save_vectors(to: &mut VectorState) {
     // SAFETY: 1. `to` is 832 bytes, what XSAVE writes for components 0 to 2 (asserted in processor.rs); 2. it is
-    // aligned to 64 (its type).
-    unsafe { asm!("xsave64 [{}]", in(reg) to, in("eax") 7, in("edx") 0, options(nostack, preserves_flags)) }
+    // aligned to 64 (its type); 3. edx may be anything: XCR0, by which the mask is masked, has no bit there.
+    unsafe { asm!("xsave64 [{}]", in(reg) to, in("eax") 7, options(nostack, preserves_flags)) }
 }
 
 /// Loads this processor's x87, SSE and AVX registers.
@@ -51,8 +51,8 @@ pub(crate) fn save_vectors(to: &mut VectorState) {
 #[inline(always)]
 pub(crate) unsafe fn load_vectors(from: &VectorState) {
     // SAFETY: 1. header (caller); 2. alignment and size by type; 3. compiled without vector registers, so the
-    // compiler holds nothing in them.
-    unsafe { asm!("xrstor64 [{}]", in(reg) from, in("eax") 7, in("edx") 0, options(nostack, preserves_flags)) }
+    // compiler holds nothing in them; 4. edx as in `save_vectors`.
+    unsafe { asm!("xrstor64 [{}]", in(reg) from, in("eax") 7, options(nostack, preserves_flags)) }
 }
 
 /// Both, one after the other.
@@ -63,7 +63,7 @@ pub(crate) unsafe fn load_vectors(from: &VectorState) {
 pub(crate) unsafe fn exchange_vectors(to: &mut VectorState, from: &VectorState) {
     // SAFETY: as `save_vectors` and `load_vectors`.
     unsafe {
-        asm!("xsave64 [{}]", "xrstor64 [{}]", in(reg) to, in(reg) from, in("eax") 7, in("edx") 0,
+        asm!("xsave64 [{}]", "xrstor64 [{}]", in(reg) to, in(reg) from, in("eax") 7,
             options(nostack, preserves_flags));
     }
 }

@@ -8,8 +8,8 @@ use crate::shared::Shared;
 use crate::symbols;
 use abi::fault::{Access, exception_name};
 use abi::protocol::startup::{EXIT_DONE, EXIT_REFUSED, exit_code};
-use core::mem::MaybeUninit;
-use kernel_core::Kernel;
+use core::mem::{MaybeUninit, offset_of};
+use kernel_core::{Cpus, Kernel};
 
 /// Core and hardware.
 pub(crate) struct State {
@@ -19,8 +19,11 @@ pub(crate) struct State {
     pub(crate) init: u32,
 }
 
+/// Of the first CPU's [`kernel_core::Cpu`] in [`STATE`].
+pub(crate) const FIRST_CPU: usize = offset_of!(State, kernel) + offset_of!(Kernel, cpus) + offset_of!(Cpus, first);
+
 /// Written once at boot, before any CPU can enter the core; afterwards reached with the kernel lock held.
-static STATE: Shared<MaybeUninit<State>> = Shared::new(MaybeUninit::uninit());
+pub(crate) static STATE: Shared<MaybeUninit<State>> = Shared::new(MaybeUninit::uninit());
 /// Written while only the first processor runs; afterwards only read.
 static APIC: Shared<MaybeUninit<LocalApic>> = Shared::new(MaybeUninit::uninit());
 

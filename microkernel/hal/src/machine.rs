@@ -153,9 +153,16 @@ impl Machine for Hardware {
         unsafe { set_cr3(root) }
     }
 
+    #[inline(always)]
+    fn load_space_at(&mut self, _cpu: usize, root: u64) {
+        // SAFETY: as `load_space`: the core has it from `table_address`.
+        unsafe { set_cr3(root) }
+    }
+
     #[inline]
     fn flush(&mut self, cpus: u64, page: Option<u64>) {
-        let (own, apic) = (processors::current(), self.apic);
+        // Where there is one only, a fast call may come here with the program's GS.
+        let (own, apic) = (if self.cpus == 1 { 0 } else { processors::current() }, self.apic);
         if cpus >> own & 1 == 1 {
             lock::drop_translations(page);
         }

@@ -120,7 +120,10 @@ pub(crate) fn configure() {
 /// No other processor ever runs.
 pub(crate) unsafe fn be_alone() {
     // SAFETY: as in `configure`; nobody else could hold the lock (caller).
-    unsafe { Msr::new(SYSCALL_TARGET).write(trap::syscall_address(true)) };
+    unsafe {
+        Msr::new(SYSCALL_TARGET).write(trap::syscall_address(true));
+        trap::fault_alone();
+    }
 }
 
 /// Bases GS at what belongs to this CPU; a program's GS base is 0.

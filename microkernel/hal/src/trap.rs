@@ -1,11 +1,11 @@
 //! The ways into and out of the kernel, in assembly: as short as can be, all decisions in Rust.
 //!
-//! In the kernel GS is based at this CPU's [`kernel_core::Cpu`]; in user mode at 0. Its `frame` takes the registers of
-//! the thread, its `edge` words are ours:
+//! In the kernel GS is based at this CPU's [`kernel_core::Cpu`], but not while the only CPU there is makes a fast call; in
+//! user mode at 0. Its `frame` takes the registers of the thread, its `edge` words are ours:
 //!
 //! ```text
 //! syscall ─▶ syscall_{alone,several} ▶ dispatch::{call,reply,…}_fast ▶ sysret, at once, or leave, from a record
-//!              │ if it declines
+//!              │ if it declines: dispatch::declined
 //!              └───────────────────┬─▶ dispatch::syscall ────┐
 //! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
 //!                        │          ├─▶ dispatch::from_user ──┤          └─▶ iret
@@ -16,20 +16,25 @@
 //! Invariants:
 //! 1. Interrupts are off in the kernel but for `idle`, which keeps nothing on its stack: whatever arrives starts anew.
 //! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out. The
-//!    fast way saves only what a function may change; if another thread goes on, what is the threads' own goes from the
-//!    processor to the record of the one before the kernel lock is released, and comes from that of the other. The
-//!    registers in the record of a thread that a CPU runs are written by that CPU alone.
+//!    fast way saves only what a function may change. What a message leaves to the thread itself it saves where the edge
+//!    word `OWN` says; if another thread goes on, that comes from the record of the other one, and `OWN` says so.
+//! 2a. `OWN` names the record of the running thread only while that need not be kept aside for an older epoch: a cut ends
+//!    that, and no CPU runs a program after a cut before `dispatch::finish` has set its `OWN`. The registers in the record
+//!    of a thread that a CPU runs say nothing, but for flags as after a call, and are written by that CPU alone.
 //! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
 //! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
 //! 5. `dispatch` never returns with a rip that is no user address, so neither `sysret` nor `iret` can fault.
 
 use crate::descriptors::{USER_CODE, USER_DATA};
+use crate::kernel::{FIRST_CPU, STATE};
 use crate::{dispatch, lock, report};
+use abi::fault::Fault;
 use abi::{Call, Outcome, Registers, Status};
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
-use kernel_core::{Cpu, Thread};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel_core::{Cpu, Task, Thread};
 
 /// What the words of [`Cpu::edge`] hold.
 pub(crate) mod edge {
@@ -41,15 +46,20 @@ pub(crate) mod edge {
     pub(crate) const SELF: usize = 2;
     /// 1 while a system call waits for the kernel lock: not made yet, to be made again if a cut comes between.
     pub(crate) const IN_SYSCALL: usize = 3;
+    /// Address of the running thread's record, if its registers may be written; else as if those were the frame.
+    pub(crate) const OWN: usize = 4;
 }
 
 const fn edge_offset(word: usize) -> usize {
     offset_of!(Cpu, edge) + word * 8
 }
 
-/// Of a register in a thread's record.
+/// Of the registers in a thread's record.
+pub(crate) const REGISTERS: usize = offset_of!(Task, thread) + offset_of!(Thread, registers);
+
+/// Of one of them.
 const fn own_offset(register: usize) -> usize {
-    offset_of!(Thread, registers) + register
+    REGISTERS + register
 }
 
 const fn word_offset(word: usize) -> usize {
@@ -57,17 +67,28 @@ const fn word_offset(word: usize) -> usize {
 }
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
-// What `syscall_null` takes for granted.
+// What `null_alone`, `null_several` and `go_on` take for granted.
 const _: () = assert!(Outcome::of(Status::Ok).0 == 0);
 
 /// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
-const FLAGS: u32 = 0x202;
+pub(crate) const FLAGS: u32 = 0x202;
 
 unsafe extern "C" {
     static vector_stubs: u8;
     /// Where `syscall` goes on a machine with one CPU, and with several.
     fn syscall_alone();
     fn syscall_several();
+    /// Ways on from functions that do not come back.
+    fn same_alone() -> !;
+    fn same_several() -> !;
+    fn declined_alone() -> !;
+    fn declined_several() -> !;
+    fn depart_alone() -> !;
+    fn depart_several() -> !;
+    fn fault_declined_alone() -> !;
+    fn fault_declined_several() -> !;
+    fn page_fault_alone() -> !;
+    fn page_fault_several() -> !;
     fn leave_kernel() -> !;
     fn idle_loop() -> !;
 }
@@ -83,6 +104,17 @@ pub(crate) fn stub_address(vector: usize) -> u64 {
 /// Where `syscall` goes, if this is the only CPU or not.
 pub(crate) fn syscall_address(alone: bool) -> u64 {
     (if alone { syscall_alone } else { syscall_several }) as *const () as u64
+}
+
+/// Where page faults of programs go.
+static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(page_fault_several as *mut ());
+
+/// Page faults need no lock from now on.
+///
+/// # Safety
+/// No other processor ever runs.
+pub(crate) unsafe fn fault_alone() {
+    PAGE_FAULT.store(page_fault_alone as *mut (), Ordering::Relaxed);
 }
 
 /// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
@@ -109,6 +141,136 @@ pub(crate) struct KernelTrap {
 pub(crate) unsafe fn leave() -> ! {
     // SAFETY: 1, 2, 3: caller.
     unsafe { leave_kernel() }
+}
+
+/// The part of a message that a fast function takes and passes on: rdi, rsi, rdx, r8, r9. The edge has put the other
+/// words into the frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Carried(pub(crate) [u64; 5]);
+
+/// The program of `to` goes on with the carried words and `rax`; $words brings the others. At $at are words of this CPU's
+/// state.
+macro_rules! go_to {
+    ($carried:expr, $to:expr, $rax:expr, $at:literal, [$($words:expr),*], [$($leave:literal),*], $($operand:tt)*) => {
+        asm!(
+            concat!("mov ", $at, "{own}], rcx"),
+            $($words,)*
+            "mov r11, [rcx + {fs_base}]",
+            "wrfsbase r11",
+            "mov rbx, [rcx + {rbx}]",
+            "mov rbp, [rcx + {rbp}]",
+            "mov rsp, [rcx + {rsp}]",
+            "mov rcx, [rcx + {rip}]",
+            "mov r11d, {flags}",
+            $($leave,)*
+            "xor r15d, r15d",
+            "wrgsbase r15",
+            "sysretq",
+            own = const edge_offset(edge::OWN),
+            fs_base = const own_offset(offset_of!(Registers, fs_base)),
+            rbx = const own_offset(offset_of!(Registers, rbx)),
+            rbp = const own_offset(offset_of!(Registers, rbp)),
+            rsp = const own_offset(offset_of!(Registers, rsp)),
+            rip = const own_offset(offset_of!(Registers, rip)),
+            flags = const FLAGS,
+            $($operand)* in("rcx") $to, in("rax") $rax.0, in("rdi") $carried.0[0], in("rsi") $carried.0[1],
+            in("rdx") $carried.0[2], in("r8") $carried.0[3], in("r9") $carried.0[4], options(noreturn))
+    };
+    ($carried:expr, $to:expr, $rax:expr, alone, [$($words:expr),*], $($operand:tt)*) => {
+        go_to!($carried, $to, $rax, "[{state} + {first} + ", [$($words),*], [], state = sym STATE, first = const FIRST_CPU,
+            $($operand)*)
+    };
+    ($carried:expr, $to:expr, $rax:expr, several, [$($words:expr),*], $($operand:tt)*) => {
+        go_to!($carried, $to, $rax, "gs:[", [$($words),*], ["inc dword ptr [rip + {serving}]", "swapgs"],
+            serving = sym lock::SERVING, $($operand)*)
+    };
+}
+
+/// With the words that the edge has put into the frame.
+macro_rules! exchange_on {
+    ($carried:expr, $to:expr, $rax:expr, $way:ident, $at:literal) => {
+        go_to!($carried, $to, $rax, $way, [
+            concat!("mov r10, ", $at, "{r10}]"),
+            concat!("mov r12, ", $at, "{r12}]"),
+            concat!("mov r13, ", $at, "{r13}]"),
+            concat!("mov r14, ", $at, "{r14}]")
+        ], r10 = const word_offset(4), r12 = const word_offset(5), r13 = const word_offset(6), r14 = const word_offset(7),)
+    };
+}
+
+/// Goes to a thread with the message of the one that called.
+///
+/// # Safety
+/// 1. Called from a fast function of the edge's, with what that was given. 2. Space and vector registers are those of the
+///    thread, whose record need not be kept aside. 3. The kernel lock is held, if there are several CPUs.
+#[inline(always)]
+pub(crate) unsafe fn exchange<const ALONE: bool>(carried: Carried, to: *mut Task, rax: Outcome) -> ! {
+    // SAFETY: 1, 2, 3: caller; nothing on the stack is needed any more.
+    unsafe {
+        if ALONE {
+            exchange_on!(carried, to, rax, alone, "[{state} + {first} + ")
+        } else {
+            exchange_on!(carried, to, rax, several, "gs:[")
+        }
+    }
+}
+
+/// Goes to a thread with the message of a page fault.
+///
+/// # Safety
+/// As [`exchange`].
+#[inline(always)]
+pub(crate) unsafe fn deliver<const ALONE: bool>(to: *mut Task, rax: Outcome, words: [u64; 6]) -> ! {
+    let [w0, w1, w2, w3, w4, w5] = words;
+    let carried = Carried([Fault::Page as u64, w0, w1, w2, w3]);
+    // SAFETY: as `exchange`.
+    unsafe {
+        if ALONE {
+            go_to!(carried, to, rax, alone, ["xor r13d, r13d", "xor r14d, r14d"], in("r10") w4, in("r12") w5,)
+        } else {
+            go_to!(carried, to, rax, several, ["xor r13d, r13d", "xor r14d, r14d"], in("r10") w4, in("r12") w5,)
+        }
+    }
+}
+
+/// A way on from a fast function of the edge's.
+macro_rules! way_on {
+    ($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $alone:ident, $several:ident, $($operand:tt)*) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`exchange`].
+        #[inline(always)]
+        pub(crate) unsafe fn $name<const ALONE: bool>($($argument: $type),*) -> ! {
+            // SAFETY: 1, 2, 3: caller; nothing on the stack is needed any more.
+            unsafe {
+                if ALONE {
+                    asm!("jmp {way}", way = sym $alone, $($operand)* options(noreturn))
+                } else {
+                    asm!("jmp {way}", way = sym $several, $($operand)* options(noreturn))
+                }
+            }
+        }
+    };
+}
+
+way_on! {
+    /// Goes to a thread with all registers from its record.
+    depart(to: *mut Task) depart_alone, depart_several, in("rcx") to,
+}
+way_on! {
+    /// Goes back to the same thread, with `rax`; the lock is released.
+    same(carried: Carried, rax: Outcome) same_alone, same_several, in("rax") rax.0, in("rdi") carried.0[0],
+    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
+}
+way_on! {
+    /// Goes the slow way with a call; the lock is not held.
+    decline(carried: Carried) declined_alone, declined_several, in("rdi") carried.0[0],
+    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
+}
+way_on! {
+    /// Goes the slow way with a page fault; the lock is not held.
+    decline_fault(error: u64) fault_declined_alone, fault_declined_several, in("rsi") error,
 }
 
 /// Waits for an interrupt; whatever arrives enters by `dispatch::from_idle`.
@@ -138,7 +300,7 @@ vector_stubs:
     push 0
     .endif
     .ifeq vector - {page_fault_vector}
-    jmp page_fault_entry
+    jmp qword ptr [rip + {page_fault_way}]
     .else
     push vector
     jmp trap_entry
@@ -146,14 +308,16 @@ vector_stubs:
     .set vector, vector + 1
     .endr
 
+    # Below, \at begins the address of a word of this CPU's state: "gs:[", or where the only CPU's is.
+
     # Saves the registers that a function may change, but for rax, rcx and r11.
-    .macro save_changing
-    mov gs:[{rdi}], rdi
-    mov gs:[{rsi}], rsi
-    mov gs:[{rdx}], rdx
-    mov gs:[{r8}], r8
-    mov gs:[{r9}], r9
-    mov gs:[{r10}], r10
+    .macro save_changing at
+    mov \at {rdi}], rdi
+    mov \at {rsi}], rsi
+    mov \at {rdx}], rdx
+    mov \at {r8}], r8
+    mov \at {r9}], r9
+    mov \at {r10}], r10
     .endm
 
     # Saves the others, after those.
@@ -170,17 +334,17 @@ vector_stubs:
     mov gs:[{r11}], r11
     .endm
 
-    # Saves all registers of a program that was interrupted; what the processor pushed begins \at bytes up the stack.
-    .macro save_interrupted at
+    # Saves all registers of a program that was interrupted; what the processor pushed begins \from bytes up the stack.
+    .macro save_interrupted from
     swapgs
     mov gs:[{rax}], rax
-    save_changing
+    save_changing "gs:["
     save_rest
-    mov rax, [rsp + \at]
+    mov rax, [rsp + \from]
     mov gs:[{rip}], rax
-    mov rax, [rsp + \at + 16]
+    mov rax, [rsp + \from + 16]
     mov gs:[{rflags}], rax
-    mov rax, [rsp + \at + 24]
+    mov rax, [rsp + \from + 24]
     mov gs:[{rsp}], rax
     .endm
 
@@ -193,146 +357,276 @@ vector_stubs:
     xor ebp, ebp
     .endm
 
-    # Saves what a message leaves to the threads themselves, into the thread's record at \at; changes rcx.
-    .macro save_own at
-    mov [\at + {own_rbx}], rbx
-    mov [\at + {own_rbp}], rbp
-    mov rcx, gs:[{rsp}]
-    mov [\at + {own_rsp}], rcx
-    rdfsbase rcx
-    mov [\at + {own_fs_base}], rcx
-    mov dword ptr [\at + {own_rflags}], {flags}
-    mov rcx, gs:[{rip}]
-    mov [\at + {own_rip}], rcx
+    # What a message leaves to the thread itself goes to its record, and the stack is ours; changes r11.
+    .macro leave_own at
+    mov r11, \at {own}]
+    mov [r11 + {own_rsp}], rsp
+    mov rsp, \at {stack}]
+    mov [r11 + {own_rip}], rcx
+    mov [r11 + {own_rbx}], rbx
+    mov [r11 + {own_rbp}], rbp
     .endm
 
-    # Loads what `save_changing` saved, but for rax, and the flags of every return from a call.
-    .macro load_changing
+    # Loads what `save_changing` saved, and the flags of every return from a call.
+    .macro load_changing at
     mov r11d, {flags}
-    mov rdi, gs:[{rdi}]
-    mov rsi, gs:[{rsi}]
-    mov rdx, gs:[{rdx}]
-    mov r8, gs:[{r8}]
-    mov r9, gs:[{r9}]
-    mov r10, gs:[{r10}]
+    mov rdi, \at {rdi}]
+    mov rsi, \at {rsi}]
+    mov rdx, \at {rdx}]
+    mov r8, \at {r8}]
+    mov r9, \at {r9}]
+    mov r10, \at {r10}]
     .endm
 
-    # Loads all but rax, rcx, r11 and rsp from the frame at [rsp].
-    .macro load_general
-    mov rax, [rsp + {fs_base}]
+    # Loads all but rax, rcx, r11 and rsp from the registers at [rcx]; then the program's GS is there.
+    .macro load_general way
+    mov rax, [rcx + {fs_base}]
     wrfsbase rax
-    mov rdi, [rsp + {rdi}]
-    mov rsi, [rsp + {rsi}]
-    mov rdx, [rsp + {rdx}]
-    mov r8, [rsp + {r8}]
-    mov r9, [rsp + {r9}]
-    mov r10, [rsp + {r10}]
-    mov r12, [rsp + {r12}]
-    mov r13, [rsp + {r13}]
-    mov r14, [rsp + {r14}]
-    mov r15, [rsp + {r15}]
-    mov rbx, [rsp + {rbx}]
-    mov rbp, [rsp + {rbp}]
+    mov rdi, [rcx + {rdi}]
+    mov rsi, [rcx + {rsi}]
+    mov rdx, [rcx + {rdx}]
+    mov r8, [rcx + {r8}]
+    mov r9, [rcx + {r9}]
+    mov r10, [rcx + {r10}]
+    mov r12, [rcx + {r12}]
+    mov r13, [rcx + {r13}]
+    mov r14, [rcx + {r14}]
+    mov r15, [rcx + {r15}]
+    mov rbx, [rcx + {rbx}]
+    mov rbp, [rcx + {rbp}]
+    swap_if \way, several
+    xor eax, eax
+    wrgsbase rax
+    mov rax, [rcx + {rax}]
     .endm
 
-    # The thread that called goes on, with what is in rax: all other registers are still its own.
-    .macro go_on
-    mov rcx, gs:[{rip}]
-    load_changing
-    mov rsp, gs:[{rsp}]
+    # Program and kernel change places in GS, which the kernel does not use while it is alone.
+    .macro swap_if way, which
+    .ifc \way, \which
     swapgs
+    .endif
+    .endm
+
+    # To the thread whose registers are at [rcx].
+    .macro leave_from way
+    mov r11, [rcx + {rip}]
+    cmp r11, [rcx + {rcx}]
+    jne by_iret\@
+    mov r11, [rcx + {rflags}]
+    cmp r11, [rcx + {r11}]
+    jne by_iret\@
+    mov dword ptr [rcx + {rflags}], {flags}
+    load_general \way
+    mov rsp, [rcx + {rsp}]
+    mov rcx, [rcx + {rip}]
     sysretq
+by_iret\@:
+    push {user_data}
+    push qword ptr [rcx + {rsp}]
+    push qword ptr [rcx + {rflags}]
+    push {user_code}
+    push qword ptr [rcx + {rip}]
+    mov dword ptr [rcx + {rflags}], {flags}
+    load_general \way
+    mov r11, [rcx + {r11}]
+    mov qword ptr [rcx + {r11}], {flags}
+    mov rcx, [rcx + {rcx}]
+    iretq
     .endm
 
-    # The same if the call has been made.
-    .macro go_on_if_made
-    test rdx, rdx
-    jnz syscall_slow
-    go_on
+    # All registers that are not saved yet go to the frame, and then it is \function's. GS is ours.
+    .macro slowly function
+    mov gs:[{rax}], rax
+    mov rcx, gs:[{rip}]
+    mov r11d, {flags}
+    mov gs:[{rflags}], r11
+    save_rest
+    mov rdi, gs:[{cpu}]
+    xor ebp, ebp
+    call \function
+    jmp leave_kernel
     .endm
 
-    # `syscall` on a machine with one CPU (alone: then nobody needs a lock) or with several. The others are functions of
-    # `dispatch`, which take rax and the number of the CPU.
-    .macro syscall_way way, call_fast, reply_fast, signal_fast, poll_fast, wait_fast, map_fast
-    .global syscall_\way
-syscall_\way:
-    swapgs
+    # As `slowly`, with all registers as the program left them.
+    .macro all_slowly function
     mov gs:[{rsp}], rsp
     mov rsp, gs:[{stack}]
     mov gs:[{rip}], rcx
-    save_changing
+    save_changing "gs:["
+    slowly \function
+    .endm
+
+    # Goes on with a \function that takes rdi, rsi, rdx, r8 and r9 where they are and the rest from the frame, and
+    # never returns; changes rcx.
+    .macro switching at, function
+    rdfsbase rcx
+    mov [r11 + {own_fs_base}], rcx
+    mov \at {rax}], rax
+    mov \at {r10}], r10
+    mov \at {r12}], r12
+    mov \at {r13}], r13
+    mov \at {r14}], r14
+    mov \at {r15}], r15
+    call \function
+    .endm
+
+    # It goes back to the thread: all registers but rdi, rsi, rdx, r8, r9, and rax.
+    .macro load_left at
+    mov r11, \at {own}]
+    mov r10, \at {r10}]
+    mov r12, \at {r12}]
+    mov r13, \at {r13}]
+    mov r14, \at {r14}]
+    mov r15, \at {r15}]
+    mov rbx, [r11 + {own_rbx}]
+    mov rbp, [r11 + {own_rbp}]
+    mov rcx, [r11 + {own_rip}]
+    mov rsp, [r11 + {own_rsp}]
+    .endm
+
+    # A call that keeps all registers but rax; changes what `save_changing` saves.
+    .macro short at, function
+    mov \at {rsp}], rsp
+    mov rsp, \at {stack}]
+    mov \at {rip}], rcx
+    save_changing "\at"
     mov rdi, rax
-    .ifc \way, several
-    mov rsi, gs:[{cpu}]
-    .endif
+    call \function
+    .endm
+
+    # After it: the thread goes on, unless \declined says that its call has not been made; then rax is the control word.
+    .macro go_on way, at, declined
+    test \declined, \declined
+    jnz short_declined_\way
+    mov rcx, \at {rip}]
+    load_changing "\at"
+    mov rsp, \at {rsp}]
+    swap_if \way, several
+    sysretq
+    .endm
+
+    # `syscall` on a machine with one CPU (alone: then nobody needs a lock) or with several. The others are functions of
+    # `dispatch`, which take the control word.
+    .macro syscall_way way, at, call_fast, reply_fast, signal_fast, poll_fast, wait_fast, map_fast, fault_fast
+    .global syscall_\way
+syscall_\way:
+    swap_if \way, several
     movzx r11d, al
     jmp [r11 * 8 + calls_\way]
 
 call_\way:
-    call \call_fast
-    test rdx, rdx
-    jns syscall_slow
+    leave_own "\at"
+    switching "\at", \call_fast
+reply_\way:
+    leave_own "\at"
+    switching "\at", \reply_fast
 
-    # Another thread goes on. rax: record of the one that called; rdx: of the other. The kernel lock is held. The
-    # message lies in the frame and in r12 to r14.
-switch_\way:
-    save_own rax
-    mov rcx, [rdx + {own_fs_base}]
-    wrfsbase rcx
-    mov rbx, [rdx + {own_rbx}]
-    mov rbp, [rdx + {own_rbp}]
-    mov rsp, [rdx + {own_rsp}]
-    mov rcx, [rdx + {own_rip}]
-    mov rax, [rdx + {own_rax}]
-    .ifc \way, several
-    inc dword ptr [rip + {serving}]
-    .endif
-    load_changing
-    swapgs
-    xor r15d, r15d
-    wrgsbase r15
+    # The time-out is the upper half, that of a poll is all ones.
+wait_\way:
+    test rax, rax
+    js poll_\way
+    leave_own "\at"
+    mov [r11 + {own_rcx}], rcx
+    switching "\at", \wait_fast
+
+    # Declined: all registers as they were.
+    .global declined_\way
+declined_\way:
+    mov rax, \at {rax}]
+    load_left "\at"
+    swap_if \way, alone
+    all_slowly {declined}
+
+    # Made, and the same thread goes on.
+    .global same_\way
+same_\way:
+    load_left "\at"
+    swap_if \way, several
+    mov r11d, {flags}
     sysretq
 
-reply_\way:
-    call \reply_fast
-    # The address of a record is negative, inverted it is positive and large.
-    cmp rdx, {fast_declined}
-    jl switch_\way
-    je syscall_slow
-
-    # Another thread goes on, with all registers from its record. rax: record of the one that called; not rdx: of the
-    # other. The kernel lock is held.
+    # Another thread goes on, with all registers from its record: rcx. The kernel lock is held.
+    .global depart_\way
 depart_\way:
-    not rdx
-    save_own rax
-    mov [rax + {own_rcx}], rcx
-    mov qword ptr [rax + {own_r11}], {flags}
-    lea rsp, [rdx + {own_registers}]
+    mov \at {own}], rcx
+    add rcx, {registers}
     .ifc \way, several
     inc dword ptr [rip + {serving}]
     .endif
-    jmp leave_from
+    leave_from \way
 
 signal_\way:
-    call \signal_fast
-    go_on_if_made
+    short "\at", \signal_fast
+    go_on \way, "\at", rax
 
     # Which Memory is in r15.
 map_\way:
-    mov gs:[{r15}], r15
-    call \map_fast
-    go_on_if_made
+    mov \at {r15}], r15
+    short "\at", \map_fast
+    go_on \way, "\at", rax
 
-wait_\way:
-    # The time-out is the upper half, that of a poll is all ones.
-    test rax, rax
-    js 1f
-    call \wait_fast
-    cmp rdx, {fast_declined}
-    ja depart_\way
-    go_on_if_made
-1:  call \poll_fast
-    go_on_if_made
+poll_\way:
+    short "\at", \poll_fast
+    go_on \way, "\at", rdx
+
+short_declined_\way:
+    swap_if \way, alone
+    slowly {declined}
+
+    # [rsp]: error code, rip, cs, rflags, rsp, ss. A page that is not there: all registers go to the thread's record.
+    .global page_fault_\way
+page_fault_\way:
+    test byte ptr [rsp + 16], 3
+    jz page_fault_of_kernel
+    test byte ptr [rsp], 1
+    jnz page_fault_slow
+    swap_if \way, several
+    push r11
+    mov r11, \at {own}]
+    mov [r11 + {own_rax}], rax
+    mov [r11 + {own_rdi}], rdi
+    mov [r11 + {own_rsi}], rsi
+    mov [r11 + {own_rdx}], rdx
+    mov [r11 + {own_r8}], r8
+    mov [r11 + {own_r9}], r9
+    mov [r11 + {own_r10}], r10
+    mov [r11 + {own_r12}], r12
+    mov [r11 + {own_r13}], r13
+    mov [r11 + {own_r14}], r14
+    mov [r11 + {own_r15}], r15
+    mov [r11 + {own_rbx}], rbx
+    mov [r11 + {own_rbp}], rbp
+    mov [r11 + {own_rcx}], rcx
+    rdfsbase rax
+    mov [r11 + {own_fs_base}], rax
+    pop qword ptr [r11 + {own_r11}]
+    pop rdi
+    pop qword ptr [r11 + {own_rip}]
+    pop rax
+    pop qword ptr [r11 + {own_rflags}]
+    pop qword ptr [r11 + {own_rsp}]
+    mov rsp, \at {stack}]
+    push 2
+    popfq
+    call \fault_fast
+
+    # Declined: rsi is the error code.
+    .global fault_declined_\way
+fault_declined_\way:
+    swap_if \way, alone
+    jmp fault_declined
+
+    # `Null` touches nothing, so it needs no lock.
+null_\way:
+    swap_if \way, several
+    xor eax, eax
+    mov r11d, {flags}
+    sysretq
+
+    # No call that the fast way knows.
+unmade_\way:
+    swap_if \way, alone
+    all_slowly {syscall}
 
     .pushsection .rodata
     .balign 8
@@ -350,80 +644,22 @@ calls_\way:
     .elseif number == {map}
     .quad map_\way
     .elseif number == {null}
-    .quad syscall_null
+    .quad null_\way
     .else
-    .quad syscall_unmade
+    .quad unmade_\way
     .endif
     .set number, number + 1
     .endr
     .popsection
     .endm
 
-    syscall_way alone, {call_alone}, {reply_alone}, {signal_alone}, {poll_alone}, {wait_alone}, {map_alone}
-    syscall_way several, {call_several}, {reply_several}, {signal_several}, {poll_several}, {wait_several}, {map_several}
-
-    # `Null` touches nothing, so it needs no lock.
-syscall_null:
-    xor eax, eax
-    go_on
-
-    # No call that the fast way knows.
-syscall_unmade:
-    # Declined: rax is as the thread left it.
-syscall_slow:
-    mov gs:[{rax}], rax
-    mov rcx, gs:[{rip}]
-    mov r11d, {flags}
-    mov gs:[{rflags}], r11
-    save_rest
-    mov rdi, gs:[{cpu}]
-    xor ebp, ebp
-    call {syscall}
+    syscall_way alone, "[{state} + {first} + ", {call_alone}, {reply_alone}, {signal_alone}, {poll_alone}, {wait_alone}, {map_alone}, {fault_alone}
+    syscall_way several, "gs:[", {call_several}, {reply_several}, {signal_several}, {poll_several}, {wait_several}, {map_several}, {fault_several}
 
     .global leave_kernel
 leave_kernel:
-    mov rsp, gs:[{own}]
-leave_from:
-    mov rcx, [rsp + {rip}]
-    mov r11, [rsp + {rflags}]
-    cmp rcx, [rsp + {rcx}]
-    jne leave_by_iret
-    cmp r11, [rsp + {r11}]
-    jne leave_by_iret
-    load_general
-    swapgs
-    xor eax, eax
-    wrgsbase rax
-    mov rax, [rsp + {rax}]
-    mov rsp, [rsp + {rsp}]
-    sysretq
-
-    # To the thread whose record has its registers at rsp. The kernel lock is held.
-leave_switched:
-    inc dword ptr [rip + {serving}]
-    jmp leave_from
-
-leave_by_iret:
-    mov rax, rsp
-    mov rsp, gs:[{stack}]
-    push {user_data}
-    push qword ptr [rax + {rsp}]
-    push r11
-    push {user_code}
-    push rcx
-    push qword ptr [rax + {rax}]
-    mov rcx, rsp
-    mov rsp, rax
-    load_general
-    mov rax, [rsp + {rcx}]
-    mov r11, [rsp + {r11}]
-    mov rsp, rcx
-    mov rcx, rax
-    swapgs
-    xor eax, eax
-    wrgsbase rax
-    pop rax
-    iretq
+    mov rcx, gs:[{itself}]
+    leave_from several
 
     # [rsp]: vector, error code, rip, cs, rflags, rsp, ss
 trap_entry:
@@ -442,18 +678,26 @@ trap_entry:
     call {from_user}
     jmp leave_kernel
 
+    # The registers go from the record, if they are there, to the frame.
+fault_declined:
+    mov rdx, rsi
+    mov rsi, gs:[{own}]
+    add rsi, {registers}
+    mov rdi, gs:[{itself}]
+    mov ecx, {register_count}
+    rep movsq
+    mov rsi, rdx
+    mov rdi, gs:[{cpu}]
+    call {page_fault}
+    jmp leave_kernel
+
     # [rsp]: error code, rip, cs, rflags, rsp, ss
-page_fault_entry:
-    test byte ptr [rsp + 16], 3
-    jz page_fault_of_kernel
+page_fault_slow:
     save_interrupted 8
     mov rsi, [rsp]
     enter_rust
     call {page_fault}
-    test rax, rax
-    jz leave_kernel
-    mov rsp, rax
-    jmp leave_switched
+    jmp leave_kernel
 page_fault_of_kernel:
     push {page_fault_vector}
 
@@ -521,8 +765,19 @@ idle_loop:
     rcx = const offset_of!(Registers, rcx),
     r11 = const offset_of!(Registers, r11),
     fs_base = const offset_of!(Registers, fs_base),
-    own_registers = const own_offset(0),
+    stack = const edge_offset(edge::STACK),
+    cpu = const edge_offset(edge::CPU),
     own_rax = const own_offset(offset_of!(Registers, rax)),
+    own_rdi = const own_offset(offset_of!(Registers, rdi)),
+    own_rsi = const own_offset(word_offset(0)),
+    own_rdx = const own_offset(word_offset(1)),
+    own_r8 = const own_offset(word_offset(2)),
+    own_r9 = const own_offset(word_offset(3)),
+    own_r10 = const own_offset(word_offset(4)),
+    own_r12 = const own_offset(word_offset(5)),
+    own_r13 = const own_offset(word_offset(6)),
+    own_r14 = const own_offset(word_offset(7)),
+    own_r15 = const own_offset(offset_of!(Registers, caps)),
     own_rbx = const own_offset(offset_of!(Registers, rbx)),
     own_rbp = const own_offset(offset_of!(Registers, rbp)),
     own_rsp = const own_offset(offset_of!(Registers, rsp)),
@@ -531,12 +786,19 @@ idle_loop:
     own_rcx = const own_offset(offset_of!(Registers, rcx)),
     own_r11 = const own_offset(offset_of!(Registers, r11)),
     own_fs_base = const own_offset(offset_of!(Registers, fs_base)),
-    stack = const edge_offset(edge::STACK),
-    cpu = const edge_offset(edge::CPU),
-    own = const edge_offset(edge::SELF),
+    registers = const REGISTERS,
+    register_count = const size_of::<Registers>() / 8,
+    page_fault_way = sym PAGE_FAULT,
+    fault_alone = sym dispatch::fault_fast::<true>,
+    fault_several = sym dispatch::fault_fast::<false>,
+    itself = const edge_offset(edge::SELF),
+    own = const edge_offset(edge::OWN),
+    state = sym STATE,
+    first = const FIRST_CPU,
     user_data = const USER_DATA,
     user_code = const USER_CODE,
     syscall = sym dispatch::syscall,
+    declined = sym dispatch::declined,
     call = const Call::Call as u8,
     reply_receive = const Call::ReplyReceive as u8,
     signal = const Call::Signal as u8,
@@ -555,7 +817,6 @@ idle_loop:
     wait_several = sym dispatch::wait_fast::<false>,
     map_alone = sym dispatch::map_fast::<true>,
     map_several = sym dispatch::map_fast::<false>,
-    fast_declined = const dispatch::DECLINED,
     page_fault_vector = const 14,
     page_fault = sym dispatch::page_fault,
     from_user = sym dispatch::from_user,

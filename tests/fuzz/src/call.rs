@@ -73,7 +73,7 @@ fn frame(source: &mut Source<'_>, memory: &Memory, epoch: Epoch) -> Frame {
 }
 
 fn event(sim: &mut Sim, source: &mut Source<'_>, memory: &mut Memory) -> Result<(), Violation> {
-    let cpu = usize::from(source.byte()) % sim.kernel.cpus.len();
+    let cpu = usize::from(source.byte()) % sim.kernel.cpus.count();
     let runs = sim.kernel.current(cpu).is_some();
     match source.byte() % 24 {
         0 => {
@@ -89,7 +89,7 @@ fn event(sim: &mut Sim, source: &mut Source<'_>, memory: &mut Memory) -> Result<
         2 if runs => {
             let address = source.number();
             let access = Access::from_bits_truncate(source.byte().into());
-            sim.kernel.page_fault(&mut sim.m, cpu, address, access, u64::from(source.byte()));
+            sim.kernel.page_fault(&mut sim.m, cpu, (address, access, u64::from(source.byte())));
         }
         3 => sim.kernel.interrupt(&mut sim.m, cpu, source.number() as u32),
         4 => sim.m.now_ns = sim.m.now_ns.saturating_add(u64::from(source.byte()) << 20),

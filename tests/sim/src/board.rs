@@ -53,7 +53,7 @@ impl Board {
 
     /// While a program of `cpu` is between two instructions, threads of the world get some in on other CPUs.
     pub(crate) fn others_run(&mut self, cpu: usize) {
-        for other in (0..self.kernel.cpus.len()).filter(|&other| other != cpu) {
+        for other in (0..self.kernel.cpus.count()).filter(|&other| other != cpu) {
             while self.random.chance(30) && !self.kernel.is_idle(other) && self.role_on(other).is_none() {
                 self.execute(other);
             }
@@ -129,7 +129,7 @@ impl Board {
                 Some(word)
             }
             Err(access) => {
-                self.kernel.page_fault(&mut self.machine, cpu, address, access | kind, 4);
+                self.kernel.page_fault(&mut self.machine, cpu, (address, access | kind, 4));
                 None
             }
         }
@@ -143,7 +143,7 @@ impl Board {
                 true
             }
             Err(access) => {
-                self.kernel.page_fault(&mut self.machine, cpu, address, access, 6);
+                self.kernel.page_fault(&mut self.machine, cpu, (address, access, 6));
                 false
             }
         }

@@ -34,7 +34,7 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
     let kernel = &sim.kernel;
     let [processes, threads, endpoints, notifications, budgets, _] = kernel.world_bounds();
     let sizes = kernel.table_sizes();
-    let cpus = kernel.cpus.len();
+    let cpus = kernel.cpus.count();
     Model {
         now: sim.m.now_ns,
         started: kernel.has_started(),

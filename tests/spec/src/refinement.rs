@@ -90,7 +90,7 @@ pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), se
     fast.kernel.check(&fast.m).map_err(|violation| format!("fast path: {violation:?}"))?;
     // The usual case, quickly: the same future, and the same in all registers that somebody will look at.
     let same = fast.digest() == digest;
-    if fast.kernel.cpus.len() == 1 && same && same_registers(&fast, after) {
+    if fast.kernel.cpus.count() == 1 && same && same_registers(&fast, after) {
         return Ok(true);
     }
     let (mut quick, mut slow) = (abstraction(&fast), seen.clone());
@@ -109,7 +109,7 @@ pub fn fast_agrees(before: &Sim, event: Event, (after, digest): (&Sim, u128), se
     agree(&slow, &quick).map_err(|difference| format!("fast path beside slow path: {difference}"))?;
     property::state(&quick, &fast)?;
     // With several CPUs the slow path sets a timer here too that another CPU has set already, and kicks once more.
-    if same || fast.kernel.cpus.len() > 1 {
+    if same || fast.kernel.cpus.count() > 1 {
         Ok(true)
     } else {
         Err("fast path: another future than the slow path".to_owned())

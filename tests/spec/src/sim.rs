@@ -49,7 +49,7 @@ impl Sim {
             Event::Call(cpu, op) => self.call(cpu, op.frame),
             Event::Again(cpu) => self.call(cpu, Frame::of(&self.kernel.cpus[cpu].frame)),
             Event::Fault(cpu) => {
-                self.kernel.page_fault(&mut self.m, cpu, FAULT_ADDRESS, Access::empty(), FAULT_CODE);
+                self.kernel.page_fault(&mut self.m, cpu, (FAULT_ADDRESS, Access::empty(), FAULT_CODE));
             }
             Event::Write(cpu) => self.write(cpu),
             Event::Timer(cpu) => {
@@ -104,7 +104,9 @@ impl Sim {
                 let byte = &mut self.m.bytes(frame)[0];
                 *byte = written(*byte);
             }
-            None => self.kernel.page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE),
+            None => {
+                self.kernel.page_fault(&mut self.m, cpu, (WRITE_ADDRESS, Access::WRITE, FAULT_CODE));
+            }
         }
     }
 
@@ -119,10 +121,10 @@ impl Sim {
         let (cpu, frame) = match event {
             Event::Call(cpu, op) => (cpu, op.frame),
             Event::Fault(cpu) => {
-                return self.kernel.fast_page_fault(&mut self.m, cpu, FAULT_ADDRESS, Access::empty(), FAULT_CODE);
+                return self.kernel.fast_page_fault(&mut self.m, cpu, (FAULT_ADDRESS, Access::empty(), FAULT_CODE));
             }
             Event::Write(cpu) if self.written_frame(cpu).is_none() => {
-                return self.kernel.fast_page_fault(&mut self.m, cpu, WRITE_ADDRESS, Access::WRITE, FAULT_CODE);
+                return self.kernel.fast_page_fault(&mut self.m, cpu, (WRITE_ADDRESS, Access::WRITE, FAULT_CODE));
             }
             _ => return false,
         };

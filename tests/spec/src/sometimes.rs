@@ -41,8 +41,8 @@ impl Sometimes {
         self.pages(sim);
         self.when(kernel.each_endpoint().any(|(_, endpoint)| endpoint.life == 2), "endpoint destroyed in steps");
         self.when(kernel.each_process().any(|(_, process)| process.dying != 0), "process destroyed in steps");
-        self.when((0..kernel.cpus.len()).all(|cpu| kernel.is_idle(cpu)), "all idle");
-        self.when(kernel.cpus.len() > 1 && !(0..kernel.cpus.len()).any(|cpu| kernel.is_idle(cpu)), "all CPUs busy");
+        self.when((0..kernel.cpus.count()).all(|cpu| kernel.is_idle(cpu)), "all idle");
+        self.when(kernel.cpus.count() > 1 && !(0..kernel.cpus.count()).any(|cpu| kernel.is_idle(cpu)), "all CPUs busy");
     }
 
     fn pages(&mut self, sim: &Sim) {

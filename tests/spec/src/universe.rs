@@ -134,7 +134,7 @@ impl Universe {
     /// What can happen next.
     pub fn events(&self, sim: &Sim) -> Vec<Event> {
         let mut events = Vec::new();
-        for cpu in 0..sim.kernel.cpus.len() {
+        for cpu in 0..sim.kernel.cpus.count() {
             if let Some(thread) = sim.kernel.current(cpu) {
                 if sim.is_again(cpu) {
                     events.push(Event::Again(cpu));

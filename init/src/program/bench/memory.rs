@@ -5,7 +5,10 @@ use super::{Longest, Step, Stopped, WARM_UP};
 use libos::abi::boot_info::handle;
 use libos::abi::protocol::startup::WINDOWS_START;
 use libos::abi::{Epoch, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Timeout};
-use libos::{Budget, Capability, Mapping, Memory, Message, Process, Received, Space, println, store_word, ticks};
+use libos::{
+    Budget, Capability, Endpoint, FaultReport, Mapping, Memory, Message, Process, Received, Space, println, store_word,
+    ticks,
+};
 
 /// Pages that are mapped and protected.
 const PAGES: u64 = 2048;
@@ -72,20 +75,13 @@ fn faults(workshop: &mut Workshop, memory: Memory, first: u64) -> Result<(), Sto
     let peer = workshop.peer(budget, Epoch::NONE)?;
     peer.process.set_memory_port(port, 1).step("setting the memory port")?;
     let thread = peer.start(touch_pages, RANGE_AT)?;
-    let next = |answer: &Message| match port.reply_receive(answer, Timeout::FOREVER) {
-        Ok(Received::Fault(fault)) => Ok(fault),
-        other => {
-            println!("init: not a fault: {other:?}");
-            Err(Stopped("serving faults", "Received"))
-        }
-    };
     // Nothing is mapped, so the same access faults again.
     for _ in 0..WARM_UP {
-        next(&Message::default())?;
+        next(port)?;
     }
     let begin = ticks();
     for _ in 0..FAULTS {
-        next(&Message::default())?;
+        next(port)?;
     }
     println!("BENCH fault_round_trip {} insns runs={FAULTS}", (ticks() - begin) / FAULTS);
     let space = Space::Own(peer.process);
@@ -95,17 +91,26 @@ fn faults(workshop: &mut Workshop, memory: Memory, first: u64) -> Result<(), Sto
     };
     // The tables below the first page are made once.
     map(0).step("mapping")?;
-    let mut fault = next(&Message::default())?;
+    let mut fault = next(port)?;
     let begin = ticks();
     for page in 1..=FAULTS_MAPPED {
         if fault.address != page_at(page) {
             return Err(Stopped("serving faults", "another page"));
         }
         map(page).step("mapping")?;
-        fault = next(&Message::default())?;
+        fault = next(port)?;
     }
     println!("BENCH fault_map_round_trip {} insns runs={FAULTS_MAPPED}", (ticks() - begin) / FAULTS_MAPPED);
     Capability(thread.0).destroy().step("ending a thread")
+}
+
+/// Lets the thread go on whose fault was the last, and waits for the next.
+#[inline(always)]
+fn next(port: Endpoint) -> Result<FaultReport, Stopped> {
+    match port.reply_receive(&Message::default(), Timeout::FOREVER) {
+        Ok(Received::Fault(fault)) => Ok(fault),
+        _ => Err(Stopped("serving faults", "not a fault")),
+    }
 }
 
 /// Writes to one page after the other.

@@ -25,11 +25,13 @@ pub(crate) struct MapPass {
     base: u64,
     leaf: TableId,
     process: u32,
-    /// Flags that go the slow way.
-    refused: u64,
+    /// Flags that go the slow way, and that which goes by [`Kernel::replace_page`].
+    unusual: u64,
+    /// The flag of mappings that belong to an epoch.
+    tracked: u64,
     /// Frames of the Memory.
     first: u32,
-    count: u32,
+    count: u64,
 }
 
 /// A leaf for a frame.
@@ -44,24 +46,27 @@ impl Kernel {
     #[inline(always)]
     pub fn fast_map<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Outcome> {
         let (version, pass) = (self.version(), &self.map_pass);
-        let state = self.cpus.get_mut(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu)?;
         let Registers { rdi: address, words: [page, pages, flags, epoch, name, ..], caps, .. } = state.frame;
-        let record = self.threads.try_get(state.current)?;
         let offset = address.wrapping_sub(pass.base);
-        let tracked = flags & WRITE != 0 && pass.process < self.processes.world();
+        let tracked = flags & pass.tracked != 0;
         if pages != 1
             || (pass.version, pass.asked) != (version, (state.current, caps as u16, control, name))
             || offset & OUTSIDE != 0
-            || page >= u64::from(pass.count)
-            || flags & pass.refused != 0
+            || page >= pass.count
             || tracked && epoch != self.world.epoch
-            || record.state != State::Ready
-            || !ALONE && self.run.reaches(record.priority)
         {
             return None;
         }
+        if !ALONE {
+            // Another CPU may have stopped it.
+            let record = self.threads.try_get(state.current)?;
+            if record.state != State::Ready || self.run.reaches(record.priority) {
+                return None;
+            }
+        }
         let (index, frame) = (offset as usize / PAGE_SIZE, pass.first + page as u32);
-        if flags & NOW != 0 || m.table_entry(pass.leaf, index) & PRESENT != 0 {
+        if flags & pass.unusual != 0 || m.table_entry(pass.leaf, index) & PRESENT != 0 {
             return self.replace_page(m, cpu, index, frame);
         }
         // ---- point of no return ----
@@ -78,6 +83,9 @@ impl Kernel {
     fn replace_page(&mut self, m: &mut impl Machine, cpu: usize, index: usize, frame: u32) -> Option<Outcome> {
         let MapPass { leaf, process, .. } = self.map_pass;
         let Registers { rdi: address, words: [_, _, flags, ..], .. } = self.cpus[cpu].frame;
+        if flags & self.map_pass.unusual & !NOW != 0 {
+            return None;
+        }
         let now = flags & (WRITE | NOW) == WRITE | NOW;
         // Either it fails and has changed nothing, or there is no way back.
         if now && !self.first_write(m, frame) {
@@ -98,7 +106,7 @@ impl Kernel {
     /// Looks up what a `Map` that the fast path has declined needs. Whether that found anything new.
     #[inline(never)]
     pub(super) fn admit_map(&mut self, m: &impl Machine, cpu: usize, control: u64) -> bool {
-        let Some(state) = self.cpus.get(cpu) else { return false };
+        let state = &self.cpus[cpu];
         let asked = Registers { rax: control, ..state.frame };
         if asked.words[1] != 1 || Control(control).call() != Call::Map as u8 {
             return false;
@@ -118,11 +126,22 @@ impl Kernel {
         let caller = Caller { cpu: 0, thread, process, handle: control.handle(), given };
         let process = self.target_process(caller, name).ok()?;
         let memory = self.given(caller, Rights::MEMORY_MAP).ok()?;
-        let allowed = if memory.rights().contains(Rights::MEMORY_WRITE) { WRITE | NOW } else { NOW };
+        let unusual = if memory.rights().contains(Rights::MEMORY_WRITE) { !WRITE } else { !0 };
         let (first, count) = memory.range();
         let leaf = self.leaf_at_hand(m, process, base).filter(|_| self.processes.get(process).dying == 0)?;
         let asked = (thread, given.0, control.0, name);
-        Some(MapPass { version: self.version(), asked, base, leaf, process, refused: !allowed, first, count })
+        let tracked = if self.is_world_process(process) { WRITE } else { 0 };
+        Some(MapPass {
+            version: self.version(),
+            asked,
+            base,
+            leaf,
+            process,
+            unusual,
+            tracked,
+            first,
+            count: count.into(),
+        })
     }
 
     /// Whether the pass, if it is of the present version, is not what a look-up would find now.

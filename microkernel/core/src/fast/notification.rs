@@ -2,8 +2,7 @@
 //! nobody more important is ever ready while a thread runs, and if somebody as important is, a slice has begun (I7).
 //! `LEAN`: only the usual, which needs no function: nobody else is ready or waits, a slice has begun.
 
-use super::{Short, Switch};
-use crate::kernel::TICKET_MIDDLE;
+use super::{Bring, Short, Switch};
 use crate::object::NONE;
 use crate::queue::Queue;
 use crate::{Kernel, Machine, State};
@@ -19,7 +18,7 @@ impl Kernel {
         control: u64,
     ) -> Option<Outcome> {
         let version = self.version();
-        let state = self.cpus.get_mut(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu)?;
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.signal;
         if !pass.admits(control, version) {
@@ -32,17 +31,18 @@ impl Kernel {
         }
         let queue = self.notifications.try_beside_mut(object)?;
         let to = queue.head;
-        if to == NONE {
+        let Some(its_link) = self.threads.try_beside(to) else {
+            // NONE: nobody waits.
             let (notification, _) = self.notifications.fresh(object)?;
             let bound = notification.bound;
-            if bound != NONE && self.threads.get(bound).state == State::Receiving {
+            if self.threads.try_get(bound).is_some_and(|bound| bound.state == State::Receiving) {
                 return None;
             }
             notification.bits |= badge;
             return Some(Outcome::of(Status::Ok));
-        }
+        };
         // Another CPU might have nothing better to do than to run the waiter.
-        if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version {
+        if !ALONE || its_link.passes.at_hand != version {
             return None;
         }
         let [_, (waiter, link)] = self.threads.pair(from, to)?;
@@ -58,8 +58,8 @@ impl Kernel {
         }
         // ---- point of no return; nobody waits on a notification that has bits (I2) ----
         *queue = Queue::EMPTY;
-        self.world.ticket += 1;
-        waiter.ticket = TICKET_MIDDLE | self.world.ticket;
+        self.last_ticket += 1;
+        waiter.ticket = self.last_ticket;
         waiter.state = State::Ready;
         waiter.object = NONE;
         waiter.registers.rax = outcome.0;
@@ -76,7 +76,7 @@ impl Kernel {
     /// Makes a wait that polls, likewise.
     #[inline(always)]
     pub fn fast_poll<const ALONE: bool>(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
-        let from = self.cpus.get(cpu)?.current;
+        let from = self.cpus.find::<ALONE>(cpu)?.current;
         let pass = &self.threads.try_beside(from)?.passes.poll;
         if !pass.admits(control, self.version()) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
@@ -95,11 +95,10 @@ impl Kernel {
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
-        control: u64,
     ) -> Option<Short<'_>> {
         let version = self.version();
-        let state = self.cpus.get_mut(cpu)?;
-        let from = state.current;
+        let state = self.cpus.find::<ALONE>(cpu)?;
+        let (control, from) = (state.frame.rax, state.current);
         let pass = &self.threads.try_beside(from)?.passes.wait;
         if !pass.admits(control, version) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
@@ -110,7 +109,8 @@ impl Kernel {
             let bits = core::mem::take(&mut self.notifications.fresh(object)?.0.bits);
             return Some(Short::Same(Outcome::event(Event::Notification, bits)));
         }
-        let to = self.run.next()?;
+        // NONE, if nobody is ready: no thread.
+        let to = self.run.next;
         if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version || from == to {
             return None;
         }
@@ -133,14 +133,14 @@ impl Kernel {
         let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
         (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
         (from_link.queued, to_link.queued) = (true, false);
-        self.world.ticket += 1;
-        waiter.ticket = TICKET_MIDDLE | self.world.ticket;
+        self.last_ticket += 1;
+        waiter.ticket = self.last_ticket;
         waiter.state = State::Waiting;
         waiter.object = object;
-        state.switch_to(m, cpu, (to, next.process), to_link.root);
+        state.switch_to(m, cpu, (to, next.process), to_link.root_address);
         if !LEAN && self.run.reaches(next.priority) {
             state.need_slice(m, cpu);
         }
-        Some(Short::Other(Switch::Depart { from: waiter, to: next }))
+        Some(Short::Other(Switch { from: from_task, to: to_task, bring: Bring::All }))
     }
 }

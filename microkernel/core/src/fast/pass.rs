@@ -103,7 +103,7 @@ impl Kernel {
     /// Looks up what a call that the fast path has declined needs, and who would go on. Whether that found anything
     /// new: then the fast path may take it now.
     pub fn admit(&mut self, m: &impl Machine, cpu: usize, control: u64) -> bool {
-        let from = self.cpus.get(cpu).map_or(NONE, |state| state.current);
+        let from = self.cpus[cpu].current;
         let Some(pass) = self.look_up_pass(from, control) else { return self.admit_map(m, cpu, control) };
         let to = match control & !HANDLE_BITS {
             CALL => self.endpoints.beside(pass.object).head,
@@ -112,7 +112,7 @@ impl Kernel {
             WAIT => self.run.next().unwrap_or(NONE),
             _ => NONE,
         };
-        let mut new = self.take_in_hand(to);
+        let mut new = self.take_in_hand(m, to);
         if let Some((place, _)) = self.threads.beside_mut(from).passes.of(control) {
             new |= core::mem::replace(place, pass) != pass;
         }
@@ -120,19 +120,22 @@ impl Kernel {
     }
 
     /// The same for a fault of the running thread.
-    pub fn admit_fault(&mut self, cpu: usize) -> bool {
-        let from = self.cpus.get(cpu).map_or(NONE, |state| state.current);
+    pub fn admit_fault(&mut self, m: &impl Machine, cpu: usize) -> bool {
+        let from = self.cpus[cpu].current;
         let Some(pass) = self.look_up_fault(from) else { return false };
-        let at_hand = self.take_in_hand(self.endpoints.beside(pass.object).head);
+        let at_hand = self.take_in_hand(m, self.endpoints.beside(pass.object).head);
         core::mem::replace(&mut self.threads.beside_mut(from).passes.fault, pass) != pass || at_hand
     }
 
     /// Notes that a thread is at hand, if it is; whether that was not known.
-    fn take_in_hand(&mut self, thread: u32) -> bool {
+    fn take_in_hand(&mut self, m: &impl Machine, thread: u32) -> bool {
+        if thread >= self.threads.len() || !self.is_at_hand(thread) {
+            return false;
+        }
         let version = self.version();
-        thread < self.threads.len()
-            && self.is_at_hand(thread)
-            && core::mem::replace(&mut self.threads.beside_mut(thread).passes.at_hand, version) != version
+        let link = self.threads.beside_mut(thread);
+        link.root_address = m.table_address(link.root);
+        core::mem::replace(&mut link.passes.at_hand, version) != version
     }
 
     /// The pass of a thread to who serves its memory.

@@ -15,7 +15,7 @@ pub use endpoint::Endpoint;
 pub use notification::Notification;
 pub(crate) use process::HANDLES_MAX;
 pub use process::{HANDLES_MIN, Process};
-pub(crate) use thread::Task;
+pub use thread::Task;
 pub use thread::{State, Thread};
 pub use vector::VectorState;
 

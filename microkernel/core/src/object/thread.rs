@@ -111,13 +111,16 @@ read_record!(Thread);
 /// What is kept for a thread: two records, changed together, so that one look finds both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
-pub(crate) struct Task {
-    pub(crate) vector: VectorState,
-    pub(crate) thread: Thread,
+pub struct Task {
+    /// Its vector registers.
+    pub vector: VectorState,
+    /// All else.
+    pub thread: Thread,
 }
 
 impl Task {
-    pub(crate) const FREE: Self = Self { vector: VectorState::INITIAL, thread: Thread::FREE };
+    /// No thread.
+    pub const FREE: Self = Self { vector: VectorState::INITIAL, thread: Thread::FREE };
 }
 
 /// Most of the kernel asks for the thread only.

@@ -136,7 +136,7 @@ fn plain_faults_and_their_answers_go_the_fast_way() {
     let (mut rig, end) = served();
     let [first, second] = [0, 1].map(|_| {
         let thread = rig.running();
-        assert!(rig.kernel.fast_page_fault(&mut rig.m, 0, 0x60_0000, Access::WRITE, 6), "{thread}");
+        assert!(rig.kernel.fast_page_fault(&mut rig.m, 0, (0x60_0000, Access::WRITE, 6)), "{thread}");
         rig.sound();
         assert_eq!(rig.outcome().kind(), Event::Fault);
         let badge = rig.outcome().badge();
@@ -150,8 +150,8 @@ fn plain_faults_and_their_answers_go_the_fast_way() {
     });
     assert_eq!((first, second), (5, 6));
     // A write to what is there may be a first write, which is settled without the pager.
-    assert!(!rig.kernel.fast_page_fault(&mut rig.m, 0, 0x60_0000, Access::WRITE | Access::PRESENT, 7));
-    assert!(rig.kernel.fast_page_fault(&mut rig.m, 0, 0x60_0000, Access::PRESENT, 5));
+    assert!(!rig.kernel.fast_page_fault(&mut rig.m, 0, (0x60_0000, Access::WRITE | Access::PRESENT, 7)));
+    assert!(rig.kernel.fast_page_fault(&mut rig.m, 0, (0x60_0000, Access::PRESENT, 5)));
 }
 
 /// Who would go on at an address that `sysret` must not see goes the slow way, where it is made safe.
@@ -160,7 +160,7 @@ fn nobody_goes_on_fast_where_no_program_is() {
     for (rip, quick) in [(abi::USER_END - 1, true), (abi::USER_END, false)] {
         let (mut rig, _) = served();
         rig.kernel.cpus[0].frame.rip = rip;
-        assert_eq!(rig.kernel.fast_page_fault(&mut rig.m, 0, 0x60_0000, Access::empty(), 4), quick, "{rip:x}");
+        assert_eq!(rig.kernel.fast_page_fault(&mut rig.m, 0, (0x60_0000, Access::empty(), 4)), quick, "{rip:x}");
     }
 }
 
@@ -173,8 +173,8 @@ fn what_has_been_looked_up_is_not_new() {
         assert!(!rig.kernel.admit(&rig.m, 0, call.0), "{call:?}");
     }
     let (mut rig, _) = served();
-    assert!(rig.kernel.admit_fault(0));
-    assert!(!rig.kernel.admit_fault(0));
+    assert!(rig.kernel.admit_fault(&rig.m, 0));
+    assert!(!rig.kernel.admit_fault(&rig.m, 0));
 }
 
 #[test]
