@@ -92,8 +92,8 @@ impl Switch<'_> {
 impl Cpus {
     /// `ALONE`: it is the only one.
     #[inline(always)]
-    fn find<const ALONE: bool>(&mut self, cpu: usize) -> Option<&mut Cpu> {
-        if ALONE { Some(&mut self.first) } else { self.get_mut(cpu) }
+    fn find<const ALONE: bool>(&mut self, cpu: usize) -> &mut Cpu {
+        if ALONE { &mut self.first } else { &mut self[cpu] }
     }
 }
 
@@ -116,7 +116,7 @@ impl Kernel {
     #[inline(always)]
     pub fn fast_call<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let control = state.frame.rax;
         // An idle CPU runs NONE, which no table has.
         let from = state.current;
@@ -154,7 +154,7 @@ impl Kernel {
     #[inline(always)]
     pub fn fast_reply_receive<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let (control, from) = (state.frame.rax, state.current);
         let pass = &self.threads.try_beside(from)?.passes.reply_receive;
         if !pass.admits(control, version) {
@@ -181,7 +181,7 @@ impl Kernel {
         (from, to): (u32, u32),
         object: u32,
     ) -> Option<Switch<'_>> {
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let queue = self.endpoints.try_beside_mut(object)?;
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
         let (server, caller) = (&mut from_task.thread, &mut to_task.thread);
@@ -219,7 +219,7 @@ impl Kernel {
         (address, access, error_code): (u64, Access, u64),
     ) -> Option<Switch<'_>> {
         let version = self.version();
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.fault;
         if !pass.is_of(version) {

@@ -48,11 +48,6 @@ impl Cpus {
         1 + self.others.len()
     }
 
-    #[inline(always)]
-    pub(crate) fn get_mut(&mut self, cpu: usize) -> Option<&mut Cpu> {
-        if cpu == 0 { Some(&mut self.first) } else { self.others.get_mut(cpu - 1) }
-    }
-
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Cpu> {
         core::iter::once(&self.first).chain(self.others.iter())
     }

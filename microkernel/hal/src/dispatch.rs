@@ -7,7 +7,8 @@ use crate::lock;
 use crate::machine::Hardware;
 use crate::processor;
 use crate::processors;
-use crate::trap::{self, Carried, edge};
+use crate::trap::{self, edge};
+use crate::ways::{self, Carried};
 use abi::fault::Access;
 use abi::{Outcome, USER_END};
 use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
@@ -88,15 +89,15 @@ pub(crate) extern "C" fn poll_fast<const ALONE: bool>(control: u64) -> Answer {
 /// Another thread goes on.
 ///
 /// # Safety
-/// As [`trap::exchange`].
+/// As [`ways::exchange`].
 #[inline(always)]
 unsafe fn go_on<const ALONE: bool>(carried: Carried, Switch { to, bring, .. }: Switch<'_>) -> ! {
     // SAFETY: caller.
     unsafe {
         match bring {
-            Bring::Message(rax) => trap::exchange::<ALONE>(carried, to, rax),
-            Bring::Fault(rax, words) => trap::deliver::<ALONE>(to, rax, words),
-            Bring::All => trap::depart::<ALONE>(to),
+            Bring::Message(rax) => ways::exchange::<ALONE>(carried, to, rax),
+            Bring::Fault(rax, words) => ways::deliver::<ALONE>(to, rax, words),
+            Bring::All => ways::depart::<ALONE>(to),
         }
     }
 }
@@ -109,19 +110,22 @@ macro_rules! switching {
             let carried = Carried([tag, w0, w1, w2, w3]);
             if let Some(cpu) = try_acquire::<ALONE>() {
                 let State { kernel, hardware, .. } = with_state();
-                // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record it may
-                // change; 3. taken above, and if the same thread goes on released.
                 match short_of($make)(kernel, hardware, cpu) {
-                    Some(Short::Other(switch)) => unsafe { go_on::<ALONE>(carried, switch) },
+                    Some(Short::Other(switch)) => {
+                        // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record
+                        // it may change; 3. taken above.
+                        unsafe { go_on::<ALONE>(carried, switch) }
+                    }
                     Some(Short::Same(outcome)) => {
                         release::<ALONE>();
-                        unsafe { trap::same::<ALONE>(carried, outcome) }
+                        // SAFETY: 1. the edge's words as they came; 2. nothing has changed; 3. released.
+                        unsafe { ways::same::<ALONE>(carried, outcome) }
                     }
                     None => release::<ALONE>(),
                 }
             }
             // SAFETY: 1. the edge's words as they came; 3. released, or not had.
-            unsafe { trap::decline::<ALONE>(carried) }
+            unsafe { ways::decline::<ALONE>(carried) }
         }
     };
 }
@@ -149,7 +153,7 @@ pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
         release::<ALONE>();
     }
     // SAFETY: as the edge has called; the lock is released, or not had.
-    unsafe { trap::decline_fault::<ALONE>(error) }
+    unsafe { ways::decline_fault::<ALONE>(error) }
 }
 
 #[inline(always)]

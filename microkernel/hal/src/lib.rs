@@ -45,6 +45,7 @@ mod sizes;
 mod start;
 mod symbols;
 mod trap;
+mod ways;
 
 pub use apic::INTERRUPTS;
 pub use boot::Boot;

@@ -18,20 +18,19 @@
 //! 2. Every register of a thread is in its frame before Rust runs, and all of them come from there on the way out. The
 //!    fast way saves only what a function may change. What a message leaves to the thread itself it saves where the edge
 //!    word `OWN` says; if another thread goes on, that comes from the record of the other one, and `OWN` says so.
-//! 2a. `OWN` names the record of the running thread only while that need not be kept aside for an older epoch: a cut ends
+//! 3. `OWN` names the record of the running thread only while that need not be kept aside for an older epoch: a cut ends
 //!    that, and no CPU runs a program after a cut before `dispatch::finish` has set its `OWN`. The registers in the record
 //!    of a thread that a CPU runs say nothing, but for flags as after a call, and are written by that CPU alone.
-//! 3. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
+//! 4. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
-//! 4. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
-//! 5. `dispatch` never returns with a rip that is no user address, so neither `sysret` nor `iret` can fault.
+//! 5. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
+//! 6. `dispatch` never returns with a rip that is no user address, so neither `sysret` nor `iret` can fault.
 
 use crate::descriptors::{USER_CODE, USER_DATA};
 use crate::kernel::{FIRST_CPU, STATE};
 use crate::{dispatch, lock, report};
-use abi::fault::Fault;
 use abi::{Call, Outcome, Registers, Status};
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel_core::{Cpu, Task, Thread};
@@ -50,7 +49,7 @@ pub(crate) mod edge {
     pub(crate) const OWN: usize = 4;
 }
 
-const fn edge_offset(word: usize) -> usize {
+pub(crate) const fn edge_offset(word: usize) -> usize {
     offset_of!(Cpu, edge) + word * 8
 }
 
@@ -58,11 +57,11 @@ const fn edge_offset(word: usize) -> usize {
 pub(crate) const REGISTERS: usize = offset_of!(Task, thread) + offset_of!(Thread, registers);
 
 /// Of one of them.
-const fn own_offset(register: usize) -> usize {
+pub(crate) const fn own_offset(register: usize) -> usize {
     REGISTERS + register
 }
 
-const fn word_offset(word: usize) -> usize {
+pub(crate) const fn word_offset(word: usize) -> usize {
     offset_of!(Registers, words) + word * 8
 }
 
@@ -78,15 +77,6 @@ unsafe extern "C" {
     /// Where `syscall` goes on a machine with one CPU, and with several.
     fn syscall_alone();
     fn syscall_several();
-    /// Ways on from functions that do not come back.
-    fn same_alone() -> !;
-    fn same_several() -> !;
-    fn declined_alone() -> !;
-    fn declined_several() -> !;
-    fn depart_alone() -> !;
-    fn depart_several() -> !;
-    fn fault_declined_alone() -> !;
-    fn fault_declined_several() -> !;
     fn page_fault_alone() -> !;
     fn page_fault_several() -> !;
     fn leave_kernel() -> !;
@@ -143,136 +133,6 @@ pub(crate) unsafe fn leave() -> ! {
     unsafe { leave_kernel() }
 }
 
-/// The part of a message that a fast function takes and passes on: rdi, rsi, rdx, r8, r9. The edge has put the other
-/// words into the frame.
-#[derive(Clone, Copy)]
-pub(crate) struct Carried(pub(crate) [u64; 5]);
-
-/// The program of `to` goes on with the carried words and `rax`; $words brings the others. At $at are words of this CPU's
-/// state.
-macro_rules! go_to {
-    ($carried:expr, $to:expr, $rax:expr, $at:literal, [$($words:expr),*], [$($leave:literal),*], $($operand:tt)*) => {
-        asm!(
-            concat!("mov ", $at, "{own}], rcx"),
-            $($words,)*
-            "mov r11, [rcx + {fs_base}]",
-            "wrfsbase r11",
-            "mov rbx, [rcx + {rbx}]",
-            "mov rbp, [rcx + {rbp}]",
-            "mov rsp, [rcx + {rsp}]",
-            "mov rcx, [rcx + {rip}]",
-            "mov r11d, {flags}",
-            $($leave,)*
-            "xor r15d, r15d",
-            "wrgsbase r15",
-            "sysretq",
-            own = const edge_offset(edge::OWN),
-            fs_base = const own_offset(offset_of!(Registers, fs_base)),
-            rbx = const own_offset(offset_of!(Registers, rbx)),
-            rbp = const own_offset(offset_of!(Registers, rbp)),
-            rsp = const own_offset(offset_of!(Registers, rsp)),
-            rip = const own_offset(offset_of!(Registers, rip)),
-            flags = const FLAGS,
-            $($operand)* in("rcx") $to, in("rax") $rax.0, in("rdi") $carried.0[0], in("rsi") $carried.0[1],
-            in("rdx") $carried.0[2], in("r8") $carried.0[3], in("r9") $carried.0[4], options(noreturn))
-    };
-    ($carried:expr, $to:expr, $rax:expr, alone, [$($words:expr),*], $($operand:tt)*) => {
-        go_to!($carried, $to, $rax, "[{state} + {first} + ", [$($words),*], [], state = sym STATE, first = const FIRST_CPU,
-            $($operand)*)
-    };
-    ($carried:expr, $to:expr, $rax:expr, several, [$($words:expr),*], $($operand:tt)*) => {
-        go_to!($carried, $to, $rax, "gs:[", [$($words),*], ["inc dword ptr [rip + {serving}]", "swapgs"],
-            serving = sym lock::SERVING, $($operand)*)
-    };
-}
-
-/// With the words that the edge has put into the frame.
-macro_rules! exchange_on {
-    ($carried:expr, $to:expr, $rax:expr, $way:ident, $at:literal) => {
-        go_to!($carried, $to, $rax, $way, [
-            concat!("mov r10, ", $at, "{r10}]"),
-            concat!("mov r12, ", $at, "{r12}]"),
-            concat!("mov r13, ", $at, "{r13}]"),
-            concat!("mov r14, ", $at, "{r14}]")
-        ], r10 = const word_offset(4), r12 = const word_offset(5), r13 = const word_offset(6), r14 = const word_offset(7),)
-    };
-}
-
-/// Goes to a thread with the message of the one that called.
-///
-/// # Safety
-/// 1. Called from a fast function of the edge's, with what that was given. 2. Space and vector registers are those of the
-///    thread, whose record need not be kept aside. 3. The kernel lock is held, if there are several CPUs.
-#[inline(always)]
-pub(crate) unsafe fn exchange<const ALONE: bool>(carried: Carried, to: *mut Task, rax: Outcome) -> ! {
-    // SAFETY: 1, 2, 3: caller; nothing on the stack is needed any more.
-    unsafe {
-        if ALONE {
-            exchange_on!(carried, to, rax, alone, "[{state} + {first} + ")
-        } else {
-            exchange_on!(carried, to, rax, several, "gs:[")
-        }
-    }
-}
-
-/// Goes to a thread with the message of a page fault.
-///
-/// # Safety
-/// As [`exchange`].
-#[inline(always)]
-pub(crate) unsafe fn deliver<const ALONE: bool>(to: *mut Task, rax: Outcome, words: [u64; 6]) -> ! {
-    let [w0, w1, w2, w3, w4, w5] = words;
-    let carried = Carried([Fault::Page as u64, w0, w1, w2, w3]);
-    // SAFETY: as `exchange`.
-    unsafe {
-        if ALONE {
-            go_to!(carried, to, rax, alone, ["xor r13d, r13d", "xor r14d, r14d"], in("r10") w4, in("r12") w5,)
-        } else {
-            go_to!(carried, to, rax, several, ["xor r13d, r13d", "xor r14d, r14d"], in("r10") w4, in("r12") w5,)
-        }
-    }
-}
-
-/// A way on from a fast function of the edge's.
-macro_rules! way_on {
-    ($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $alone:ident, $several:ident, $($operand:tt)*) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As [`exchange`].
-        #[inline(always)]
-        pub(crate) unsafe fn $name<const ALONE: bool>($($argument: $type),*) -> ! {
-            // SAFETY: 1, 2, 3: caller; nothing on the stack is needed any more.
-            unsafe {
-                if ALONE {
-                    asm!("jmp {way}", way = sym $alone, $($operand)* options(noreturn))
-                } else {
-                    asm!("jmp {way}", way = sym $several, $($operand)* options(noreturn))
-                }
-            }
-        }
-    };
-}
-
-way_on! {
-    /// Goes to a thread with all registers from its record.
-    depart(to: *mut Task) depart_alone, depart_several, in("rcx") to,
-}
-way_on! {
-    /// Goes back to the same thread, with `rax`; the lock is released.
-    same(carried: Carried, rax: Outcome) same_alone, same_several, in("rax") rax.0, in("rdi") carried.0[0],
-    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
-}
-way_on! {
-    /// Goes the slow way with a call; the lock is not held.
-    decline(carried: Carried) declined_alone, declined_several, in("rdi") carried.0[0],
-    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
-}
-way_on! {
-    /// Goes the slow way with a page fault; the lock is not held.
-    decline_fault(error: u64) fault_declined_alone, fault_declined_several, in("rsi") error,
-}
-
 /// Waits for an interrupt; whatever arrives enters by `dispatch::from_idle`.
 ///
 /// # Safety
@@ -308,7 +168,7 @@ vector_stubs:
     .set vector, vector + 1
     .endr
 
-    # Below, \at begins the address of a word of this CPU's state: "gs:[", or where the only CPU's is.
+    # Below, \at begins the address of a word of this CPU's state, "gs:[" or where the only CPU's is, or of a record.
 
     # Saves the registers that a function may change, but for rax, rcx and r11.
     .macro save_changing at
@@ -321,17 +181,17 @@ vector_stubs:
     .endm
 
     # Saves the others, after those.
-    .macro save_rest
+    .macro save_rest at
     rdfsbase r10
-    mov gs:[{fs_base}], r10
-    mov gs:[{rbx}], rbx
-    mov gs:[{rbp}], rbp
-    mov gs:[{r12}], r12
-    mov gs:[{r13}], r13
-    mov gs:[{r14}], r14
-    mov gs:[{r15}], r15
-    mov gs:[{rcx}], rcx
-    mov gs:[{r11}], r11
+    mov \at {fs_base}], r10
+    mov \at {rbx}], rbx
+    mov \at {rbp}], rbp
+    mov \at {r12}], r12
+    mov \at {r13}], r13
+    mov \at {r14}], r14
+    mov \at {r15}], r15
+    mov \at {rcx}], rcx
+    mov \at {r11}], r11
     .endm
 
     # Saves all registers of a program that was interrupted; what the processor pushed begins \from bytes up the stack.
@@ -339,7 +199,7 @@ vector_stubs:
     swapgs
     mov gs:[{rax}], rax
     save_changing "gs:["
-    save_rest
+    save_rest "gs:["
     mov rax, [rsp + \from]
     mov gs:[{rip}], rax
     mov rax, [rsp + \from + 16]
@@ -360,11 +220,11 @@ vector_stubs:
     # What a message leaves to the thread itself goes to its record, and the stack is ours; changes r11.
     .macro leave_own at
     mov r11, \at {own}]
-    mov [r11 + {own_rsp}], rsp
+    mov [r11 + {registers} + {rsp}], rsp
     mov rsp, \at {stack}]
-    mov [r11 + {own_rip}], rcx
-    mov [r11 + {own_rbx}], rbx
-    mov [r11 + {own_rbp}], rbp
+    mov [r11 + {registers} + {rip}], rcx
+    mov [r11 + {registers} + {rbx}], rbx
+    mov [r11 + {registers} + {rbp}], rbp
     .endm
 
     # Loads what `save_changing` saved, and the flags of every return from a call.
@@ -440,7 +300,7 @@ by_iret\@:
     mov rcx, gs:[{rip}]
     mov r11d, {flags}
     mov gs:[{rflags}], r11
-    save_rest
+    save_rest "gs:["
     mov rdi, gs:[{cpu}]
     xor ebp, ebp
     call \function
@@ -460,7 +320,7 @@ by_iret\@:
     # never returns; changes rcx.
     .macro switching at, function
     rdfsbase rcx
-    mov [r11 + {own_fs_base}], rcx
+    mov [r11 + {registers} + {fs_base}], rcx
     mov \at {rax}], rax
     mov \at {r10}], r10
     mov \at {r12}], r12
@@ -478,10 +338,10 @@ by_iret\@:
     mov r13, \at {r13}]
     mov r14, \at {r14}]
     mov r15, \at {r15}]
-    mov rbx, [r11 + {own_rbx}]
-    mov rbp, [r11 + {own_rbp}]
-    mov rcx, [r11 + {own_rip}]
-    mov rsp, [r11 + {own_rsp}]
+    mov rbx, [r11 + {registers} + {rbx}]
+    mov rbp, [r11 + {registers} + {rbp}]
+    mov rcx, [r11 + {registers} + {rip}]
+    mov rsp, [r11 + {registers} + {rsp}]
     .endm
 
     # A call that keeps all registers but rax; changes what `save_changing` saves.
@@ -526,7 +386,7 @@ wait_\way:
     test rax, rax
     js poll_\way
     leave_own "\at"
-    mov [r11 + {own_rcx}], rcx
+    mov [r11 + {registers} + {rcx}], rcx
     switching "\at", \wait_fast
 
     # Declined: all registers as they were.
@@ -583,28 +443,15 @@ page_fault_\way:
     swap_if \way, several
     push r11
     mov r11, \at {own}]
-    mov [r11 + {own_rax}], rax
-    mov [r11 + {own_rdi}], rdi
-    mov [r11 + {own_rsi}], rsi
-    mov [r11 + {own_rdx}], rdx
-    mov [r11 + {own_r8}], r8
-    mov [r11 + {own_r9}], r9
-    mov [r11 + {own_r10}], r10
-    mov [r11 + {own_r12}], r12
-    mov [r11 + {own_r13}], r13
-    mov [r11 + {own_r14}], r14
-    mov [r11 + {own_r15}], r15
-    mov [r11 + {own_rbx}], rbx
-    mov [r11 + {own_rbp}], rbp
-    mov [r11 + {own_rcx}], rcx
-    rdfsbase rax
-    mov [r11 + {own_fs_base}], rax
-    pop qword ptr [r11 + {own_r11}]
+    mov [r11 + {registers} + {rax}], rax
+    save_changing "[r11 + {registers} + "
+    save_rest "[r11 + {registers} + "
+    pop qword ptr [r11 + {registers} + {r11}]
     pop rdi
-    pop qword ptr [r11 + {own_rip}]
+    pop qword ptr [r11 + {registers} + {rip}]
     pop rax
-    pop qword ptr [r11 + {own_rflags}]
-    pop qword ptr [r11 + {own_rsp}]
+    pop qword ptr [r11 + {registers} + {rflags}]
+    pop qword ptr [r11 + {registers} + {rsp}]
     mov rsp, \at {stack}]
     push 2
     popfq
@@ -767,25 +614,6 @@ idle_loop:
     fs_base = const offset_of!(Registers, fs_base),
     stack = const edge_offset(edge::STACK),
     cpu = const edge_offset(edge::CPU),
-    own_rax = const own_offset(offset_of!(Registers, rax)),
-    own_rdi = const own_offset(offset_of!(Registers, rdi)),
-    own_rsi = const own_offset(word_offset(0)),
-    own_rdx = const own_offset(word_offset(1)),
-    own_r8 = const own_offset(word_offset(2)),
-    own_r9 = const own_offset(word_offset(3)),
-    own_r10 = const own_offset(word_offset(4)),
-    own_r12 = const own_offset(word_offset(5)),
-    own_r13 = const own_offset(word_offset(6)),
-    own_r14 = const own_offset(word_offset(7)),
-    own_r15 = const own_offset(offset_of!(Registers, caps)),
-    own_rbx = const own_offset(offset_of!(Registers, rbx)),
-    own_rbp = const own_offset(offset_of!(Registers, rbp)),
-    own_rsp = const own_offset(offset_of!(Registers, rsp)),
-    own_rip = const own_offset(offset_of!(Registers, rip)),
-    own_rflags = const own_offset(offset_of!(Registers, rflags)),
-    own_rcx = const own_offset(offset_of!(Registers, rcx)),
-    own_r11 = const own_offset(offset_of!(Registers, r11)),
-    own_fs_base = const own_offset(offset_of!(Registers, fs_base)),
     registers = const REGISTERS,
     register_count = const size_of::<Registers>() / 8,
     page_fault_way = sym PAGE_FAULT,

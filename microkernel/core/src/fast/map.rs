@@ -46,7 +46,7 @@ impl Kernel {
     #[inline(always)]
     pub fn fast_map<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Outcome> {
         let (version, pass) = (self.version(), &self.map_pass);
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let Registers { rdi: address, words: [page, pages, flags, epoch, name, ..], caps, .. } = state.frame;
         let offset = address.wrapping_sub(pass.base);
         let tracked = flags & pass.tracked != 0;

@@ -18,7 +18,7 @@ impl Kernel {
         control: u64,
     ) -> Option<Outcome> {
         let version = self.version();
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.signal;
         if !pass.admits(control, version) {
@@ -76,7 +76,7 @@ impl Kernel {
     /// Makes a wait that polls, likewise.
     #[inline(always)]
     pub fn fast_poll<const ALONE: bool>(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
-        let from = self.cpus.find::<ALONE>(cpu)?.current;
+        let from = self.cpus.find::<ALONE>(cpu).current;
         let pass = &self.threads.try_beside(from)?.passes.poll;
         if !pass.admits(control, self.version()) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
@@ -97,7 +97,7 @@ impl Kernel {
         cpu: usize,
     ) -> Option<Short<'_>> {
         let version = self.version();
-        let state = self.cpus.find::<ALONE>(cpu)?;
+        let state = self.cpus.find::<ALONE>(cpu);
         let (control, from) = (state.frame.rax, state.current);
         let pass = &self.threads.try_beside(from)?.passes.wait;
         if !pass.admits(control, version) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
