@@ -5,7 +5,7 @@ use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{Graph, is_sound};
-use crate::kernel::{Caller, TIME_MAX_NS};
+use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::Queue;
 use crate::{
@@ -51,7 +51,7 @@ impl Graph for &Kernel {
     }
 
     fn ticket(&self) -> u64 {
-        self.world.ticket
+        self.last_ticket - TICKET_MIDDLE
     }
 
     fn thread(&mut self, index: u32) -> Result<Thread, Infallible> {

@@ -219,7 +219,7 @@ fn a_write_to_what_a_device_has_is_told_as_such() {
     set_frames(&mut rig, FrameState::Claimed, &[7]);
     rig.call(Call::Receive, port, |_| {});
     assert_ne!(rig.running(), boot.thread);
-    rig.kernel.page_fault(&mut rig.m, 0, 0x60_0010, Access::WRITE, 6);
+    rig.kernel.page_fault(&mut rig.m, 0, (0x60_0010, Access::WRITE, 6));
     rig.sound();
     assert_eq!((rig.running(), rig.outcome().kind()), (boot.thread, Event::Fault));
     let wanted = (Access::WRITE | Access::FROZEN | Access::PRESENT).bits();

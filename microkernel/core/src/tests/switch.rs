@@ -182,12 +182,12 @@ fn nobody_goes_fast_to_an_endpoint_that_ends() {
     let (mut rig, _) = served();
     let process = rig.kernel.threads.get(rig.running()).process;
     let port = rig.kernel.memory_port(process).expect("a pager").object;
-    assert!(rig.kernel.admit_fault(0));
+    assert!(rig.kernel.admit_fault(&rig.m, 0));
     for (life, generation, serves) in [(2, 0, false), (1, 1, false), (1, 0, true)] {
         let endpoint = rig.kernel.endpoints.change(port);
         (endpoint.life, endpoint.generation) = (life, endpoint.generation + generation);
         rig.kernel.capabilities.outdate();
-        assert_eq!(rig.kernel.admit_fault(0), serves, "{life} {generation}");
+        assert_eq!(rig.kernel.admit_fault(&rig.m, 0), serves, "{life} {generation}");
         rig.kernel.endpoints.change(port).generation -= generation;
     }
 }
