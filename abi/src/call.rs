@@ -183,8 +183,8 @@ pub enum Call {
     /// [`crate::boot_info::INTERRUPT_LINES`] are lines: they stay masked from their arrival until they are acknowledged. Out
     /// arg 0, arg 1: message address and data for MSI and MSI-X (0 for lines). Errors: `BadRange` (no such interrupt).
     BindInterrupt = 35,
-    /// Let the first interrupt of the range `handle` (right INTERRUPT_BIND) arrive again. To be made for one that is bound
-    /// only. Errors: `BadRange`.
+    /// Let the first interrupt of the range `handle` (right INTERRUPT_BIND) arrive again. Errors: `BadRange`, `WrongState` (it
+    /// is bound to nothing that lives).
     AckInterrupt = 36,
     /// Read an I/O port: arg 0 port, arg 1 width in bytes (1, 2, 4). Out arg 0: value. `handle`: IoPorts (right PORTS_USE)
     /// whose range holds all bytes, else `BadRange`.
@@ -300,11 +300,11 @@ impl Call {
             Self::Restore => &[S::BadRecord, S::BadRange, S::WrongState],
             Self::Resume => &[S::BadRecord, S::WrongState],
             Self::BindPort => &[S::TableFull],
+            Self::AckInterrupt => &[S::BadRange, S::WrongState],
             Self::Donate
             | Self::SetFrames
             | Self::Export
             | Self::BindInterrupt
-            | Self::AckInterrupt
             | Self::PortRead
             | Self::PortWrite
             | Self::DebugWrite => &[S::BadRange],

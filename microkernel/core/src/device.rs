@@ -21,12 +21,6 @@ pub(crate) struct Binding {
 
 impl Binding {
     pub(crate) const NONE: Self = Self { notification: NONE, generation: 0, badge: 0 };
-
-    /// Notification, generation, badge.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn parts(&self) -> (u32, u32, u64) {
-        (self.notification, self.generation, self.badge)
-    }
 }
 
 impl Kernel {
@@ -127,6 +121,8 @@ impl Kernel {
     /// System call `AckInterrupt`.
     pub(crate) fn ack_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let line = self.interrupt_line(caller)?;
+        // Nobody has said where it goes: let in, it would arrive as an exception.
+        self.bound_to(line).ok_or(Status::WrongState)?;
         m.mask_interrupt(line, false);
         Ok(Answer::Done)
     }
@@ -137,12 +133,17 @@ impl Kernel {
         if line < INTERRUPT_LINES {
             m.mask_interrupt(line, true);
         }
-        if let Some(&Binding { notification, generation, badge }) = self.bindings.get(line as usize)
-            && self.notifications.try_get(notification).is_some_and(|n| n.generation == generation)
-        {
+        if let Some((notification, badge)) = self.bound_to(line) {
             self.signal_bits(notification, badge);
         }
         self.dispatch(m, cpu);
+    }
+
+    /// The notification that an interrupt rings, if there still is one, and with what badge.
+    pub(crate) fn bound_to(&self, line: u32) -> Option<(u32, u64)> {
+        let &Binding { notification, generation, badge } = self.bindings.get(line as usize)?;
+        let bell = self.notifications.try_get(notification)?;
+        (bell.life != 0 && bell.generation == generation).then_some((notification, badge))
     }
 
     /// The port and width of a port call, if the capability covers them.

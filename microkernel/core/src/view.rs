@@ -175,11 +175,7 @@ impl Kernel {
 
     /// Interrupts that are delivered to a notification that is there: which one, and the badge.
     pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, (u32, u64))> {
-        self.bindings.iter().enumerate().filter_map(|(line, binding)| {
-            let (notification, generation, badge) = binding.parts();
-            let lives = self.notifications.try_get(notification).is_some_and(|n| n.generation == generation);
-            lives.then_some((line as u32, (notification, badge)))
-        })
+        (0..self.bindings.len() as u32).filter_map(|line| Some((line, self.bound_to(line)?)))
     }
 
     /// Interrupts there are.

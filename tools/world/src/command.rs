@@ -71,7 +71,7 @@ impl Output {
             // Nobody may be there to read it.
             let _ = self.print(&json!({ "error": error.to_string() }), String::new);
         }
-        eprintln!("world: {error}");
+        let _ = writeln!(std::io::stderr(), "world: {error}");
     }
 
     fn contents(&self, image: &Path, epoch: Option<Epoch>) -> Result<(Epoch, Contents), WorldError> {

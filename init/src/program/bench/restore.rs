@@ -6,7 +6,7 @@ use libos::abi::boot_info::handle;
 use libos::abi::protocol::startup::WINDOWS_START;
 use libos::abi::record::{BatchWriter, Table};
 use libos::abi::{Epoch, MapFlags, PAGE_SIZE};
-use libos::{EpochControl, Mapping, Memory, Process, Space, println, store_word, ticks};
+use libos::{EpochControl, Mapping, Process, Space, println, store_word, ticks};
 
 /// Where init has the page of records.
 const BATCH_AT: u64 = WINDOWS_START + (1 << 40);

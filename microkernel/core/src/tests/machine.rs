@@ -72,6 +72,8 @@ fn interrupts_ring_until_masked_and_after_they_are_acknowledged() {
     };
     let [line, last_line, message, last] = [5, 23, 24, 63].map(|number| part(&mut rig, INTERRUPTS, number, 1));
     rig.m.masked.insert(5);
+    assert_eq!(rig.call(Call::AckInterrupt, line, |_| {}), Status::WrongState);
+    assert!(rig.m.masked.contains(&5), "what leads nowhere is not let in");
     assert_eq!(bind(&mut rig, line, bell).0, Status::BadArgument, "a signal without bits");
     assert_eq!(bind(&mut rig, line, badged).0, Status::Ok);
     assert!(!rig.m.masked.contains(&5));
@@ -97,6 +99,7 @@ fn interrupts_ring_until_masked_and_after_they_are_acknowledged() {
     assert_eq!(rig.call(Call::Wait, bell, poll), Status::WouldBlock);
     // A notification that is gone is rung no more, and who takes its number is not rung for it.
     assert_eq!(rig.call(Call::Destroy, bell, |_| {}), Status::Ok);
+    assert_eq!(rig.call(Call::AckInterrupt, line, |_| {}), Status::WrongState);
     let other = rig.create(BUDGET, Kind::Notification, [0; 4], Handle::NULL);
     rig.kernel.interrupt(&mut rig.m, 0, 24);
     rig.sound();

@@ -64,9 +64,12 @@ impl Model {
         Ok(End::Done)
     }
 
-    /// `AckInterrupt`: the line may ring again.
+    /// `AckInterrupt`: the line may ring again, if it rings anything.
     pub(super) fn ack_interrupt(&mut self, name: Name) -> Called {
         let line = self.interrupt_of(name)?;
+        if !self.interrupts.contains_key(&line) {
+            return Err(Status::WrongState);
+        }
         self.devices.masked.remove(&line);
         Ok(End::Done)
     }
