@@ -77,8 +77,8 @@ fn last_tally(console: &str, story: &str) -> u64 {
     numbers.last().copied().unwrap_or(0)
 }
 
-/// Watches one boot until the hostile process and the tally have got so far.
-fn watch(guest: &mut Guest, generation: u64, tally: u64, story: &str) -> (Line, u64) {
+/// Watches one boot until the hostile process and the tally have got so far, and the process has thrown `enough`.
+fn watch(guest: &mut Guest, generation: u64, tally: u64, enough: impl Fn(&Line) -> bool, story: &str) -> (Line, u64) {
     let deadline = Instant::now() + LIMIT;
     loop {
         let console = clean(&guest.console().text());
@@ -87,7 +87,9 @@ fn watch(guest: &mut Guest, generation: u64, tally: u64, story: &str) -> (Line, 
         }
         let number = last_tally(&console, story);
         match last_line(&console) {
-            Some(line) if line["generation"] >= generation && number >= tally => return (line, number),
+            Some(line) if line["generation"] >= generation && number >= tally && enough(&line) => {
+                return (line, number);
+            }
             _ => {}
         }
         assert!(Instant::now() < deadline, "{story}: waiting for generation {generation}, tally {tally}:\n{console}");
@@ -121,6 +123,13 @@ fn nobody_notices(size: &Size) {
     let mut disk = PowerCutDisk::empty(DISK_BYTES, random.next_number());
     let path: PathBuf = std::env::temp_dir().join(format!("perennial-hostile-{}-{cpus}", std::process::id()));
     let (mut line, mut tally, mut counted) = (Line::new(), 0, 0);
+    let [throws, misdeeds, succeeded] = size.least;
+    let least = [("throws", throws), ("misdeeds", misdeeds), ("succeeded", succeeded), ("calls", abi::CALLS.into())];
+    // A generation throws for as long as it lives: on a busy host it takes more of them.
+    let enough = |line: &Line| {
+        least.iter().all(|&(name, least)| line[name] >= least)
+            && ANSWERS[..size.answers].iter().all(|&answer| line[answer] > 0)
+    };
     for boot in 0..=size.cuts {
         let story = format!("HOSTILE_SEED={seed}, {cpus} CPUs, boot {boot}");
         disk.serve(&path).expect("served");
@@ -130,7 +139,8 @@ fn nobody_notices(size: &Size) {
         machine.command_line = format!("hostile={seed}");
         let mut guest = Guest::start(&machine).expect("QEMU starts");
         let generation = line.get("generation").copied().unwrap_or(0) + size.generations;
-        (line, tally) = watch(&mut guest, generation, tally + size.tallies * LINE_EVERY, &story);
+        let numbers = tally + size.tallies * LINE_EVERY;
+        (line, tally) = watch(&mut guest, generation, numbers, |line| boot < size.cuts || enough(line), &story);
         assert_eq!(line["seed"], seed, "{story}: other throws than asked for");
         // All this time epochs commit: what is asked for now is durable soon.
         counted = ask(&mut guest, counted, &story);
@@ -141,14 +151,6 @@ fn nobody_notices(size: &Size) {
         disk = disk.survive();
     }
     println!("HOSTILE_SEED={seed}, {cpus} CPUs, tally {tally}: {line:?}");
-    for &answer in &ANSWERS[..size.answers] {
-        assert!(line[answer] > 0, "HOSTILE_SEED={seed}: nothing was answered {answer}: {line:?}");
-    }
-    let [throws, misdeeds, succeeded] = size.least;
-    let least = [("throws", throws), ("misdeeds", misdeeds), ("succeeded", succeeded), ("calls", abi::CALLS.into())];
-    for (name, least) in least {
-        assert!(line[name] >= least, "HOSTILE_SEED={seed}: {name} {} of {least}: {line:?}", line[name]);
-    }
 }
 
 #[test]
