@@ -76,6 +76,24 @@ impl Rig {
         self.outcome().status()
     }
 
+    /// Makes a call; whether the thread is about to make it again.
+    fn is_to_be_made_again(&mut self, call: Call, handle: Handle) -> bool {
+        let before = self.kernel.cpus[0].frame.rip;
+        let status = self.call(call, handle, |_| {});
+        let again = self.kernel.cpus[0].frame.rip != before;
+        assert!(again || status == Status::Ok, "{status:?}");
+        again
+    }
+
+    fn state(&self, thread: u32) -> crate::State {
+        self.kernel.threads.get(thread).state
+    }
+
+    /// What a thread that waited was told.
+    fn told(&self, thread: u32) -> Outcome {
+        Outcome(self.kernel.registers_of(thread).rax)
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome(self.kernel.cpus[0].frame.rax)
     }

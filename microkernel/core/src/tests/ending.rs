@@ -17,24 +17,6 @@ fn threads(rig: &mut Rig, count: usize, priority: u64) -> (Handle, Vec<(u32, Han
     (process, made.collect())
 }
 
-/// Makes a call; whether the thread is about to make it again.
-fn is_to_be_made_again(rig: &mut Rig, call: Call, handle: Handle) -> bool {
-    let before = rig.kernel.cpus[0].frame.rip;
-    let status = rig.call(call, handle, |_| {});
-    let again = rig.kernel.cpus[0].frame.rip != before;
-    assert!(again || status == Status::Ok, "{status:?}");
-    again
-}
-
-fn state(rig: &Rig, thread: u32) -> State {
-    rig.kernel.threads.get(thread).state
-}
-
-/// What a thread that waited was told.
-fn told(rig: &Rig, thread: u32) -> Status {
-    Outcome(rig.kernel.registers_of(thread).rax).status()
-}
-
 #[test]
 fn who_waits_for_a_bell_that_ends_is_told_in_steps() {
     let (mut rig, boot) = Rig::new();
@@ -55,16 +37,16 @@ fn who_waits_for_a_bell_that_ends_is_told_in_steps() {
     }
     assert_eq!(rig.running(), boot.thread);
     rig.kernel.limit_steps(2);
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, bell));
-    assert_eq!(all.iter().filter(|&&(thread, _)| state(&rig, thread) == State::Waiting).count(), 1);
+    assert!(rig.is_to_be_made_again(Call::Destroy, bell));
+    assert_eq!(all.iter().filter(|&&(thread, _)| rig.state(thread) == State::Waiting).count(), 1);
     // It is no more for anybody, though it is not gone yet.
     assert_eq!(rig.call(Call::Wait, bell, |_| {}), Status::PeerDied);
-    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, bell));
+    assert!(!rig.is_to_be_made_again(Call::Destroy, bell));
     for &(thread, _) in &all[..3] {
-        assert_eq!((state(&rig, thread), told(&rig, thread)), (State::Ready, Status::PeerDied));
+        assert_eq!((rig.state(thread), rig.told(thread).status()), (State::Ready, Status::PeerDied));
     }
     let bound = all[3].0;
-    assert_eq!((state(&rig, bound), rig.kernel.threads.get(bound).bound), (State::Receiving, NONE));
+    assert_eq!((rig.state(bound), rig.kernel.threads.get(bound).bound), (State::Receiving, NONE));
     assert_eq!(rig.call(Call::Identify, bell, |_| {}), Status::PeerDied);
 }
 
@@ -79,11 +61,11 @@ fn who_waits_at_an_endpoint_that_ends_is_told_in_steps() {
         rig.call(call, end, |_| {});
     }
     rig.kernel.limit_steps(2);
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, meet));
+    assert!(rig.is_to_be_made_again(Call::Destroy, meet));
     assert_eq!(rig.call(Call::Receive, meet, |_| {}), Status::PeerDied);
-    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, meet));
+    assert!(!rig.is_to_be_made_again(Call::Destroy, meet));
     for (thread, _) in all {
-        assert_eq!((state(&rig, thread), told(&rig, thread)), (State::Ready, Status::PeerDied));
+        assert_eq!((rig.state(thread), rig.told(thread).status()), (State::Ready, Status::PeerDied));
     }
 }
 
@@ -104,10 +86,10 @@ fn a_process_ends_in_steps_and_gives_everything_back() {
         rig.grant(process, OWN, Rights::empty(), 0);
     }
     rig.kernel.limit_steps(3);
-    let live = |rig: &Rig| all.iter().filter(|&&(thread, _)| state(rig, thread) != State::Free).count();
+    let live = |rig: &Rig| all.iter().filter(|&&(thread, _)| rig.state(thread) != State::Free).count();
     let held = |rig: &Rig| rig.kernel.each_capability().filter(|held| held.process == number).count();
     assert_eq!((live(&rig), held(&rig)), (4, 4));
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, process));
+    assert!(rig.is_to_be_made_again(Call::Destroy, process));
     assert_eq!((live(&rig), held(&rig)), (1, 4));
     // Nothing is made in it any more, and none of its threads starts.
     let made = rig.call(Call::Create, BUDGET, |r| {
@@ -117,10 +99,10 @@ fn a_process_ends_in_steps_and_gives_everything_back() {
     assert_eq!(made, Status::PeerDied);
     let granted = rig.call(Call::Grant, process, |r| (r.rdi, r.caps) = (0, u64::from(OWN.0)));
     assert_eq!(granted, Status::PeerDied);
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, process));
+    assert!(rig.is_to_be_made_again(Call::Destroy, process));
     assert_eq!((live(&rig), held(&rig)), (0, 1));
     // Four tables, of which the last is the root: as many as one step frees.
-    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, process));
+    assert!(!rig.is_to_be_made_again(Call::Destroy, process));
     assert_eq!((budgets(&rig), rig.kernel.pool.free == tables), (before, true));
     assert_eq!(rig.call(Call::Identify, process, |_| {}), Status::PeerDied);
     assert_eq!(rig.running(), boot.thread);
@@ -132,12 +114,12 @@ fn who_ends_or_stops_itself_runs_no_longer() {
     let own = abi::boot_info::handle::THREAD;
     let (_, all) = threads(&mut rig, 1, 100);
     rig.call(Call::Stop, own, |_| {});
-    assert_eq!((rig.running(), state(&rig, boot.thread)), (all[0].0, State::Stopped));
-    assert_eq!(told(&rig, boot.thread), Status::Ok);
+    assert_eq!((rig.running(), rig.state(boot.thread)), (all[0].0, State::Stopped));
+    assert_eq!(rig.told(boot.thread).status(), Status::Ok);
     let (mut rig, boot) = Rig::new();
     rig.call(Call::Destroy, own, |_| {});
     assert!(rig.kernel.is_idle(0));
-    assert_eq!((state(&rig, boot.thread), rig.m.loaded[&0]), (State::Free, None));
+    assert_eq!((rig.state(boot.thread), rig.m.loaded[&0]), (State::Free, None));
 }
 
 #[test]
@@ -153,12 +135,12 @@ fn who_is_stopped_in_a_wait_is_told_when_it_is_started() {
     rig.kernel.threads.change(all[1].0).registers.rax = 0x77;
     for (thread, handle) in &all {
         assert_eq!(rig.call(Call::Stop, *handle, |_| {}), Status::Ok);
-        assert_eq!(state(&rig, *thread), State::Stopped);
+        assert_eq!(rig.state(*thread), State::Stopped);
         assert_eq!(rig.call(Call::Stop, *handle, |_| {}), Status::Ok);
     }
-    assert_eq!((told(&rig, all[0].0), rig.kernel.registers_of(all[1].0).rax), (Status::Cancelled, 0x77));
+    assert_eq!((rig.told(all[0].0).status(), rig.kernel.registers_of(all[1].0).rax), (Status::Cancelled, 0x77));
     assert_eq!(rig.call(Call::Start, all[0].1, |_| {}), Status::Ok);
-    assert_eq!(state(&rig, all[0].0), State::Ready);
+    assert_eq!(rig.state(all[0].0), State::Ready);
     assert_eq!(rig.call(Call::Start, all[0].1, |_| {}), Status::WrongState);
 }
 
@@ -177,7 +159,7 @@ fn a_caller_is_told_what_became_of_its_reply() {
         let what = if how == "ends" { handle } else { process };
         assert_eq!(rig.grant(reaper, what, Rights::DESTROY, 0), Handle(1));
         rig.call(Call::Call, meet, |_| {});
-        assert_eq!((rig.running(), state(&rig, boot.thread)), (server, State::AwaitReply));
+        assert_eq!((rig.running(), rig.state(boot.thread)), (server, State::AwaitReply));
         if how != "ends" {
             assert_eq!(rig.call(Call::SaveReply, Handle::NULL, |_| {}), Status::Ok);
             assert_eq!(rig.call(Call::SaveReply, Handle::NULL, |_| {}), Status::NoReply);
@@ -235,14 +217,14 @@ fn who_runs_elsewhere_leaves_when_that_cpu_looks() {
 #[test]
 fn who_runs_elsewhere_ends_when_that_cpu_has_looked() {
     let (mut rig, _, (thread, handle)) = two_cpus();
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, handle));
+    assert!(rig.is_to_be_made_again(Call::Destroy, handle));
     assert_eq!(rig.m.kicked.iter().copied().collect::<Vec<_>>(), [1]);
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, handle));
+    assert!(rig.is_to_be_made_again(Call::Destroy, handle));
     rig.kernel.reschedule(&mut rig.m, 1);
     rig.sound();
     assert!(rig.kernel.is_idle(1));
-    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, handle));
-    assert_eq!(state(&rig, thread), State::Free);
+    assert!(!rig.is_to_be_made_again(Call::Destroy, handle));
+    assert_eq!(rig.state(thread), State::Free);
 }
 
 /// Among so many threads that one step does not look at all of them, the last one is ended before its process is.
@@ -264,8 +246,8 @@ fn a_thread_far_behind_others_ends_with_its_process() {
         assert_eq!(rig.just_call(Call::Drop, thread, |_| {}), Status::Ok);
     }
     let (process, all) = threads(&mut rig, 1, 100);
-    assert!(is_to_be_made_again(&mut rig, Call::Destroy, process));
-    assert_ne!(state(&rig, all[0].0), State::Free);
-    assert!(!is_to_be_made_again(&mut rig, Call::Destroy, process));
-    assert_eq!(state(&rig, all[0].0), State::Free);
+    assert!(rig.is_to_be_made_again(Call::Destroy, process));
+    assert_ne!(rig.state(all[0].0), State::Free);
+    assert!(!rig.is_to_be_made_again(Call::Destroy, process));
+    assert_eq!(rig.state(all[0].0), State::Free);
 }

@@ -16,15 +16,6 @@ fn found(rig: &mut Rig, handle: Handle) -> Status {
     rig.call(Call::Identify, handle, |_| {})
 }
 
-/// Makes a call; whether the thread is about to make it again.
-fn is_to_be_made_again(rig: &mut Rig, call: Call, handle: Handle) -> bool {
-    let before = rig.kernel.cpus[0].frame.rip;
-    let status = rig.call(call, handle, |_| {});
-    let again = rig.kernel.cpus[0].frame.rip != before;
-    assert!(again || status == Status::Ok, "{status:?}");
-    again
-}
-
 /// The slot behind a handle of init.
 fn slot(rig: &Rig, boot: BootProcess, handle: Handle) -> u32 {
     rig.kernel.processes.get(boot.process).slots + u32::from(handle.0)
@@ -36,7 +27,7 @@ fn a_revoke_goes_in_steps_and_concerns_nobody_else() {
     let [root, other] = [0; 2].map(|_| rig.create(BUDGET, Kind::Endpoint, [0; 4], Handle::NULL));
     let copies: Vec<Handle> = (1..=10).map(|badge| copy(&mut rig, root, badge).expect("there is room")).collect();
     let below = copy(&mut rig, other, 7).expect("there is room");
-    assert!(is_to_be_made_again(&mut rig, Call::Revoke, root));
+    assert!(rig.is_to_be_made_again(Call::Revoke, root));
     // Eight are gone; the others, and the root, can be used no more.
     let states = copies.iter().map(|&copy| found(&mut rig, copy));
     let states: Vec<Status> = states.collect();
@@ -47,10 +38,10 @@ fn a_revoke_goes_in_steps_and_concerns_nobody_else() {
     assert_eq!(rig.call(Call::Revoke, left, |_| {}), Status::Revoked);
     // What does not hang below it can be used, and revoked.
     assert_eq!((found(&mut rig, other), found(&mut rig, below)), (Status::Ok, Status::Ok));
-    assert!(!is_to_be_made_again(&mut rig, Call::Revoke, other));
+    assert!(!rig.is_to_be_made_again(Call::Revoke, other));
     assert_eq!((found(&mut rig, other), found(&mut rig, below)), (Status::Ok, Status::BadHandle));
     assert_eq!(rig.kernel.revoking, 1);
-    assert!(!is_to_be_made_again(&mut rig, Call::Revoke, root));
+    assert!(!rig.is_to_be_made_again(Call::Revoke, root));
     assert_eq!((found(&mut rig, root), found(&mut rig, left)), (Status::Ok, Status::BadHandle));
     assert_eq!(rig.kernel.revoking, 0);
 }
@@ -74,10 +65,10 @@ fn a_root_that_is_dropped_while_it_dies_leaves_nothing() {
     let root = rig.create(BUDGET, Kind::Endpoint, [0; 4], Handle::NULL);
     let top = copy(&mut rig, root, 0).expect("there is room");
     let copies: Vec<Handle> = (0..20).map(|_| copy(&mut rig, top, 0).expect("there is room")).collect();
-    assert!(is_to_be_made_again(&mut rig, Call::Revoke, top));
-    assert!(is_to_be_made_again(&mut rig, Call::Drop, top));
+    assert!(rig.is_to_be_made_again(Call::Revoke, top));
+    assert!(rig.is_to_be_made_again(Call::Drop, top));
     assert_eq!(found(&mut rig, top), Status::Revoked);
-    assert!(!is_to_be_made_again(&mut rig, Call::Drop, top));
+    assert!(!rig.is_to_be_made_again(Call::Drop, top));
     for handle in copies.into_iter().chain([top]) {
         assert_eq!(found(&mut rig, handle), Status::BadHandle);
     }
@@ -91,14 +82,14 @@ fn what_hung_below_what_is_dropped_hangs_above_it() {
     let root = rig.create(BUDGET, Kind::Endpoint, [0; 4], Handle::NULL);
     let middle = copy(&mut rig, root, 0).expect("there is room");
     let below: Vec<Handle> = (0..9).map(|_| copy(&mut rig, middle, 0).expect("there is room")).collect();
-    assert!(is_to_be_made_again(&mut rig, Call::Drop, middle));
-    assert!(!is_to_be_made_again(&mut rig, Call::Drop, middle));
+    assert!(rig.is_to_be_made_again(Call::Drop, middle));
+    assert!(!rig.is_to_be_made_again(Call::Drop, middle));
     assert_eq!(found(&mut rig, middle), Status::BadHandle);
     let above = slot(&rig, boot, root);
     for &handle in &below {
         assert_eq!(rig.kernel.capabilities.get(slot(&rig, boot, handle)).parent, above);
     }
-    while is_to_be_made_again(&mut rig, Call::Revoke, root) {}
+    while rig.is_to_be_made_again(Call::Revoke, root) {}
     assert!(below.iter().all(|&handle| found(&mut rig, handle) == Status::BadHandle));
 }
 
@@ -173,7 +164,7 @@ fn what_is_moved_is_gone_and_takes_along_what_hangs_below() {
         assert_eq!(rig.kernel.capabilities.get(slot(&rig, boot, handle)).parent, there);
     }
     // Init may still take it back: it hangs below what init holds.
-    while is_to_be_made_again(&mut rig, Call::Revoke, root) {}
+    while rig.is_to_be_made_again(Call::Revoke, root) {}
     assert_eq!(rig.kernel.capabilities.get(there).kind, 0);
     assert_eq!(found(&mut rig, below[0]), Status::BadHandle);
 }

@@ -286,3 +286,40 @@ fn an_older_world_keeps_its_memory_ports() {
     assert_eq!(spoilt(|port| port.rights |= Rights::RECEIVE.bits()), Status::BadRecord);
     assert_eq!(spoilt(|port| (port.kind, port.rights) = (Kind::Budget as u8, 0)), Status::BadRecord);
 }
+
+/// A batch of many records goes in steps, between which anybody may run; what is refused is named in any of them.
+#[test]
+fn a_batch_is_taken_in_steps() {
+    for spoilt in [None, Some(30)] {
+        let (mut rig, _) = Rig::new();
+        let mut batch = BatchWriter::new(rig.m.bytes(105));
+        for number in 0..40 {
+            let life = if spoilt == Some(number) { 3 } else { 0 };
+            let endpoint = crate::Endpoint { generation: number + 1, life, ..crate::Endpoint::FREE };
+            assert!(batch.push(Kept::Endpoint as u16, number % 4, size_of_val(&endpoint), |to| {
+                to.copy_from_slice(endpoint.as_bytes());
+            }));
+        }
+        batch.finish();
+        let mut taken = Vec::new();
+        let frame = &mut rig.kernel.cpus[0].frame;
+        let rip = frame.rip;
+        (frame.rax, frame.rdi, frame.caps) = (Control::new(Call::Restore, EPOCH).0, 5, u64::from(MEMORY.0));
+        frame.words = [0; 8];
+        loop {
+            rig.kernel.syscall(&mut rig.m, 0);
+            taken.extend((0..4).map(|endpoint| rig.kernel.endpoints.get(endpoint).generation).max());
+            if rig.kernel.cpus[0].frame.rip == rip {
+                break;
+            }
+            rig.kernel.cpus[0].frame.rip = rip;
+        }
+        let (status, frame) = (rig.outcome().status(), rig.kernel.cpus[0].frame);
+        if spoilt.is_some() {
+            assert_eq!((status, &taken[..]), (Status::BadRecord, &[16, 30][..]));
+            assert_eq!(frame.words[..2], [Kept::Endpoint as u64, 30 % 4]);
+        } else {
+            assert_eq!((status, frame.rdi, &taken[..]), (Status::Ok, 40, &[16, 32, 40][..]));
+        }
+    }
+}

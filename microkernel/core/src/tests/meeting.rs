@@ -20,15 +20,6 @@ fn with(call: Call, handle: Handle, timeout: Timeout) -> impl FnOnce(&mut Regist
     move |r| r.rax = Control::new(call, handle).with_timeout(timeout).0
 }
 
-fn state(rig: &Rig, thread: u32) -> State {
-    rig.kernel.threads.get(thread).state
-}
-
-/// What a thread that waited was told.
-fn told(rig: &Rig, thread: u32) -> Outcome {
-    Outcome(rig.kernel.registers_of(thread).rax)
-}
-
 #[test]
 fn the_volatile_never_waits_inside_the_world() {
     let (mut rig, _) = Rig::new();
@@ -60,9 +51,9 @@ fn bits_are_kept_for_who_asks_and_given_to_who_waits() {
     assert_eq!(poll(&mut rig), (Status::Ok, Event::Notification, 4));
     assert_eq!(poll(&mut rig).0, Status::WouldBlock);
     rig.call(Call::Wait, bell, |_| {});
-    assert_eq!((rig.running(), state(&rig, boot.thread)), (other, State::Waiting));
+    assert_eq!((rig.running(), rig.state(boot.thread)), (other, State::Waiting));
     assert_eq!(rig.call(Call::Signal, Handle(1), |_| {}), Status::Ok);
-    assert_eq!((state(&rig, boot.thread), told(&rig, boot.thread).badge()), (State::Ready, 4));
+    assert_eq!((rig.state(boot.thread), rig.told(boot.thread).badge()), (State::Ready, 4));
     rig.call(Call::Yield, Handle::NULL, |_| {});
     assert_eq!(poll(&mut rig).0, Status::WouldBlock);
 }
@@ -80,20 +71,20 @@ fn who_is_bound_hears_at_the_endpoint() {
     assert_eq!(rig.running(), other);
     assert_eq!(rig.call(Call::BindNotification, Handle(1), |_| {}), Status::AlreadyBound);
     assert_eq!(rig.call(Call::Signal, Handle(1), |_| {}), Status::Ok);
-    assert_eq!(state(&rig, boot.thread), State::Ready);
+    assert_eq!(rig.state(boot.thread), State::Ready);
     rig.call(Call::Yield, Handle::NULL, |_| {});
     rig.call(Call::Receive, meet, |_| {});
     assert_eq!((rig.running(), rig.outcome().kind(), rig.outcome().badge()), (boot.thread, Event::Notification, 8));
     rig.call(Call::Receive, meet, |_| {});
-    assert_eq!((rig.running(), state(&rig, boot.thread)), (other, State::Receiving));
+    assert_eq!((rig.running(), rig.state(boot.thread)), (other, State::Receiving));
     assert_eq!(rig.call(Call::Signal, Handle(1), |_| {}), Status::Ok);
-    assert_eq!((state(&rig, boot.thread), told(&rig, boot.thread).badge()), (State::Ready, 8));
+    assert_eq!((rig.state(boot.thread), rig.told(boot.thread).badge()), (State::Ready, 8));
     rig.call(Call::Yield, Handle::NULL, |_| {});
     // Bound no longer, it hears of it no more.
     assert_eq!(rig.call(Call::BindNotification, Handle::NULL, |_| {}), Status::Ok);
     rig.call(Call::Receive, meet, |_| {});
     assert_eq!(rig.call(Call::Signal, Handle(1), |_| {}), Status::Ok);
-    assert_eq!(state(&rig, boot.thread), State::Receiving);
+    assert_eq!(rig.state(boot.thread), State::Receiving);
     // Each world has its own.
     let of_world = {
         rig.kernel.wake(boot.thread);
@@ -134,12 +125,12 @@ fn waits_end_when_they_were_to_end() {
     rig.m.now_ns = at(late);
     rig.kernel.timer(&mut rig.m, 0);
     rig.sound();
-    let mut ready = [all[1], boot.thread].map(|thread| (state(&rig, thread), told(&rig, thread).status()));
+    let mut ready = [all[1], boot.thread].map(|thread| (rig.state(thread), rig.told(thread).status()));
     ready.sort_by_key(|(_, status)| *status as u8);
     let mut wanted = [(State::Ready, Status::Ok), (State::Ready, Status::TimedOut)];
     wanted.sort_by_key(|(_, status)| *status as u8);
     assert_eq!(ready, wanted, "who slept has slept, who called has had no answer");
-    assert_eq!(state(&rig, all[2]), State::Waiting);
+    assert_eq!(rig.state(all[2]), State::Waiting);
 }
 
 /// Whoever waits as long as another of its priority runs has its turn when the slice ends.
@@ -222,10 +213,10 @@ fn what_was_revoked_meanwhile_is_not_delivered() {
     while rig.running() != boot.thread {
         rig.call(Call::Send, Handle(1), |r| r.words = [5; 8]);
     }
-    assert_eq!([first, second].map(|thread| state(&rig, thread)), [State::Sending; 2]);
+    assert_eq!([first, second].map(|thread| rig.state(thread)), [State::Sending; 2]);
     assert_eq!(rig.call(Call::Revoke, revoked, |_| {}), Status::Ok);
     rig.call(Call::Receive, meet, |_| {});
     assert_eq!((rig.running(), rig.outcome().kind(), rig.outcome().badge()), (boot.thread, Event::Message, 5));
-    assert_eq!(told(&rig, first).status(), Status::Revoked);
-    assert_eq!(told(&rig, second).status(), Status::Ok);
+    assert_eq!(rig.told(first).status(), Status::Revoked);
+    assert_eq!(rig.told(second).status(), Status::Ok);
 }
