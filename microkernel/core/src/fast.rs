@@ -285,7 +285,7 @@ impl Kernel {
             Some(Call::Signal) => self.fast_signal::<ALONE, LEAN>(m, cpu, control).map(Short::Same),
             Some(Call::Wait) => {
                 let poll = self.fast_poll::<ALONE>(cpu, control).map(Short::Same);
-                poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu))
+                poll.or_else(|| self.fast_wait::<ALONE, LEAN>(m, cpu, control))
             }
             Some(Call::Map) => {
                 let made = self.fast_map::<ALONE>(m, cpu, control).map(Short::Same);

@@ -40,15 +40,6 @@ pub(crate) fn begin(process: BootProcess) -> ! {
     unsafe { trap::leave() }
 }
 
-/// What a poll answers to the edge, in rax and rdx.
-#[repr(C)]
-pub(crate) struct Answer {
-    /// What the thread finds in rax; the control word, if nothing has been done.
-    first: u64,
-    /// Whether nothing has been done, and the call is to come by [`declined`].
-    second: u64,
-}
-
 /// Takes the lock, if there is one. Who waits for it must have all registers in its frame: a cut would save it as it is.
 #[inline(always)]
 fn try_acquire<const ALONE: bool>() -> Option<usize> {
@@ -58,32 +49,40 @@ fn try_acquire<const ALONE: bool>() -> Option<usize> {
     lock::try_acquire().then(processors::current)
 }
 
-/// A fast call that keeps all registers, before these are saved: rbx, rbp and r12 to r15 are still the thread's own, the
-/// others are in its frame. `ALONE`: this is the only CPU, and takes no lock.
+/// A fast call that keeps all registers: rbx, rbp and r12 to r15 are still the thread's own, the others are in its frame.
+/// What it finds in rax; the control word, if the call has not been made and is to come by [`declined`]. `ALONE`: this is
+/// the only CPU, and takes no lock.
 #[inline(always)]
 fn short<const ALONE: bool>(
+    control: u64,
     make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Outcome>,
-) -> Option<Outcome> {
-    let cpu = try_acquire::<ALONE>()?;
+) -> u64 {
+    let Some(cpu) = try_acquire::<ALONE>() else { return control };
     let State { kernel, hardware, .. } = with_state();
     let made = make(kernel, hardware, cpu);
     release::<ALONE>();
-    made
+    made.map_or(control, |outcome| outcome.0)
 }
 
-/// 0 if it has been made, which is what it finds; else the control word.
 pub(crate) extern "C" fn signal_fast<const ALONE: bool>(control: u64) -> u64 {
-    short::<ALONE>(|k, h, cpu| k.fast_signal::<ALONE, true>(h, cpu, control)).map_or(control, |outcome| outcome.0)
+    short::<ALONE>(control, |k, h, cpu| k.fast_signal::<ALONE, true>(h, cpu, control))
 }
 
-/// As [`signal_fast`].
 pub(crate) extern "C" fn map_fast<const ALONE: bool>(control: u64) -> u64 {
-    short::<ALONE>(|k, h, cpu| k.fast_map::<ALONE>(h, cpu, control)).map_or(control, |outcome| outcome.0)
+    short::<ALONE>(control, |k, h, cpu| k.fast_map::<ALONE>(h, cpu, control))
 }
 
-pub(crate) extern "C" fn poll_fast<const ALONE: bool>(control: u64) -> Answer {
-    let made = short::<ALONE>(|k, _, cpu| k.fast_poll::<ALONE>(cpu, control));
-    made.map_or(Answer { first: control, second: 1 }, |outcome| Answer { first: outcome.0, second: 0 })
+pub(crate) extern "C" fn poll_fast<const ALONE: bool>(control: u64) -> u64 {
+    short::<ALONE>(control, |k, _, cpu| k.fast_poll::<ALONE>(cpu, control))
+}
+
+/// Comes back as the others do if no other thread goes on.
+pub(crate) extern "C" fn wait_fast<const ALONE: bool>(control: u64) -> u64 {
+    short::<ALONE>(control, |k, h, cpu| match k.fast_wait::<ALONE, true>(h, cpu, control)? {
+        Short::Same(outcome) => Some(outcome),
+        // SAFETY: 1. the edge has saved what the thread needs; 2. the core has switched; 3. taken by `short`.
+        Short::Other(switch) => unsafe { ways::depart::<ALONE>(switch.to) },
+    })
 }
 
 /// Another thread goes on.
@@ -105,24 +104,17 @@ unsafe fn go_on<const ALONE: bool>(carried: Carried, Switch { to, bring, .. }: S
 /// Fast calls after which another thread goes on, with five words of a message in the registers of the first arguments
 /// and the control word in the frame.
 macro_rules! switching {
-    ($name:ident, $make:expr) => {
+    ($name:ident, $make:ident) => {
         pub(crate) extern "C" fn $name<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
             let carried = Carried([tag, w0, w1, w2, w3]);
             if let Some(cpu) = try_acquire::<ALONE>() {
                 let State { kernel, hardware, .. } = with_state();
-                match short_of($make)(kernel, hardware, cpu) {
-                    Some(Short::Other(switch)) => {
-                        // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record
-                        // it may change; 3. taken above.
-                        unsafe { go_on::<ALONE>(carried, switch) }
-                    }
-                    Some(Short::Same(outcome)) => {
-                        release::<ALONE>();
-                        // SAFETY: 1. the edge's words as they came; 2. nothing has changed; 3. released.
-                        unsafe { ways::same::<ALONE>(carried, outcome) }
-                    }
-                    None => release::<ALONE>(),
+                if let Some(switch) = kernel.$make::<ALONE>(hardware, cpu) {
+                    // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record
+                    // it may change; 3. taken above.
+                    unsafe { go_on::<ALONE>(carried, switch) }
                 }
+                release::<ALONE>();
             }
             // SAFETY: 1. the edge's words as they came; 3. released, or not had.
             unsafe { ways::decline::<ALONE>(carried) }
@@ -130,15 +122,8 @@ macro_rules! switching {
     };
 }
 
-/// For the types of what is written shortly below.
-#[inline(always)]
-fn short_of<F: FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Short<'static>>>(make: F) -> F {
-    make
-}
-
-switching!(call_fast, |k, h, cpu| k.fast_call::<ALONE>(h, cpu).map(Short::Other));
-switching!(reply_fast, |k, h, cpu| k.fast_reply_receive::<ALONE>(h, cpu).map(Short::Other));
-switching!(wait_fast, |k, h, cpu| k.fast_wait::<ALONE, true>(h, cpu));
+switching!(call_fast, fast_call);
+switching!(reply_fast, fast_reply_receive);
 
 /// A page that is not there, of a program whose registers are in its own record, or where the edge word `OWN` says.
 pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {

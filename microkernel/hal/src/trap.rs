@@ -66,8 +66,8 @@ pub(crate) const fn word_offset(word: usize) -> usize {
 }
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
-// What `null_alone`, `null_several` and `go_on` take for granted.
-const _: () = assert!(Outcome::of(Status::Ok).0 == 0);
+// What `null_alone` and `null_several` take for granted; and `go_on`, which tells outcomes from control words.
+const _: () = assert!(Outcome::of(Status::Ok).0 == 0 && Status::WouldBlock as u8 != Call::Wait as u8);
 
 /// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
 pub(crate) const FLAGS: u32 = 0x202;
@@ -238,26 +238,26 @@ vector_stubs:
     mov r10, \at {r10}]
     .endm
 
-    # Loads all but rax, rcx, r11 and rsp from the registers at [rcx]; then the program's GS is there.
+    # Loads all but rax, rcx, r11 and rsp from the record at rcx; then the program's GS is there.
     .macro load_general way
-    mov rax, [rcx + {fs_base}]
+    mov rax, [rcx + {registers} + {fs_base}]
     wrfsbase rax
-    mov rdi, [rcx + {rdi}]
-    mov rsi, [rcx + {rsi}]
-    mov rdx, [rcx + {rdx}]
-    mov r8, [rcx + {r8}]
-    mov r9, [rcx + {r9}]
-    mov r10, [rcx + {r10}]
-    mov r12, [rcx + {r12}]
-    mov r13, [rcx + {r13}]
-    mov r14, [rcx + {r14}]
-    mov r15, [rcx + {r15}]
-    mov rbx, [rcx + {rbx}]
-    mov rbp, [rcx + {rbp}]
+    mov rdi, [rcx + {registers} + {rdi}]
+    mov rsi, [rcx + {registers} + {rsi}]
+    mov rdx, [rcx + {registers} + {rdx}]
+    mov r8, [rcx + {registers} + {r8}]
+    mov r9, [rcx + {registers} + {r9}]
+    mov r10, [rcx + {registers} + {r10}]
+    mov r12, [rcx + {registers} + {r12}]
+    mov r13, [rcx + {registers} + {r13}]
+    mov r14, [rcx + {registers} + {r14}]
+    mov r15, [rcx + {registers} + {r15}]
+    mov rbx, [rcx + {registers} + {rbx}]
+    mov rbp, [rcx + {registers} + {rbp}]
     swap_if \way, several
     xor eax, eax
     wrgsbase rax
-    mov rax, [rcx + {rax}]
+    mov rax, [rcx + {registers} + {rax}]
     .endm
 
     # Program and kernel change places in GS, which the kernel does not use while it is alone.
@@ -267,30 +267,30 @@ vector_stubs:
     .endif
     .endm
 
-    # To the thread whose registers are at [rcx].
+    # To the thread whose record is at rcx.
     .macro leave_from way
-    mov r11, [rcx + {rip}]
-    cmp r11, [rcx + {rcx}]
+    mov r11, [rcx + {registers} + {rip}]
+    cmp r11, [rcx + {registers} + {rcx}]
     jne by_iret\@
-    mov r11, [rcx + {rflags}]
-    cmp r11, [rcx + {r11}]
+    mov r11, [rcx + {registers} + {rflags}]
+    cmp r11, [rcx + {registers} + {r11}]
     jne by_iret\@
-    mov dword ptr [rcx + {rflags}], {flags}
+    mov dword ptr [rcx + {registers} + {rflags}], {flags}
     load_general \way
-    mov rsp, [rcx + {rsp}]
-    mov rcx, [rcx + {rip}]
+    mov rsp, [rcx + {registers} + {rsp}]
+    mov rcx, [rcx + {registers} + {rip}]
     sysretq
 by_iret\@:
     push {user_data}
-    push qword ptr [rcx + {rsp}]
-    push qword ptr [rcx + {rflags}]
+    push qword ptr [rcx + {registers} + {rsp}]
+    push qword ptr [rcx + {registers} + {rflags}]
     push {user_code}
-    push qword ptr [rcx + {rip}]
-    mov dword ptr [rcx + {rflags}], {flags}
+    push qword ptr [rcx + {registers} + {rip}]
+    mov dword ptr [rcx + {registers} + {rflags}], {flags}
     load_general \way
-    mov r11, [rcx + {r11}]
-    mov qword ptr [rcx + {r11}], {flags}
-    mov rcx, [rcx + {rcx}]
+    mov r11, [rcx + {registers} + {r11}]
+    mov qword ptr [rcx + {registers} + {r11}], {flags}
+    mov rcx, [rcx + {registers} + {rcx}]
     iretq
     .endm
 
@@ -330,20 +330,6 @@ by_iret\@:
     call \function
     .endm
 
-    # It goes back to the thread: all registers but rdi, rsi, rdx, r8, r9, and rax.
-    .macro load_left at
-    mov r11, \at {own}]
-    mov r10, \at {r10}]
-    mov r12, \at {r12}]
-    mov r13, \at {r13}]
-    mov r14, \at {r14}]
-    mov r15, \at {r15}]
-    mov rbx, [r11 + {registers} + {rbx}]
-    mov rbp, [r11 + {registers} + {rbp}]
-    mov rcx, [r11 + {registers} + {rip}]
-    mov rsp, [r11 + {registers} + {rsp}]
-    .endm
-
     # A call that keeps all registers but rax; changes what `save_changing` saves.
     .macro short at, function
     mov \at {rsp}], rsp
@@ -354,10 +340,10 @@ by_iret\@:
     call \function
     .endm
 
-    # After it: the thread goes on, unless \declined says that its call has not been made; then rax is the control word.
-    .macro go_on way, at, declined
-    test \declined, \declined
-    jnz short_declined_\way
+    # After it: the thread goes on, unless rax is the control word: then its call, of this \number, has not been made.
+    .macro go_on way, at, number
+    cmp al, \number
+    je short_declined_\way
     mov rcx, \at {rip}]
     load_changing "\at"
     mov rsp, \at {rsp}]
@@ -387,29 +373,39 @@ wait_\way:
     js poll_\way
     leave_own "\at"
     mov [r11 + {registers} + {rcx}], rcx
-    switching "\at", \wait_fast
+    rdfsbase rcx
+    mov [r11 + {registers} + {fs_base}], rcx
+    save_changing "\at"
+    mov rdi, rax
+    call \wait_fast
+    mov r11, \at {own}]
+    mov rcx, [r11 + {registers} + {rip}]
+    mov \at {rip}], rcx
+    mov rcx, [r11 + {registers} + {rsp}]
+    mov \at {rsp}], rcx
+    go_on \way, "\at", {wait}
 
     # Declined: all registers as they were.
     .global declined_\way
 declined_\way:
     mov rax, \at {rax}]
-    load_left "\at"
+    mov r11, \at {own}]
+    mov r10, \at {r10}]
+    mov r12, \at {r12}]
+    mov r13, \at {r13}]
+    mov r14, \at {r14}]
+    mov r15, \at {r15}]
+    mov rbx, [r11 + {registers} + {rbx}]
+    mov rbp, [r11 + {registers} + {rbp}]
+    mov rcx, [r11 + {registers} + {rip}]
+    mov rsp, [r11 + {registers} + {rsp}]
     swap_if \way, alone
     all_slowly {declined}
-
-    # Made, and the same thread goes on.
-    .global same_\way
-same_\way:
-    load_left "\at"
-    swap_if \way, several
-    mov r11d, {flags}
-    sysretq
 
     # Another thread goes on, with all registers from its record: rcx. The kernel lock is held.
     .global depart_\way
 depart_\way:
     mov \at {own}], rcx
-    add rcx, {registers}
     .ifc \way, several
     inc dword ptr [rip + {serving}]
     .endif
@@ -417,17 +413,17 @@ depart_\way:
 
 signal_\way:
     short "\at", \signal_fast
-    go_on \way, "\at", rax
+    go_on \way, "\at", {signal}
 
     # Which Memory is in r15.
 map_\way:
     mov \at {r15}], r15
     short "\at", \map_fast
-    go_on \way, "\at", rax
+    go_on \way, "\at", {map}
 
 poll_\way:
     short "\at", \poll_fast
-    go_on \way, "\at", rdx
+    go_on \way, "\at", {wait}
 
 short_declined_\way:
     swap_if \way, alone
@@ -506,6 +502,7 @@ calls_\way:
     .global leave_kernel
 leave_kernel:
     mov rcx, gs:[{itself}]
+    sub rcx, {registers}
     leave_from several
 
     # [rsp]: vector, error code, rip, cs, rflags, rsp, ss

@@ -12,8 +12,6 @@ use kernel_core::Task;
 
 unsafe extern "C" {
     // In `trap`.
-    fn same_alone() -> !;
-    fn same_several() -> !;
     fn declined_alone() -> !;
     fn declined_several() -> !;
     fn depart_alone() -> !;
@@ -136,11 +134,6 @@ macro_rules! way_on {
 way_on! {
     /// Goes to a thread with all registers from its record.
     depart(to: *mut Task) depart_alone, depart_several, in("rcx") to,
-}
-way_on! {
-    /// Goes back to the same thread, with `rax`; the lock is released.
-    same(carried: Carried, rax: Outcome) same_alone, same_several, in("rax") rax.0, in("rdi") carried.0[0],
-    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
 }
 way_on! {
     /// Goes the slow way with a call; the lock is not held.

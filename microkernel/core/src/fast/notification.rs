@@ -95,10 +95,11 @@ impl Kernel {
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
+        control: u64,
     ) -> Option<Short<'_>> {
         let version = self.version();
         let state = self.cpus.find::<ALONE>(cpu);
-        let (control, from) = (state.frame.rax, state.current);
+        let from = state.current;
         let pass = &self.threads.try_beside(from)?.passes.wait;
         if !pass.admits(control, version) || !ALONE && self.run.reaches(self.threads.get(from).priority) {
             return None;
