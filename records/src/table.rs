@@ -150,6 +150,13 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
         Some([(&mut first.live, &mut first.beside), (&mut second.live, &mut second.beside)])
     }
 
+    /// The same of one record.
+    #[inline(always)]
+    pub fn one(&mut self, index: u32) -> Option<(&mut T, &mut D)> {
+        debug_assert!(index >= self.len() || self.is_fresh(index));
+        self.slots.get_mut(index as usize).map(|slot| (&mut slot.live, &mut slot.beside))
+    }
+
     /// What is derived for a record, if there is such an index.
     #[inline(always)]
     pub fn try_beside(&self, index: u32) -> Option<&D> {

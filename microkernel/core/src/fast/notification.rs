@@ -45,11 +45,11 @@ impl Kernel {
         if !ALONE || its_link.passes.at_hand != version {
             return None;
         }
-        let [_, (waiter, link)] = self.threads.pair(from, to)?;
-        // One that is more important would go on at once.
+        let (waiter, link) = self.threads.one(to)?;
+        // One that is more important would go on at once; with one as important a slice begins.
         let its_priority = waiter.priority;
-        let in_turn = its_priority == priority;
-        if its_priority > priority || LEAN && in_turn && state.slice_end == 0 || !queue.is_short() {
+        let too_much = u16::from(its_priority) + u16::from(LEAN && state.slice_end == 0) > u16::from(priority);
+        if too_much || !queue.is_short() {
             return None;
         }
         let only = self.run.push_only(its_priority, to);
@@ -67,7 +67,7 @@ impl Kernel {
             link.queued = false;
             self.run.push(&mut self.threads, its_priority, to, false);
         }
-        if !LEAN && in_turn {
+        if !LEAN && its_priority == priority {
             state.need_slice(m, cpu);
         }
         Some(Outcome::of(Status::Ok))
@@ -137,7 +137,7 @@ impl Kernel {
         self.last_ticket += 1;
         waiter.ticket = self.last_ticket;
         waiter.state = State::Waiting;
-        waiter.object = object;
+        waiter.object = from_link.passes.wait.object;
         state.switch_to(m, cpu, (to, next.process), to_link.root_address);
         if !LEAN && self.run.reaches(next.priority) {
             state.need_slice(m, cpu);
