@@ -97,7 +97,8 @@ impl Kernel {
         let mut any = false;
         for index in 0..self.threads.len() {
             let record = self.threads.get(index);
-            let idles = self.threads.beside(index).cpu == NONE && matches!(record.state, State::Ready | State::Stopped);
+            let idles =
+                self.threads.beside(index).cpu().is_none() && matches!(record.state, State::Ready | State::Stopped);
             if idles && record.registers.rip == again_rip {
                 let registers = &mut self.threads.change(index).registers;
                 *registers = Registers { rip: chooses_rip, ..Registers::default() };

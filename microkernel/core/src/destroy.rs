@@ -3,7 +3,7 @@
 use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::{DEPTH_MAX, HANDLES_MAX, HANDLES_MIN, NONE, Task};
-use crate::queue::Link;
+use crate::queue::{Link, QUEUED};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
 use abi::{Kind, Registers, Rights, Status};
 use records::Table;
@@ -219,7 +219,7 @@ impl Kernel {
         if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
             return Err(Status::WrongState);
         }
-        if self.threads.beside(thread).cpu == NONE {
+        if self.threads.beside(thread).cpu().is_none() {
             self.wake(thread);
         } else {
             // The CPU that runs it has not looked yet: it never stopped.
@@ -246,22 +246,22 @@ impl Kernel {
     fn halt(&mut self, thread: u32) {
         self.unqueue(thread);
         self.set_state(thread, State::Stopped, NONE);
-        if self.threads.beside(thread).cpu != NONE {
+        if self.threads.beside(thread).cpu().is_some() {
             self.capabilities.outdate();
         }
     }
 
     /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.
     fn take_off_cpu(&mut self, m: &mut impl Machine, caller: Caller, thread: u32) -> Result<Answer, Status> {
-        match self.threads.beside(thread).cpu {
-            NONE => Ok(Answer::Done),
-            cpu if cpu as usize == caller.cpu => {
+        match self.threads.beside(thread).cpu() {
+            None => Ok(Answer::Done),
+            Some(cpu) if cpu == caller.cpu => {
                 self.finish(thread, Status::Ok);
                 self.park(m, caller.cpu);
                 Ok(Answer::Keep)
             }
-            cpu => {
-                m.kick(cpu as usize);
+            Some(cpu) => {
+                m.kick(cpu);
                 Ok(Answer::Done)
             }
         }
@@ -273,7 +273,7 @@ impl Kernel {
         let highest = self.threads.get(caller.thread).priority;
         let asked = self.cpus[caller.cpu].frame.rdi;
         let priority = u8::try_from(asked).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
-        let queued = self.threads.beside(thread).queued && self.threads.get(thread).state == State::Ready;
+        let queued = self.threads.beside(thread).place == QUEUED && self.threads.get(thread).state == State::Ready;
         if queued {
             self.unqueue(thread);
         }
@@ -400,13 +400,13 @@ impl Kernel {
             return true;
         }
         self.halt(thread);
-        let runs_on = self.threads.beside(thread).cpu;
-        if runs_on != NONE && runs_on as usize != cpu {
-            m.kick(runs_on as usize);
-            return false;
-        }
-        if runs_on != NONE {
-            self.park(m, cpu);
+        match self.threads.beside(thread).cpu() {
+            Some(other) if other != cpu => {
+                m.kick(other);
+                return false;
+            }
+            Some(_) => self.park(m, cpu),
+            None => {}
         }
         if record.serving != NONE {
             self.threads.change(thread).serving = NONE;

@@ -18,6 +18,7 @@ mod pass;
 
 use crate::kernel::{Cpu, Cpus};
 use crate::object::NONE;
+use crate::queue::QUEUED;
 use crate::{Kernel, Machine, State, Task};
 use abi::fault::{Access, Fault};
 use abi::{Call, Control, Event, Handle, Outcome, Registers, Timeout};
@@ -137,8 +138,7 @@ impl Kernel {
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
-        to_link.queued = false;
+        (from_link.place, to_link.place) = (NONE, cpu as u32);
         caller.state = State::AwaitReply;
         caller.flags = 0;
         caller.call_sequence = caller.call_sequence.wrapping_add(1);
@@ -195,8 +195,7 @@ impl Kernel {
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        from_link.queued = true;
-        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
+        (from_link.place, to_link.place) = (QUEUED, cpu as u32);
         self.last_ticket += 1;
         server.ticket = self.last_ticket;
         server.state = State::Receiving;
@@ -242,8 +241,7 @@ impl Kernel {
         }
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
-        to_link.queued = false;
+        (from_link.place, to_link.place) = (NONE, cpu as u32);
         thread.fault = [address, access.bits(), error_code];
         thread.state = State::AwaitFault;
         thread.call_sequence = thread.call_sequence.wrapping_add(1);

@@ -3,7 +3,7 @@
 
 use crate::destroy::is_worn;
 use crate::object::NONE;
-use crate::queue::Queue;
+use crate::queue::{QUEUED, Queue};
 use crate::{Counts, Cpu, Kernel, Machine, State, TableId};
 use abi::Kind;
 
@@ -101,16 +101,16 @@ impl Kernel {
         }
         for thread in 0..self.threads.len() {
             let (record, link) = (self.threads.get(thread), self.threads.beside(thread));
-            let runs = link.cpu != NONE;
+            let runs = link.cpu().is_some();
             let held_back = !self.started && self.is_world_thread(thread);
             let queued = match record.state {
                 State::Ready => !runs && !held_back,
                 State::Calling | State::Sending | State::Faulting | State::Receiving | State::Waiting => true,
                 _ => false,
             };
-            require(link.queued == queued, "I1: queued as its state says", thread)?;
+            require((link.place == QUEUED) == queued, "I1: queued as its state says", thread)?;
         }
-        let queued = self.threads.all_beside().filter(|link| link.queued).count();
+        let queued = self.threads.all_beside().filter(|link| link.place == QUEUED).count();
         require(members == queued, "I1: every queued thread is a member", 0)?;
         require(self.deadlines.is_sound(&self.threads), "I1: the heap of deadlines", 0)
     }
@@ -286,14 +286,14 @@ impl Kernel {
             let fires = state.slice_end == 0 || state.armed <= state.slice_end;
             require(fires, "I7: the timer fires by the end of a slice", cpu as u32)?;
             if state.current != NONE {
-                require(self.threads.beside(state.current).cpu == cpu as u32, "I7: current thread", state.current)?;
+                require(self.threads.beside(state.current).cpu() == Some(cpu), "I7: current thread", state.current)?;
                 let process = self.threads.get(state.current).process;
                 require(state.loaded == process, "I7: loaded space", cpu as u32)?;
             }
         }
         for (thread, link) in self.threads.all_beside().enumerate() {
             require(
-                link.cpu == NONE || self.cpus[link.cpu as usize].current == thread as u32,
+                link.cpu().is_none_or(|cpu| self.cpus[cpu].current == thread as u32),
                 "I7: a running thread is current",
                 thread as u32,
             )?;

@@ -246,17 +246,17 @@ impl Kernel {
 
     /// Registers of a thread, wherever they are.
     pub(crate) fn registers(&self, thread: u32) -> &Registers {
-        match self.threads.beside(thread).cpu {
-            NONE => &self.threads.get(thread).registers,
-            cpu => &self.cpus[cpu as usize].frame,
+        match self.threads.beside(thread).cpu() {
+            None => &self.threads.get(thread).registers,
+            Some(cpu) => &self.cpus[cpu].frame,
         }
     }
 
     /// Registers of a thread, wherever they are, to be changed.
     pub(crate) fn registers_mut(&mut self, thread: u32) -> &mut Registers {
-        match self.threads.beside(thread).cpu {
-            NONE => &mut self.threads.change(thread).registers,
-            cpu => &mut self.cpus[cpu as usize].frame,
+        match self.threads.beside(thread).cpu() {
+            None => &mut self.threads.change(thread).registers,
+            Some(cpu) => &mut self.cpus[cpu].frame,
         }
     }
 

@@ -13,17 +13,18 @@ use records::{Arena, Slab, Table};
 /// Threads, each beside its place in queues.
 pub(crate) type Threads = Table<Task, Link>;
 
+/// In place of the number of a CPU: the thread is on a queue.
+pub(crate) const QUEUED: u32 = NONE - 1;
+
 /// A thread's place in queues, and what is derived for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     next: u32,
     prev: u32,
-    /// Whether it is on a queue.
-    pub(crate) queued: bool,
     /// Its place in the heap of deadlines.
     heap: u32,
-    /// CPU that runs it.
-    pub(crate) cpu: u32,
+    /// CPU that runs it, or [`QUEUED`], or `NONE`.
+    pub(crate) place: u32,
     /// Mark of a restore: a process of the world holds its Reply.
     pub(crate) reply_held: bool,
     /// First slot of its process's capability table, and how many there are: so that a message needs no process.
@@ -40,9 +41,8 @@ impl Link {
     pub(crate) const UNLINKED: Self = Self {
         next: NONE,
         prev: NONE,
-        queued: false,
         heap: NONE,
-        cpu: NONE,
+        place: NONE,
         reply_held: false,
         slots: 0,
         slot_count: 0,
@@ -54,9 +54,14 @@ impl Link {
     /// Its place in queues, whether it is in the heap, who runs it, the slots it uses, whether its process has a space.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 4]) {
-        let Self { next, prev, queued, heap, cpu, reply_held, slots, slot_count, root, root_address: _, passes: _ } =
-            *self;
-        ([next, prev, cpu, slots, slot_count], [queued, heap != NONE, reply_held, root != NONE])
+        let Self { next, prev, heap, place, reply_held, slots, slot_count, root, root_address: _, passes: _ } = *self;
+        let cpu = self.cpu().map_or(NONE, |cpu| cpu as u32);
+        ([next, prev, cpu, slots, slot_count], [place == QUEUED, heap != NONE, reply_held, root != NONE])
+    }
+
+    /// CPU that runs it.
+    pub(crate) fn cpu(&self) -> Option<usize> {
+        (self.place < QUEUED).then_some(self.place as usize)
     }
 
     /// The next thread of its queue.
@@ -82,8 +87,8 @@ impl Queue {
     #[inline(always)]
     pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: u32) {
         let link = threads.beside_mut(thread);
-        debug_assert!(!link.queued, "a thread is on one queue at most");
-        (link.next, link.prev, link.queued) = (NONE, self.tail, true);
+        debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
+        (link.next, link.prev, link.place) = (NONE, self.tail, QUEUED);
         match self.tail {
             NONE => self.head = thread,
             tail => threads.beside_mut(tail).next = thread,
@@ -93,8 +98,8 @@ impl Queue {
 
     pub(crate) fn push_front(&mut self, threads: &mut Threads, thread: u32) {
         let link = threads.beside_mut(thread);
-        debug_assert!(!link.queued, "a thread is on one queue at most");
-        (link.next, link.prev, link.queued) = (self.head, NONE, true);
+        debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
+        (link.next, link.prev, link.place) = (self.head, NONE, QUEUED);
         match self.head {
             NONE => self.tail = thread,
             head => threads.beside_mut(head).prev = thread,
@@ -142,15 +147,15 @@ impl Queue {
             return self.push_front(threads, thread);
         }
         let link = threads.beside_mut(thread);
-        debug_assert!(!link.queued, "a thread is on one queue at most");
-        (link.next, link.prev, link.queued) = (next, prev, true);
+        debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
+        (link.next, link.prev, link.place) = (next, prev, QUEUED);
         threads.beside_mut(prev).next = thread;
         threads.beside_mut(next).prev = thread;
     }
 
     pub(crate) fn remove(&mut self, threads: &mut Threads, thread: u32) {
-        let Link { next, prev, queued, .. } = *threads.beside(thread);
-        if !queued {
+        let Link { next, prev, place, .. } = *threads.beside(thread);
+        if place != QUEUED {
             return;
         }
         match prev {
@@ -162,7 +167,7 @@ impl Queue {
             next => threads.beside_mut(next).prev = prev,
         }
         let link = threads.beside_mut(thread);
-        (link.next, link.prev, link.queued) = (NONE, NONE, false);
+        (link.next, link.prev, link.place) = (NONE, NONE, NONE);
     }
 
     /// Whether its links lead from the first to the last, and back.
@@ -189,8 +194,8 @@ impl Queue {
 pub(crate) struct RunQueues {
     /// Who is next.
     pub(crate) next: u32,
-    /// Its priority, plus one; 0: nobody is ready.
-    above: u16,
+    /// Its priority; -1: nobody is ready.
+    highest: i32,
     /// How many wait behind it, on queues.
     behind: u32,
     queues: Slab<Queue>,
@@ -199,19 +204,19 @@ pub(crate) struct RunQueues {
 
 impl RunQueues {
     pub(crate) fn new(arena: &mut impl Arena) -> Self {
-        Self { next: NONE, above: 0, behind: 0, queues: arena.slab(256, Queue::EMPTY), filled: [0; 4] }
+        Self { next: NONE, highest: -1, behind: 0, queues: arena.slab(256, Queue::EMPTY), filled: [0; 4] }
     }
 
     /// The highest priority at which somebody waits.
     #[inline(always)]
     pub(crate) fn highest(&self) -> Option<u8> {
-        self.above.checked_sub(1).map(|priority| priority as u8)
+        u8::try_from(self.highest).ok()
     }
 
     /// Whether somebody waits at this priority or above it.
     #[inline(always)]
     pub(crate) fn reaches(&self, priority: u8) -> bool {
-        self.above > u16::from(priority)
+        self.highest >= i32::from(priority)
     }
 
     /// Who is next.
@@ -225,7 +230,7 @@ impl RunQueues {
     pub(crate) fn take_only(&mut self) -> bool {
         let only = self.behind == 0;
         if only {
-            (self.next, self.above) = (NONE, 0);
+            (self.next, self.highest) = (NONE, -1);
         }
         only
     }
@@ -233,7 +238,7 @@ impl RunQueues {
     /// Takes out who is next; the first of the highest queue follows it.
     #[inline(never)]
     pub(crate) fn take_next(&mut self, threads: &mut Threads) {
-        threads.beside_mut(self.next).queued = false;
+        threads.beside_mut(self.next).place = NONE;
         if self.take_only() {
             return;
         }
@@ -245,8 +250,8 @@ impl RunQueues {
     }
 
     fn put_next(&mut self, threads: &mut Threads, priority: u8, thread: u32) {
-        threads.beside_mut(thread).queued = true;
-        (self.next, self.above) = (thread, u16::from(priority) + 1);
+        threads.beside_mut(thread).place = QUEUED;
+        (self.next, self.highest) = (thread, i32::from(priority));
     }
 
     /// Whether the marks say at which priorities somebody waits, and above which nobody does; and that somebody is next
@@ -254,11 +259,11 @@ impl RunQueues {
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn is_marked(&self) -> bool {
         let waits = |priority: usize| self.queues[priority] != Queue::EMPTY;
-        let best = (0..256).rev().find(|&priority| waits(priority)).map_or(0, |best| best + 1);
+        let best = (0..256).rev().find(|&priority| waits(priority)).map_or(-1, |best| best as i32);
         (0..256).all(|priority| (self.filled[priority / 64] >> (priority % 64) & 1 == 1) == waits(priority))
-            && usize::from(self.above) >= best
-            && (self.next == NONE) == (self.above == 0)
-            && (self.behind == 0) == (best == 0)
+            && self.highest >= best
+            && (self.next == NONE) == (self.highest == -1)
+            && (self.behind == 0) == (best == -1)
     }
 
     /// Puts a queue there, marks and all else left as they are.
@@ -276,9 +281,9 @@ impl RunQueues {
     /// Puts in a thread that leaves another queue, if nobody is ready; else false.
     #[inline(always)]
     pub(crate) fn push_only(&mut self, priority: u8, thread: u32) -> bool {
-        let empty = self.above == 0;
+        let empty = self.highest == -1;
         if empty {
-            (self.next, self.above) = (thread, u16::from(priority) + 1);
+            (self.next, self.highest) = (thread, i32::from(priority));
         }
         empty
     }
@@ -288,7 +293,7 @@ impl RunQueues {
             let displaced = (self.highest(), self.next);
             self.put_next(threads, priority, thread);
             if let (Some(priority), thread) = displaced {
-                threads.beside_mut(thread).queued = false;
+                threads.beside_mut(thread).place = NONE;
                 self.push_behind(threads, priority, thread, true);
             }
         } else {
@@ -486,7 +491,7 @@ mod tests {
         let lies: [fn(&mut RunQueues); 5] = [
             |run| run.filled[1] = 0,
             |run| run.filled[3] = 1,
-            |run| run.above = 70,
+            |run| run.highest = 69,
             |run| run.next = NONE,
             |run| run.behind = 0,
         ];
@@ -505,11 +510,11 @@ mod tests {
             queue.push_back(&mut threads, thread);
         }
         let link = threads.beside_mut(1);
-        (link.slots, link.slot_count, link.root, link.cpu) = (32, 16, 5, 1);
+        (link.slots, link.slot_count, link.root, link.place) = (32, 16, 5, 1);
         let mut heap = Heap::new(&mut HostArena, 4);
         heap.insert(&mut threads, 7, 0);
         assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE, 0, 0], [true, true, false, false]));
-        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [true, false, false, true]));
+        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [false, false, false, true]));
         assert_eq!(heap.entries(), [(7, 0)]);
     }
 }

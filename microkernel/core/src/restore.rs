@@ -7,7 +7,7 @@ use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{Graph, is_sound};
 use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
-use crate::queue::Queue;
+use crate::queue::{QUEUED, Queue};
 use crate::{
     Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread, VectorState,
     World,
@@ -442,7 +442,7 @@ impl Kernel {
         for thread in 0..self.threads.len() {
             let Thread { state, ticket, priority, .. } = **self.threads.get(thread);
             let world = self.is_world_thread(thread);
-            if !world && state == State::Ready && self.threads.beside(thread).queued {
+            if !world && state == State::Ready && self.threads.beside(thread).place == QUEUED {
                 // Volatile threads that are ready take their places among the world's.
                 self.run.remove(&mut self.threads, priority, thread);
             } else if !world || matches!(state, State::Free | State::Stopped) {

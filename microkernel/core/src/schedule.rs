@@ -1,6 +1,7 @@
 //! Who runs: 256 priorities, first in first out within one, round robin by time slices, deadlines on every wait.
 
 use crate::object::NONE;
+use crate::queue::QUEUED;
 use crate::{Cpu, Kernel, Machine, State, Thread};
 use abi::{Status, Timeout};
 
@@ -61,7 +62,7 @@ impl Kernel {
     /// Takes a thread off whatever it waits in.
     pub(crate) fn unqueue(&mut self, thread: u32) {
         let Thread { state, object, priority, deadline, .. } = **self.threads.get(thread);
-        if self.threads.beside(thread).queued {
+        if self.threads.beside(thread).place == QUEUED {
             match state {
                 State::Ready => self.run.remove(&mut self.threads, priority, thread),
                 State::Waiting => self.notifications.beside_mut(object).remove(&mut self.threads, thread),
@@ -94,7 +95,7 @@ impl Kernel {
         m.save_vector(&mut task.vector);
         let lost = state.frame.rip >= abi::USER_END;
         let link = self.threads.beside_mut(thread);
-        link.cpu = NONE;
+        link.place = NONE;
         if lost {
             link.passes.not_at_hand();
         }
@@ -166,7 +167,7 @@ impl Kernel {
 
     fn run_on(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) {
         self.run.take_next(&mut self.threads);
-        self.threads.beside_mut(thread).cpu = cpu as u32;
+        self.threads.beside_mut(thread).place = cpu as u32;
         let record = self.threads.get(thread);
         let process = record.process;
         m.load_vector(&record.vector);

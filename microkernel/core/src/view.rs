@@ -127,8 +127,7 @@ impl Kernel {
 
     /// The CPU that runs a thread.
     pub fn runs_on(&self, thread: u32) -> Option<usize> {
-        let cpu = self.threads.beside(thread).cpu;
-        (cpu != NONE).then_some(cpu as usize)
+        self.threads.beside(thread).cpu()
     }
 
     /// A thread's registers, wherever they are.

@@ -4,7 +4,7 @@
 
 use super::{Bring, Short, Switch};
 use crate::object::NONE;
-use crate::queue::Queue;
+use crate::queue::{QUEUED, Queue};
 use crate::{Kernel, Machine, State};
 use abi::{Event, Outcome, Status};
 
@@ -64,7 +64,7 @@ impl Kernel {
         waiter.object = NONE;
         waiter.registers.rax = outcome.0;
         if !LEAN && !only {
-            link.queued = false;
+            link.place = NONE;
             self.run.push(&mut self.threads, its_priority, to, false);
         }
         if !LEAN && its_priority == priority {
@@ -132,8 +132,7 @@ impl Kernel {
         // ---- point of no return ----
         m.exchange_vector(&mut from_task.vector, &to_task.vector);
         let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
-        (from_link.cpu, to_link.cpu) = (NONE, cpu as u32);
-        (from_link.queued, to_link.queued) = (true, false);
+        (from_link.place, to_link.place) = (QUEUED, cpu as u32);
         self.last_ticket += 1;
         waiter.ticket = self.last_ticket;
         waiter.state = State::Waiting;

@@ -151,7 +151,7 @@ impl Kernel {
 
     /// Whether a thread may have passes.
     fn is_present(&self, thread: u32) -> bool {
-        let stopped = self.threads.beside(thread).cpu != NONE && self.threads.get(thread).state != State::Ready;
+        let stopped = self.threads.beside(thread).cpu().is_some() && self.threads.get(thread).state != State::Ready;
         self.threads.is_fresh(thread) && !stopped
     }
 
@@ -205,7 +205,8 @@ impl Kernel {
     /// Invariant 3.
     fn is_plain(&self, thread: u32) -> bool {
         let record = self.threads.get(thread);
-        record.deadline == u64::MAX && (self.threads.beside(thread).cpu != NONE || record.registers.rip < abi::USER_END)
+        record.deadline == u64::MAX
+            && (self.threads.beside(thread).cpu().is_some() || record.registers.rip < abi::USER_END)
     }
 
     /// A thread for which an invariant does not hold.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::capability::CapabilityLink;
 use crate::object::{NONE, Task};
-use crate::queue::{Link, Queue};
+use crate::queue::{Link, QUEUED, Queue};
 use crate::space::{ADDRESS, MAY_WRITE};
 use crate::{Capability, Machine, State, TableId};
 use std::collections::BTreeSet;
@@ -200,11 +200,11 @@ const QUEUES: &[Row] = &[
     ("I1: links of a queue", |s| {
         let second = s.senders[1];
         s.forget_place(second);
-        s.link(second).queued = true;
+        s.link(second).place = QUEUED;
     }),
     ("I1: queued as its state says", |s| s.thread(s.caller).state = State::Waiting),
     ("I1: queued as its state says", |s| s.thread(s.server).state = State::Ready),
-    ("I1: queued as its state says", |s| s.link(s.ready).cpu = 0),
+    ("I1: every queued thread is a member", |s| s.link(s.ready).place = 0),
     ("I1: every queued thread is a member", |s| *s.rig.kernel.notifications.beside_mut(s.bell) = Queue::EMPTY),
     ("I1: the heap of deadlines", |s| s.forget_place(s.server)),
 ];
@@ -297,7 +297,7 @@ const CPUS: &[Row] = &[
     }),
     ("I7: current thread", |s| s.rig.kernel.cpus[0].current = s.waiter),
     ("I7: loaded space", |s| s.rig.kernel.cpus[0].loaded = s.process),
-    ("I7: a running thread is current", |s| s.link(s.caller).cpu = 0),
+    ("I7: a running thread is current", |s| s.link(s.caller).place = 0),
     ("I7: who runs is as important as any that is ready", |s| s.thread(s.boot.thread).priority = 4),
     ("I7: who runs is as important as any that is ready", |s| {
         s.thread(s.boot.thread).priority = 5;
