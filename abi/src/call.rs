@@ -30,7 +30,8 @@ pub enum Call {
     /// Send through `handle` (right SEND) and wait for the reply. Tag, words, capabilities in and out. A poll only wants a
     /// receiver to be waiting: it then waits for the reply without a limit. Errors: `WorldClosed` (a volatile thread must
     /// not wait in the world, and some capabilities never enter it), `Restarted`, `Abandoned`, `PeerTableFull`, `TableFull`
-    /// (no room for the reply's capabilities), `TablesExhausted` (a capability's chain of copies is too long), `TimedOut`,
+    /// (no room for the reply's capabilities), `TablesExhausted` (a capability's chain of copies is too long, or more than
+    /// [`MOVED_CHILDREN_MAX`] were derived from those that are moved), `TimedOut`,
     /// `WouldBlock`, `Cancelled`; `BadArgument` also for a repeatable call that moves capabilities. Blocks; the time-out
     /// covers the whole call. Across a restore: `Restarted`, unless a persistent process held the Reply or the call was
     /// marked repeatable.
@@ -77,9 +78,10 @@ pub enum Call {
     /// Drop `handle`, also one that is void. What was derived from it becomes its parent's. A Reply's caller is told
     /// `Abandoned`; a thread whose fault it was is stopped. Errors: `BadHandle` alone. In steps.
     Drop = 12,
-    /// Remove everything derived from `handle` (right REVOKE), in steps: from the first on nothing of it can be used.
-    /// A thread that is bound to a notification whose capability its process loses by this is bound no more. Memory ports
-    /// and interrupts that were bound by such a capability stay.
+    /// Remove everything derived from `handle` (right REVOKE), in steps: from the first on nothing of it can be used, and
+    /// nothing is delivered through it: whoever waits by it to send, to receive or for a notification gets `Revoked` when
+    /// its turn comes. A thread that is bound to a notification whose capability its process loses by this is bound no
+    /// more; memory ports and interrupts that were bound by such a capability are so no longer.
     Revoke = 13,
     /// Out arg 0: kind (8 bits) | 1 << 8 if it is an object of the world; arg 1: rights; arg 2: badge; arg 3: object
     /// number and generation; args 4, 5: offset and length of a range.
@@ -93,7 +95,7 @@ pub enum Call {
     /// Create an object from the Budget `handle` (right BUDGET_SPEND); it belongs to the world if the Budget does.
     /// Arg 0: kind. Process: arg 1 number of handles (rounded up to a power of two, 16 … 32,768). Thread: cap 0 the
     /// process (right PROCESS_THREADS), arg 1 entry address, arg 2 stack pointer, arg 3 value for rdi, arg 4 priority
-    /// (at most the creator's). Endpoint: arg 1 service id (0: a plain endpoint, not a port). Notification: nothing.
+    /// (at most the creator's, and in the world at most [`WORLD_PRIORITY_MAX`]). Endpoint: arg 1 service id (0: a plain endpoint, not a port). Notification: nothing.
     /// Budget (split): args 1 … 6 processes, threads, endpoints, notifications, budgets, capability slots.
     /// Out arg 0: handle with all rights. Errors: `BudgetExhausted`, `TablesExhausted`, `TableFull`, `PoolExhausted`,
     /// `WorldClosed` (a thread's Budget and process: one of the world, the other not), `BadAddress` (entry or stack beyond
@@ -116,7 +118,8 @@ pub enum Call {
     /// Stop the thread `handle` (right THREAD_CONTROL); a wait ends with `Cancelled`, an access that faulted is made again
     /// when it is started. One that runs on another CPU stops when that CPU next enters the kernel, which it is told to.
     Stop = 20,
-    /// Set the priority of the thread `handle` (right THREAD_CONTROL) to arg 0: 0 … 255, at most the caller's own.
+    /// Set the priority of the thread `handle` (right THREAD_CONTROL) to arg 0: 0 … 255, at most the caller's own,
+    /// and in the world at most [`WORLD_PRIORITY_MAX`].
     SetPriority = 21,
 
     // ---- page tables ----------------------------------------------------------------------------------------
@@ -179,12 +182,13 @@ pub enum Call {
 
     // ---- devices --------------------------------------------------------------------------------------------
     /// Deliver the first interrupt of the range `handle` (right INTERRUPT_BIND) as a signal through cap 0
-    /// (notification, right SIGNAL, with a badge), in place of what it was bound to before. Numbers below
+    /// (notification, right SIGNAL, with a badge), in place of what it was bound to before, for as long as the process has
+    /// both at these handles. Numbers below
     /// [`crate::boot_info::INTERRUPT_LINES`] are lines: they stay masked from their arrival until they are acknowledged. Out
     /// arg 0, arg 1: message address and data for MSI and MSI-X (0 for lines). Errors: `BadRange` (no such interrupt).
     BindInterrupt = 35,
     /// Let the first interrupt of the range `handle` (right INTERRUPT_BIND) arrive again. Errors: `BadRange`, `WrongState` (it
-    /// is bound to nothing that lives).
+    /// rings nothing).
     AckInterrupt = 36,
     /// Read an I/O port: arg 0 port, arg 1 width in bytes (1, 2, 4). Out arg 0: value. `handle`: IoPorts (right PORTS_USE)
     /// whose range holds all bytes, else `BadRange`.
@@ -195,6 +199,13 @@ pub enum Call {
     /// capability (right PORTS_USE) that covers it, else `BadRange`.
     DebugWrite = 39,
 }
+
+/// The highest priority of a thread of the world: what serves the world (pager, snapshot server, drivers) can always run
+/// before it.
+pub const WORLD_PRIORITY_MAX: u8 = 199;
+
+/// Derived capabilities that one message can take along with those that it moves.
+pub const MOVED_CHILDREN_MAX: usize = 64;
 
 /// Calls, one more than the largest number.
 pub const CALLS: u8 = 40;

@@ -24,7 +24,7 @@ mod rights;
 mod status;
 mod timeout;
 
-pub use call::{CALLS, Call};
+pub use call::{CALLS, Call, MOVED_CHILDREN_MAX, WORLD_PRIORITY_MAX};
 pub use epoch::{COUNTER_BITS, Epoch, INCARNATION_MAX};
 pub use handle::Handle;
 pub use kind::Kind;

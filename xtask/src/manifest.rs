@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use abi::WORLD_PRIORITY_MAX;
 use abi::bundle::{GRANTS_MAX, Lifetime, Name, RawService, Restart, STACK_PAGES_MAX};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -98,6 +99,10 @@ impl Service {
         raw.name = name(&self.name)?;
         raw.program = name(&self.program)?;
         raw.stack_pages = self.stack_pages.into();
+        ensure!(
+            self.lifetime == LifetimeWord::Volatile || self.priority <= WORLD_PRIORITY_MAX,
+            "the priority of a program of the world is at most {WORLD_PRIORITY_MAX}"
+        );
         raw.priority = self.priority;
         raw.restart = match self.restart {
             RestartWord::Never => Restart::Never,
@@ -164,6 +169,11 @@ mod tests {
         }
         assert!(compile(&service.replace("stack-pages=1", "stack-pages=0")).is_err());
         assert!(compile(&service.replace("priority=1", "priority=256")).is_err());
+        for (priority, world, volatile) in [(WORLD_PRIORITY_MAX, true, true), (WORLD_PRIORITY_MAX + 1, false, true)] {
+            let service = service.replace("priority=1", &format!("priority={priority}"));
+            assert_eq!(compile(&service).is_ok(), world);
+            assert_eq!(compile(&service.replace("genesis", "volatile")).is_ok(), volatile);
+        }
     }
 
     #[test]

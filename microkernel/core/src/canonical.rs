@@ -144,10 +144,12 @@ impl Kernel {
         let begun = matches!(thread.state, State::Ready | State::Stopped) && registers.rip == with.again_rip;
         let Registers { rax, rdi, words, caps, rip, .. } = registers;
         let message = (sends || asked_again || begun).then_some((rax, rdi, words, caps, rip));
+        let receives = matches!(thread.state, State::Receiving | State::Waiting);
+        let through = receives.then(|| abi::Control(*rax).handle());
         let changed = with.changed && self.threads.has_changed(index);
         let who = (process, object, serving, stands, bound, budget, priority, changed);
         let place = (thread.state, link.canonical());
-        to.part(Part::Thread, index, &(place, self.place_in_line(index), who, sent, fault, left, message));
+        to.part(Part::Thread, index, &(place, self.place_in_line(index), who, sent, fault, left, message, through));
     }
 
     fn tell_capability(&self, slot: u32, with: Canonical, to: &mut impl Listener) {
@@ -207,8 +209,8 @@ impl Kernel {
             let changed = with.changed && self.budgets.has_changed(index);
             to.part(Part::Budget, index, &(budget, changed));
         }
-        for (line, (notification, badge)) in self.interrupt_bindings() {
-            to.part(Part::Interrupt, line, &(notification, badge));
+        for (line, by) in self.interrupt_bindings() {
+            to.part(Part::Interrupt, line, &(by.process, by.interrupt, by.bell));
         }
     }
 

@@ -177,6 +177,14 @@ impl Kernel {
         (link.next, link.prev) = (NONE, NONE);
     }
 
+    /// Slots with what was derived from this one's capability.
+    pub(crate) fn children(&self, slot: u32) -> impl Iterator<Item = u32> {
+        let some = |slot: u32| (slot != NONE).then_some(slot);
+        core::iter::successors(some(self.capability_links[slot as usize].child), move |&child| {
+            some(self.capability_links[child as usize].next)
+        })
+    }
+
     /// Where a copy of `slot` that `process` will hold hangs in the derivation tree: below the original, or, when a
     /// capability enters the world from a volatile process, below its object.
     pub(crate) fn parent_for(&self, process: u32, slot: u32) -> (u32, u8) {
@@ -229,7 +237,7 @@ impl Kernel {
         }
     }
 
-    /// Moves a capability into a slot of another process; its children go along while they may.
+    /// Moves a capability into a slot of another process; its children, which are few, go along while they may.
     pub(crate) fn move_capability(&mut self, slot: u32, process: u32) -> Result<Handle, Status> {
         let crosses = self.is_world_process(self.holder(slot)) != self.is_world_process(process);
         let mut capability = *self.capabilities.get(slot);

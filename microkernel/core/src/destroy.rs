@@ -5,7 +5,7 @@ use crate::kernel::Caller;
 use crate::object::{DEPTH_MAX, HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::{Link, QUEUED};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
-use abi::{Kind, Registers, Rights, Status};
+use abi::{Kind, Registers, Rights, Status, WORLD_PRIORITY_MAX};
 use records::Table;
 
 /// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
@@ -74,8 +74,8 @@ impl Kernel {
             Kind::Process => self.create_process(m, budget, frame.words[0])?,
             Kind::Thread => {
                 let process = self.given(caller, Rights::PROCESS_THREADS)?.object;
-                let highest = self.threads.get(caller.thread).priority;
-                self.create_thread(budget, process, &frame.words, highest)?
+                let priority = self.allowed_priority(caller, frame.words[3], self.is_world_process(process))?;
+                self.create_thread(budget, process, &frame.words, priority)?
             }
             Kind::Endpoint => self.create_endpoint(budget, frame.words[0])?,
             Kind::Notification => self.create_notification(budget)?,
@@ -139,11 +139,9 @@ impl Kernel {
         budget: u32,
         process: u32,
         arguments: &[u64; 8],
-        highest: u8,
+        priority: u8,
     ) -> Result<(u32, u32), Status> {
-        let [entry, stack, argument, priority, ..] = *arguments;
-        let priority =
-            u8::try_from(priority).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
+        let [entry, stack, argument, ..] = *arguments;
         if (budget < self.budgets.world()) != self.is_world_process(process) {
             return Err(Status::WorldClosed);
         }
@@ -267,12 +265,18 @@ impl Kernel {
         }
     }
 
+    /// A priority that the caller may give to a thread of the world or a volatile one.
+    fn allowed_priority(&self, caller: Caller, asked: u64, world: bool) -> Result<u8, Status> {
+        let own = self.threads.get(caller.thread).priority;
+        let highest = if world { own.min(WORLD_PRIORITY_MAX) } else { own };
+        u8::try_from(asked).ok().filter(|&asked| asked <= highest).ok_or(Status::BadArgument)
+    }
+
     /// System call `SetPriority`.
     pub(crate) fn set_priority(&mut self, caller: Caller) -> Called {
         let thread = self.controlled(caller)?;
-        let highest = self.threads.get(caller.thread).priority;
         let asked = self.cpus[caller.cpu].frame.rdi;
-        let priority = u8::try_from(asked).ok().filter(|&priority| priority <= highest).ok_or(Status::BadArgument)?;
+        let priority = self.allowed_priority(caller, asked, self.is_world_thread(thread))?;
         let queued = self.threads.beside(thread).place == QUEUED && self.threads.get(thread).state == State::Ready;
         if queued {
             self.unqueue(thread);

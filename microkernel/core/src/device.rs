@@ -6,21 +6,25 @@ use crate::object::NONE;
 use crate::space::Run;
 use crate::{Capability, Kernel, Machine};
 use abi::boot_info::INTERRUPT_LINES;
-use abi::{Epoch, Kind, MapFlags, Registers, Rights, Status};
+use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status};
 
 /// First I/O port of the debug serial port.
 const DEBUG_PORT: u32 = 0x3f8;
 
-/// Where an interrupt is delivered.
+/// Where an interrupt is delivered: as a signal that its process makes, as long as that process may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Binding {
-    notification: u32,
+pub struct Binding {
+    /// The process.
+    pub process: u32,
     generation: u32,
-    badge: u64,
+    /// Its handle for the interrupt.
+    pub interrupt: Handle,
+    /// Its handle for the notification.
+    pub bell: Handle,
 }
 
 impl Binding {
-    pub(crate) const NONE: Self = Self { notification: NONE, generation: 0, badge: 0 };
+    pub(crate) const NONE: Self = Self { process: NONE, generation: 0, interrupt: Handle::NULL, bell: Handle::NULL };
 }
 
 impl Kernel {
@@ -107,11 +111,12 @@ impl Kernel {
     /// System call `BindInterrupt`.
     pub(crate) fn bind_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let line = self.interrupt_line(caller)?;
-        let Capability { object, generation, badge, .. } = self.given(caller, Rights::SIGNAL)?;
-        if badge == 0 {
+        if self.given(caller, Rights::SIGNAL)?.badge == 0 {
             return Err(Status::BadArgument);
         }
-        self.bindings[line as usize] = Binding { notification: object, generation, badge };
+        let Caller { process, handle: interrupt, given: bell, .. } = caller;
+        let generation = self.processes.get(process).generation;
+        self.bindings[line as usize] = Binding { process, generation, interrupt, bell };
         let (address, data) = m.route_interrupt(line);
         m.mask_interrupt(line, false);
         self.cpus[caller.cpu].frame.words[0] = data;
@@ -139,11 +144,20 @@ impl Kernel {
         self.dispatch(m, cpu);
     }
 
-    /// The notification that an interrupt rings, if there still is one, and with what badge.
-    pub(crate) fn bound_to(&self, line: u32) -> Option<(u32, u64)> {
-        let &Binding { notification, generation, badge } = self.bindings.get(line as usize)?;
-        let bell = self.notifications.try_get(notification)?;
-        (bell.life != 0 && bell.generation == generation).then_some((notification, badge))
+    /// By what an interrupt is bound, if that process still lives.
+    pub(crate) fn binding(&self, line: u32) -> Option<Binding> {
+        let binding = *self.bindings.get(line as usize)?;
+        let process = self.processes.try_get(binding.process)?;
+        (process.exists() && process.generation == binding.generation).then_some(binding)
+    }
+
+    /// The notification that an interrupt rings, and with what badge, if its process may still have both.
+    fn bound_to(&self, line: u32) -> Option<(u32, u64)> {
+        let Binding { process, interrupt, bell, .. } = self.binding(line)?;
+        let of = |handle, needed| self.look_up(process, handle, needed).ok().map(|slot| self.capabilities.get(slot));
+        let (first, _) = of(interrupt, Rights::INTERRUPT_BIND)?.range();
+        let Capability { object, badge, .. } = *of(bell, Rights::SIGNAL)?;
+        (first == line && badge != 0).then_some((object, badge))
     }
 
     /// The port and width of a port call, if the capability covers them.

@@ -118,11 +118,11 @@ impl Kernel {
     pub fn fast_call<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
         let state = self.cpus.find::<ALONE>(cpu);
-        let control = state.frame.rax;
         // An idle CPU runs NONE, which no table has.
         let from = state.current;
-        let pass = &self.threads.try_beside(from)?.passes.call;
-        if !pass.admits(control, version) {
+        let (record, link) = self.threads.try_both(from)?;
+        let pass = &link.passes.call;
+        if !pass.admits(record.registers.rax, version) {
             return None;
         }
         let outcome = pass.outcome;
@@ -155,13 +155,14 @@ impl Kernel {
     pub fn fast_reply_receive<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
         let state = self.cpus.find::<ALONE>(cpu);
-        let (control, from) = (state.frame.rax, state.current);
-        let pass = &self.threads.try_beside(from)?.passes.reply_receive;
-        if !pass.admits(control, version) {
+        let from = state.current;
+        let (record, link) = self.threads.try_both(from)?;
+        let pass = &link.passes.reply_receive;
+        if !pass.admits(record.registers.rax, version) {
             return None;
         }
         let object = pass.object;
-        let to = self.threads.get(from).serving;
+        let to = record.serving;
         if self.threads.try_beside(to)?.passes.at_hand != version {
             return None;
         }
@@ -254,8 +255,8 @@ impl Kernel {
         Some(Switch { from: from_task, to: to_task, bring: Bring::Fault(outcome, words) })
     }
 
-    /// Where the edge puts what a message leaves to the running thread of `cpu` when that calls, and all registers
-    /// when it faults: into its record, where registers say nothing while it runs; `None` if an older epoch still needs
+    /// Where the edge puts the control word and what a message leaves to the running thread of `cpu` when that calls or
+    /// waits, and all registers when it faults: into its record, where registers say nothing while it runs; `None` if an older epoch still needs
     /// that.
     pub fn own_record(&mut self, cpu: usize) -> Option<&mut Task> {
         self.threads.fresh(self.cpus[cpu].current).map(|(task, _)| task)
@@ -269,6 +270,10 @@ impl Kernel {
 
     fn fast_on<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
         let control = self.cpus[cpu].frame.rax;
+        // As the edge would have done.
+        if let Some(record) = self.own_record(cpu) {
+            record.registers.rax = control;
+        }
         self.fast_in::<ALONE, true>(m, cpu)
             || self.fast_in::<ALONE, false>(m, cpu)
             || self.admit(m, cpu, control) && self.fast_in::<ALONE, false>(m, cpu)

@@ -79,8 +79,7 @@ impl Kernel {
             self.dispatch(m, cpu);
             return;
         };
-        let receiver = self.endpoints.beside(port).first();
-        match receiver.filter(|&first| self.threads.get(first).state == State::Receiving) {
+        match self.first_receiver(port) {
             Some(receiver) => {
                 self.park(m, cpu);
                 self.deliver_fault(thread, receiver, badge);

@@ -9,7 +9,7 @@ use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::{Capability, Kernel, Machine, State};
-use abi::{Event, FLAG_MOVE, FLAG_REPEATABLE, Kind, Outcome, Rights, Status, Timeout};
+use abi::{Call, Control, Event, FLAG_MOVE, FLAG_REPEATABLE, Kind, Outcome, Rights, Status, Timeout};
 
 /// Senders whose messages turn out undeliverable that one receive passes over.
 const FAILED_SENDERS_MAX: usize = 8;
@@ -35,8 +35,7 @@ impl Kernel {
         let record = self.threads.change(caller.thread);
         record.badge = badge;
         record.flags = flags;
-        let receiver = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first));
-        let Some(receiver) = receiver else {
+        let Some(receiver) = self.first_receiver(endpoint) else {
             if timeout == Timeout::POLL {
                 return Err(Status::WouldBlock);
             }
@@ -66,6 +65,29 @@ impl Kernel {
 
     pub(crate) fn is_receiver(&self, thread: u32) -> bool {
         self.threads.get(thread).state == State::Receiving
+    }
+
+    /// The first of those who wait to receive on an endpoint. Those before it who no longer may are told so: each once,
+    /// all in one step, and there are at most as many as threads.
+    pub(crate) fn first_receiver(&mut self, endpoint: u32) -> Option<u32> {
+        loop {
+            let first = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first))?;
+            if self.still_may(first) {
+                return Some(first);
+            }
+            self.wake_with(first, Status::Revoked);
+        }
+    }
+
+    /// The first of those who wait for a notification, likewise.
+    fn first_waiter(&mut self, notification: u32) -> Option<u32> {
+        loop {
+            let first = self.notifications.beside(notification).first()?;
+            if self.still_may(first) {
+                return Some(first);
+            }
+            self.wake_with(first, Status::Revoked);
+        }
     }
 
     /// System call `Receive`.
@@ -116,7 +138,7 @@ impl Kernel {
         }
         let call = record.state == State::Calling;
         let event = if call { Event::Call } else { Event::Message };
-        let delivered = if self.still_may_send(sender) {
+        let delivered = if self.still_may(sender) {
             self.deliver(sender, receiver, event, record.badge, record.flags)
         } else {
             Err(Status::Revoked)
@@ -141,14 +163,24 @@ impl Kernel {
         self.endpoints.beside_mut(object).remove(&mut self.threads, thread);
     }
 
-    /// Whether the capability through which a waiting thread sends is still there: what was revoked delivers nothing.
-    fn still_may_send(&self, sender: u32) -> bool {
-        let record = self.threads.get(sender);
-        let handle = abi::Control(record.registers.rax).handle();
-        self.look_up(record.process, handle, Rights::SEND).is_ok_and(|slot| {
+    /// Whether the capability through which a thread waits is still there: through what was revoked nothing is delivered,
+    /// either way. True for one that waits through none.
+    pub(crate) fn still_may(&self, thread: u32) -> bool {
+        let record = self.threads.get(thread);
+        let (needed, badge) = match record.state {
+            State::Calling | State::Sending => (Rights::SEND, Some(record.badge)),
+            State::Receiving => (Rights::RECEIVE, None),
+            State::Waiting => (Rights::WAIT, None),
+            _ => return true,
+        };
+        let control = Control(record.registers.rax);
+        let looked_up = self.look_up(record.process, control.handle(), needed);
+        let stands = looked_up.is_ok_and(|slot| {
             let capability = self.capabilities.get(slot);
-            capability.object == record.object && capability.badge == record.badge
-        })
+            capability.object == record.object && badge.is_none_or(|badge| capability.badge == badge)
+        });
+        // Worlds of older builds have not recorded by what their servers wait.
+        stands || control.call() == Call::Null as u8
     }
 
     /// System call `Reply`.
@@ -241,7 +273,7 @@ impl Kernel {
             return;
         }
         let bound = self.notifications.get(notification).bound;
-        let waiter = self.notifications.beside(notification).first();
+        let waiter = self.first_waiter(notification);
         let woken = waiter.or_else(|| (bound != NONE && self.is_receiver(bound)).then_some(bound));
         let pending = self.notifications.get(notification).bits | bits;
         match woken {

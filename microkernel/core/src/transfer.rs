@@ -5,7 +5,8 @@ use crate::object::NONE;
 use crate::{Capability, Kernel, State, Thread};
 use abi::registers::unpack_caps;
 use abi::{
-    CAPS_MAX, Control, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status,
+    CAPS_MAX, Control, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, MOVED_CHILDREN_MAX, Outcome,
+    Rights, Status,
 };
 
 /// Capabilities on their way: the slots they are in.
@@ -27,12 +28,18 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         let mut parcels = Parcels { slots: [NONE; CAPS_MAX], count, moved: flags & FLAG_MOVE != 0 };
+        // What was derived from a capability goes along when it is moved, all in one step.
+        let mut children = MOVED_CHILDREN_MAX;
         let needed = if parcels.moved { Rights::empty() } else { Rights::COPY };
         for (at, handle) in unpack_caps(caps).into_iter().enumerate().take(count) {
             let slot = self.look_up(process, handle, needed)?;
             // A capability can be moved only once.
             if parcels.moved && parcels.slots.contains(&slot) {
                 return Err(Status::BadArgument);
+            }
+            if parcels.moved {
+                let along = self.children(slot).take(children + 1).count();
+                children = children.checked_sub(along).ok_or(Status::TablesExhausted)?;
             }
             parcels.slots[at] = slot;
         }
@@ -132,7 +139,7 @@ impl Kernel {
     fn ask_again(&mut self, caller: u32) -> bool {
         let Thread { ticket, badge, flags, .. } = **self.threads.get(caller);
         let Some(endpoint) = self.asks_again(caller) else { return false };
-        if let Some(receiver) = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first)) {
+        if let Some(receiver) = self.first_receiver(endpoint) {
             if self.deliver(caller, receiver, Event::Call, badge, flags).is_err() {
                 return false;
             }

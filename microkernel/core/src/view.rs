@@ -6,7 +6,7 @@ use crate::object::NONE;
 use crate::queue::Queue;
 use crate::space::{ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
 use crate::{
-    Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
+    Binding, Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
 };
 use abi::{Epoch, FrameState, Kind, Registers};
 
@@ -172,9 +172,9 @@ impl Kernel {
         self.last_ticket - TICKET_MIDDLE
     }
 
-    /// Interrupts that are delivered to a notification that is there: which one, and the badge.
-    pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, (u32, u64))> {
-        (0..self.bindings.len() as u32).filter_map(|line| Some((line, self.bound_to(line)?)))
+    /// Interrupts that are bound by a process that lives.
+    pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, Binding)> {
+        (0..self.bindings.len() as u32).filter_map(|line| Some((line, self.binding(line)?)))
     }
 
     /// Interrupts there are.

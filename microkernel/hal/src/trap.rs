@@ -321,7 +321,7 @@ by_iret\@:
     .macro switching at, function
     rdfsbase rcx
     mov [r11 + {registers} + {fs_base}], rcx
-    mov \at {rax}], rax
+    mov [r11 + {registers} + {rax}], rax
     mov \at {r10}], r10
     mov \at {r12}], r12
     mov \at {r13}], r13
@@ -373,6 +373,7 @@ wait_\way:
     js poll_\way
     leave_own "\at"
     mov [r11 + {registers} + {rcx}], rcx
+    mov [r11 + {registers} + {rax}], rax
     rdfsbase rcx
     mov [r11 + {registers} + {fs_base}], rcx
     save_changing "\at"
@@ -388,8 +389,8 @@ wait_\way:
     # Declined: all registers as they were.
     .global declined_\way
 declined_\way:
-    mov rax, \at {rax}]
     mov r11, \at {own}]
+    mov rax, [r11 + {registers} + {rax}]
     mov r10, \at {r10}]
     mov r12, \at {r12}]
     mov r13, \at {r13}]

@@ -73,7 +73,10 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
             })
             .collect(),
         pages: pages(sim),
-        interrupts: kernel.interrupt_bindings().collect(),
+        interrupts: kernel
+            .interrupt_bindings()
+            .map(|(line, by)| (line, (by.process, by.interrupt.0, by.bell.0)))
+            .collect(),
         devices: Devices {
             interrupts: kernel.interrupts_known(),
             masked: sim.m.masked.clone(),

@@ -119,6 +119,12 @@ impl Op {
         Self::new(Call::Copy, handle).with(u64::from(rights.bits()), &[badge])
     }
 
+    /// This `Copy`, of a part of a range.
+    pub fn part(mut self, offset: u64, length: u64) -> Self {
+        self.frame.words[1..3].copy_from_slice(&[offset, length]);
+        self
+    }
+
     /// `Grant` of `cap` to the process `handle`.
     pub fn grant(handle: u16, cap: u16, rights: Rights, badge: u64) -> Self {
         Self::new(Call::Grant, handle).with(u64::from(rights.bits()), &[badge]).objects(&[cap])

@@ -34,7 +34,7 @@ pub use congruence::{Compared, congruent};
 pub use digest::digest;
 pub use event::{EPOCH_BEFORE, EPOCH_NOW, Event, Frame, LOG_END, Op};
 pub use explorer::{Explorer, Failure, Progress, Report};
-pub use genesis::Genesis;
+pub use genesis::{Genesis, Made};
 pub use parts::Parts;
 pub use refinement::{agree, fast_agrees, refines};
 pub use shared::Shared;

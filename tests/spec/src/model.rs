@@ -216,8 +216,8 @@ pub struct Model {
     pub cpus: Vec<Cpu>,
     /// Address spaces and frames.
     pub pages: Pages,
-    /// Where interrupts are delivered: notification and badge.
-    pub interrupts: BTreeMap<u32, (u32, u64)>,
+    /// By what interrupts are bound: the process, its handles for the interrupt and the notification.
+    pub interrupts: BTreeMap<u32, (u32, u16, u16)>,
     /// What devices have been told.
     pub devices: Devices,
     /// The last epoch that is durable.

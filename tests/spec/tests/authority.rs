@@ -296,3 +296,206 @@ fn nobody_names_a_memory_port() {
     }
     assert_eq!(served.story.status(Op::new(Call::Send, served.above).caps(&[0])), Status::BadHandle);
 }
+
+/// Two processes that each wait in turn for what only the first loses: init's handle for what all was derived from, its
+/// handle for the copy of the first, what the two and a third hold there, and their threads.
+struct Waiting {
+    story: Story,
+    root: u16,
+    of_first: u16,
+    threads: [u32; 2],
+    handles: [u16; 2],
+    sends: u16,
+    sender: u32,
+}
+
+/// The first and the second `waits` through a handle; then who can send to them runs, and then init.
+fn waiting(kind: abi::Kind, waits: impl Fn(u16) -> Op) -> Waiting {
+    let mut genesis = Genesis::roomy();
+    let notification = kind == abi::Kind::Notification;
+    let object = if notification { genesis.notification(VOLATILE) } else { genesis.endpoint(VOLATILE, 0) };
+    let (waiting, sending) =
+        if notification { (Rights::WAIT, Rights::SIGNAL) } else { (Rights::RECEIVE, Rights::SEND) };
+    let processes = [0; 3].map(|_| genesis.process(VOLATILE));
+    let of_first = genesis.call(Op::copy(object.handle, Rights::all(), 0)).rdi as u16;
+    let handles =
+        [genesis.grant(processes[0], of_first, waiting, 0), genesis.grant(processes[1], object.handle, waiting, 0)];
+    let sends = genesis.grant(processes[2], object.handle, sending, 4);
+    genesis.resume();
+    let threads =
+        [40, 30].map(|priority| genesis.thread(VOLATILE, processes[usize::from(priority == 30)], priority).index);
+    let sender = genesis.thread(VOLATILE, processes[2], 20).index;
+    let mut story = Story::new(genesis.sim);
+    story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+    for (thread, handle) in threads.into_iter().zip(handles) {
+        assert_eq!(story.sim.kernel.current(0), Some(thread));
+        story.call(waits(handle));
+    }
+    assert_eq!(story.sim.kernel.current(0), Some(sender));
+    Waiting { story, root: object.handle, of_first, threads, handles, sends, sender }
+}
+
+impl Waiting {
+    /// Init takes from the first what it waits by, and sleeps for ever.
+    fn revoke(&mut self) {
+        self.story.step(Event::Timer(0));
+        assert_eq!(self.story.status(Op::new(Call::Revoke, self.of_first)), Status::Ok);
+        self.story.sleep();
+        assert_eq!(self.story.sim.kernel.current(0), Some(self.sender));
+    }
+
+    fn outcomes(&self) -> [abi::Outcome; 2] {
+        self.threads.map(|thread| self.story.frame_of(thread).outcome())
+    }
+}
+
+/// A call by a handle.
+type By = fn(u16) -> Op;
+
+#[test]
+fn who_waits_by_what_was_revoked_is_told_and_gets_nothing() {
+    let ways: [(abi::Kind, By, By, Arrival); 4] = [
+        (abi::Kind::Endpoint, |h| Op::new(Call::Receive, h), |h| Op::new(Call::Send, h), Arrival::Message),
+        (abi::Kind::Endpoint, |h| Op::new(Call::ReplyReceive, h), |h| Op::new(Call::Send, h), Arrival::Message),
+        (abi::Kind::Endpoint, |h| Op::new(Call::Receive, h), |h| Op::new(Call::Call, h), Arrival::Call),
+        (abi::Kind::Notification, |h| Op::new(Call::Wait, h), |h| Op::new(Call::Signal, h), Arrival::Notification),
+    ];
+    for (row, (kind, waits, sends, arrival)) in ways.into_iter().enumerate() {
+        // Nothing revoked: the first is the first.
+        let mut all = waiting(kind, waits);
+        all.story.call(sends(all.sends));
+        assert_eq!((all.outcomes()[0].kind(), all.outcomes()[0].badge()), (arrival, 4), "row {row}");
+        let mut taken = waiting(kind, waits);
+        taken.revoke();
+        taken.story.call(sends(taken.sends));
+        let [first, second] = taken.outcomes();
+        assert_eq!((first.status(), first.kind()), (Status::Revoked, Arrival::None), "row {row}");
+        assert_eq!((second.kind(), second.badge()), (arrival, 4), "row {row}");
+    }
+}
+
+/// In the midst of a revoke nothing below its root can be used either.
+#[test]
+fn nothing_arrives_by_what_is_being_revoked() {
+    let mut taken = waiting(abi::Kind::Notification, |h| Op::new(Call::Wait, h));
+    taken.story.step(Event::Timer(0));
+    // More than one step's worth, all of it before what the first has.
+    for _ in 0..9 {
+        assert_eq!(taken.story.status(Op::copy(taken.of_first, Rights::all(), 0)), Status::Ok);
+    }
+    let sent = taken.story.call(Op::copy(taken.root, Rights::SIGNAL, 2)).rdi as u16;
+    taken.story.call(Op::new(Call::Revoke, taken.of_first));
+    assert!(taken.story.sim.is_again(0));
+    assert!(
+        taken.story.model.caps.contains_key(&(taken.story.model.threads[&taken.threads[0]].process, taken.handles[0]))
+    );
+    assert_eq!(taken.story.status(Op::new(Call::Signal, sent)), Status::Ok);
+    let [first, second] = taken.outcomes();
+    assert_eq!((first.status(), second.badge()), (Status::Revoked, 2));
+}
+
+/// The fast path knows as much: the first round looks everything up, and a revoke voids what it has found.
+#[test]
+fn nobody_goes_fast_to_who_waits_by_what_was_revoked() {
+    let mut taken = waiting(abi::Kind::Endpoint, |h| Op::new(Call::ReplyReceive, h));
+    let (call, answer) = (Op::new(Call::Call, taken.sends), Op::new(Call::ReplyReceive, taken.handles[0]));
+    let [first, second] = taken.threads;
+    taken.story.call(call);
+    taken.story.call(answer);
+    // Behind the second now: that is the next.
+    assert_eq!(taken.story.sim.kernel.current(0), Some(taken.sender));
+    taken.story.call(call);
+    taken.story.call(Op::new(Call::ReplyReceive, taken.handles[1]));
+    assert_eq!(taken.story.sim.kernel.current(0), Some(taken.sender));
+    taken.revoke();
+    taken.story.call(call);
+    assert_eq!(taken.story.frame_of(first).outcome().status(), Status::Revoked);
+    assert_eq!(taken.story.sim.kernel.current(0), Some(first), "it is more important, and is told at once");
+    assert_eq!(taken.story.frame_of(second).outcome().kind(), Arrival::Call);
+}
+
+/// A process that has a device's interrupt and a notification, both derived from what init can revoke.
+fn interrupted() -> (Story, [u16; 2], u32) {
+    let mut genesis = Genesis::roomy();
+    let notification = genesis.notification(VOLATILE);
+    let process = genesis.process(VOLATILE);
+    let line = genesis.call(Op::copy(abi::boot_info::handle::INTERRUPTS.0, Rights::all(), 0).part(3, 1)).rdi as u16;
+    let bell = genesis.call(Op::copy(notification.handle, Rights::all(), 0)).rdi as u16;
+    let own =
+        [genesis.grant(process, line, Rights::INTERRUPT_BIND, 0), genesis.grant(process, bell, Rights::SIGNAL, 6)];
+    genesis.resume();
+    genesis.thread(VOLATILE, process, 20);
+    let mut story = Story::new(genesis.sim);
+    story.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+    assert_eq!(story.status(Op::new(Call::BindInterrupt, own[0]).objects(&own[1..])), Status::Ok);
+    story.step(Event::Interrupt(0, 3));
+    assert_eq!(story.model.notifications[&notification.index].bits, 6, "it arrives");
+    assert_eq!(story.status(Op::new(Call::AckInterrupt, own[0])), Status::Ok);
+    story.step(Event::Timer(0));
+    assert_eq!(story.status(Op::new(Call::Wait, notification.handle).poll()), Status::Ok);
+    (story, [line, bell], notification.index)
+}
+
+#[test]
+fn an_interrupt_rings_no_longer_than_its_process_may_have_it_rung() {
+    for which in [0, 1] {
+        let (mut story, roots, notification) = interrupted();
+        assert_eq!(story.status(Op::new(Call::Revoke, roots[which])), Status::Ok);
+        story.step(Event::Interrupt(0, 3));
+        assert_eq!(story.model.notifications[&notification].bits, 0, "root {which}");
+        assert!(story.model.devices.masked.contains(&3), "and stays masked");
+        assert_eq!(story.status(Op::new(Call::AckInterrupt, roots[0])), Status::WrongState);
+    }
+}
+
+#[test]
+fn a_message_takes_no_more_along_than_one_step_can_move() {
+    for (derived, status) in [(64, Status::Ok), (65, Status::TablesExhausted)] {
+        let mut genesis = Genesis::roomy();
+        let (endpoint, goods) = (genesis.endpoint(VOLATILE, 0), genesis.endpoint(VOLATILE, 0));
+        let budget = genesis.call(Op::new(Call::Create, VOLATILE).with(abi::Kind::Process as u64, &[128])).rdi as u16;
+        let index = genesis.call(Op::new(Call::Identify, budget)).words[2] as u32;
+        let holder = spec::Made { handle: budget, index };
+        let server = genesis.process(VOLATILE);
+        let sent = genesis.grant(holder, goods.handle, Rights::all(), 0);
+        let to = genesis.grant(holder, endpoint.handle, Rights::SEND, 0);
+        let from = genesis.grant(server, endpoint.handle, Rights::RECEIVE, 0);
+        genesis.resume();
+        let server = genesis.thread(VOLATILE, server, 40);
+        genesis.thread(VOLATILE, holder, 30);
+        let mut story = Story::new(genesis.sim);
+        story.sleep();
+        story.call(Op::new(Call::Receive, from));
+        for _ in 0..derived {
+            assert_eq!(story.status(Op::copy(sent, Rights::SEND, 0)), Status::Ok);
+        }
+        let told = story.call(Op::new(Call::Send, to).caps(&[sent]).flags(abi::FLAG_MOVE));
+        if status == Status::Ok {
+            assert_eq!(story.sim.kernel.current(0), Some(server.index));
+        } else {
+            assert_eq!(told.outcome().status(), status);
+            // It can be copied all the same.
+            story.call(Op::new(Call::Send, to).caps(&[sent]));
+            assert_eq!(story.sim.kernel.current(0), Some(server.index));
+        }
+    }
+}
+
+#[test]
+fn nobody_of_the_world_comes_before_who_serves_it() {
+    let mut genesis = Genesis::roomy();
+    let (world, volatile) = (genesis.process(WORLD), genesis.process(VOLATILE));
+    genesis.resume();
+    let mut story = Story::new(genesis.sim);
+    for (budget, process, highest) in [(WORLD, world, abi::WORLD_PRIORITY_MAX), (VOLATILE, volatile, u8::MAX)] {
+        let create = |priority: u64| {
+            let words = [0x40_0000, 0x50_0000, 0, priority];
+            Op::new(Call::Create, budget).with(abi::Kind::Thread as u64, &words).objects(&[process.handle])
+        };
+        assert_eq!(story.status(create(u64::from(highest) + 1)), Status::BadArgument);
+        let thread = story.call(create(highest.into())).rdi as u16;
+        for (priority, status) in [(highest.into(), Status::Ok), (u64::from(highest) + 1, Status::BadArgument)] {
+            assert_eq!(story.status(Op::new(Call::SetPriority, thread).with(priority, &[])), status);
+        }
+    }
+}

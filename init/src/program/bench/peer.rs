@@ -6,8 +6,9 @@ use crate::program::spawn::map_image;
 use core::sync::atomic::AtomicU64;
 use init::Image;
 use libos::abi::boot_info::BootInfo;
+use libos::abi::boot_info::handle::WORLD_BUDGET;
 use libos::abi::bundle::Bundle;
-use libos::abi::{Epoch, Handle, Rights};
+use libos::abi::{Epoch, Handle, Rights, WORLD_PRIORITY_MAX};
 use libos::{Budget, Capability, Process, Thread, ThreadStart};
 
 /// Handles of a peer.
@@ -67,11 +68,12 @@ impl Peer {
         self.process.grant(Capability(what), rights, badge).step("granting")
     }
 
-    /// Starts a thread of it at `entry`, at init's own priority.
+    /// Starts a thread of it at `entry`, at init's own priority, or as near to that as a thread of the world comes.
     pub(super) fn start(&self, entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Thread, Stopped> {
         // The System V ABI wants the stack 8 bytes off a multiple of 16 where a function begins.
         let stack = self.image.stack - 8;
-        let start = ThreadStart { entry: entry as usize as u64, stack, argument, priority: u8::MAX };
+        let priority = if self.budget.0 == WORLD_BUDGET { WORLD_PRIORITY_MAX } else { u8::MAX };
+        let start = ThreadStart { entry: entry as usize as u64, stack, argument, priority };
         let thread = self.budget.thread(self.process, start).step("making a thread")?;
         thread.start().step("starting a thread")?;
         Ok(thread)

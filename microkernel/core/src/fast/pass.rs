@@ -7,8 +7,8 @@
 //! Invariants:
 //! 1. A pass of the present version says what a look-up would find now; its thread's record is fresh, and ready if it
 //!    runs.
-//! 2. A thread that is at hand at the present version is of a world that has started, or of none, has a fresh record, and
-//!    its space has the running epoch's stamp.
+//! 2. A thread that is at hand at the present version is of a world that has started, or of none, has a fresh record, its
+//!    space has the running epoch's stamp, and what it waits for it still may wait for.
 //! 3. A thread that has a deadline, or would go on outside user space, is at hand at no version.
 //!    ([`Kernel::false_pass`] looks for one that does not; [`Kernel::still_stands`] asks about each step whether passes
 //!    that may have been held before it would have ended in time.)
@@ -195,11 +195,11 @@ impl Kernel {
         self.is_near(thread) && self.is_plain(thread)
     }
 
-    /// Invariant 2.
+    /// Invariant 2: capabilities only change with the version.
     fn is_near(&self, thread: u32) -> bool {
         let world = self.is_world_process(self.threads.get(thread).process);
         let ready = self.started && self.pool.is_stamped(self.threads.beside(thread).root, self.stamp);
-        self.threads.is_fresh(thread) && (!world || ready)
+        self.threads.is_fresh(thread) && (!world || ready) && self.still_may(thread)
     }
 
     /// Invariant 3.

@@ -63,7 +63,7 @@ pub struct Thread {
     pub budget: u32,
     /// What it does.
     pub state: State,
-    /// 0 (lowest) … 255.
+    /// 0 (lowest) … 255; in the world at most [`abi::WORLD_PRIORITY_MAX`].
     pub priority: u8,
     /// Flags of the call it is in.
     pub flags: u8,
@@ -99,6 +99,7 @@ impl Thread {
         let waits_on_object =
             matches!(self.state, State::Calling | State::Sending | State::Faulting | State::Receiving | State::Waiting);
         self.reserved == [0; 5]
+            && self.priority <= abi::WORLD_PRIORITY_MAX
             && self.badge <= abi::BADGE_MAX
             && (self.state == State::Free || self.process != NONE)
             && waits_on_object == (self.object != NONE)

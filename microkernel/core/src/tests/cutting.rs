@@ -247,13 +247,12 @@ fn the_log_is_shown_as_it_is() {
 }
 
 #[test]
-fn interrupts_are_shown_with_who_hears_of_them() {
+fn interrupts_are_shown_with_that_by_which_they_are_bound() {
     let (mut rig, _) = Rig::new();
+    let process = rig.kernel.threads.get(rig.kernel.cpus[0].current).process;
     let bells = [0; 2].map(|_| rig.create(BUDGET, Kind::Notification, [0; 4], Handle::NULL));
     let mut wanted = Vec::new();
     for (line, bell) in [(3, bells[0]), (40, bells[1])] {
-        assert_eq!(rig.call(Call::Identify, bell, |_| {}), Status::Ok);
-        wanted.push((line as u32, (rig.kernel.cpus[0].frame.words[2] as u32, line + 1)));
         assert_eq!(
             rig.call(Call::Copy, bell, |r| (r.rdi, r.words) = (u64::MAX, [line + 1, 0, 0, 0, 0, 0, 0, 0])),
             Status::Ok
@@ -263,11 +262,16 @@ fn interrupts_are_shown_with_who_hears_of_them() {
         assert_eq!(rig.call(Call::Copy, INTERRUPTS, part), Status::Ok);
         let one = rig.made();
         assert_eq!(rig.call(Call::BindInterrupt, one, |r| r.caps = u64::from(badged.0)), Status::Ok);
+        wanted.push((line as u32, process, one, badged));
     }
-    assert_eq!(rig.kernel.interrupt_bindings().collect::<Vec<_>>(), wanted);
-    assert_eq!(rig.call(Call::Destroy, bells[0], |_| {}), Status::Ok);
-    rig.create(BUDGET, Kind::Notification, [0; 4], Handle::NULL);
-    assert_eq!(rig.kernel.interrupt_bindings().collect::<Vec<_>>(), wanted[1..]);
+    let bound = |rig: &Rig| -> Vec<_> {
+        let bindings = rig.kernel.interrupt_bindings();
+        bindings.map(|(line, by)| (line, by.process, by.interrupt, by.bell)).collect()
+    };
+    assert_eq!(bound(&rig), wanted);
+    // Whoever comes after the process has bound nothing.
+    rig.kernel.processes.change(process).generation += 1;
+    assert_eq!(bound(&rig), []);
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn what_is_moved_into_the_world_leaves_what_hangs_below() {
     let [meet, root] = [0; 2].map(|_| rig.create(WORLD, Kind::Endpoint, [0; 4], Handle::NULL));
     let top = copy(&mut rig, root, 7).expect("there is room");
     let below = copy(&mut rig, top, 0).expect("there is room");
-    let (process, _) = world_process(&mut rig, 255);
+    let (process, _) = world_process(&mut rig, abi::WORLD_PRIORITY_MAX.into());
     let end = rig.grant(process, meet, Rights::RECEIVE | Rights::SEND, 0);
     assert_eq!(rig.call(Call::Resume, EPOCH, |r| r.rdi = abi::Epoch::first_of(1).expect("fits").bits()), Status::Ok);
     // Init hands it on with the answer to a call: it must not wait for the world.

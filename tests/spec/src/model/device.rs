@@ -41,22 +41,36 @@ impl Model {
         if line < LINES {
             self.devices.masked.insert(line);
         }
-        if let Some(&(notification, badge)) = self.interrupts.get(&line) {
+        if let Some((notification, badge)) = self.rings(line) {
             self.signal_bits(notification, badge);
         }
     }
 
-    /// `BindInterrupt`: the first of the range rings a notification from now on, with the badge of the capability. How
+    /// What an interrupt rings now, and with what badge: through the handles by which it was bound, if these still lead
+    /// to it and to a notification.
+    fn rings(&self, line: u32) -> Option<(u32, u64)> {
+        let &(process, interrupt, bell) = self.interrupts.get(&line)?;
+        let (first, _) = self.range_of((process, interrupt), Rights::INTERRUPT_BIND).ok()?;
+        self.allows((process, bell), Rights::SIGNAL).ok()?;
+        let bell = &self.caps[&(process, bell)];
+        match bell.object {
+            Object::Is(_, notification) if first == u64::from(line) && bell.badge != 0 => {
+                Some((notification, bell.badge))
+            }
+            _ => None,
+        }
+    }
+
+    /// `BindInterrupt`: the first of the range rings a notification from now on, as if the process signalled it. How
     /// the device is to be told is the machine's to say.
     pub(super) fn bind_interrupt(&mut self, thread: u32, name: Name, frame: Frame, seen: &Self) -> Called {
         let line = self.interrupt_of(name)?;
         let bell = (name.0, Handle(frame.caps as u16).0);
         self.allows(bell, Rights::SIGNAL)?;
-        let badge = self.caps[&bell].badge;
-        let (Object::Is(_, notification), true) = (self.caps[&bell].object, badge != 0) else {
+        if self.caps[&bell].badge == 0 {
             return Err(Status::BadArgument);
-        };
-        self.interrupts.insert(line, (notification, badge));
+        }
+        self.interrupts.insert(line, (name.0, name.1, bell.1));
         self.devices.masked.remove(&line);
         let said = seen.thread(thread).frame;
         let frame = &mut self.thread_mut(thread).frame;
@@ -67,9 +81,7 @@ impl Model {
     /// `AckInterrupt`: the line may ring again, if it rings anything.
     pub(super) fn ack_interrupt(&mut self, name: Name) -> Called {
         let line = self.interrupt_of(name)?;
-        if !self.interrupts.contains_key(&line) {
-            return Err(Status::WrongState);
-        }
+        self.rings(line).ok_or(Status::WrongState)?;
         self.devices.masked.remove(&line);
         Ok(End::Done)
     }

@@ -5,7 +5,8 @@ use crate::event::Frame;
 use crate::sim::AGAIN_RIP;
 use abi::registers::{pack_caps, unpack_caps};
 use abi::{
-    CAPS_MAX, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, Outcome, Rights, Status, Timeout,
+    CAPS_MAX, Event, FLAG_CAPS_MASK, FLAG_MOVE, FLAG_REPEATABLE, Handle, Kind, MOVED_CHILDREN_MAX, Outcome, Rights,
+    Status, Timeout,
 };
 
 impl Model {
@@ -17,9 +18,34 @@ impl Model {
         }
     }
 
-    pub(super) fn first_receiver(&self, endpoint: u32) -> Option<u32> {
-        let first = *self.endpoints[&endpoint].queue.front()?;
-        matches!(self.thread(first).doing, Doing::Receiving(_)).then_some(first)
+    /// Whether a thread may still do what it waits to do: the handle by which it began leads there yet.
+    fn still_may(&self, thread: u32, needed: Rights, object: u32) -> bool {
+        let record = self.thread(thread);
+        let through = (record.process, record.frame.control().handle().0);
+        self.allows(through, needed).is_ok() && self.object_of(through) == object
+    }
+
+    /// The first of those who wait to receive; those before it who no longer may are told so.
+    pub(super) fn first_receiver(&mut self, endpoint: u32) -> Option<u32> {
+        let receives = |model: &Self, &thread: &u32| matches!(model.thread(thread).doing, Doing::Receiving(_));
+        while let Some(first) = self.endpoints[&endpoint].queue.front().copied().filter(|first| receives(self, first)) {
+            if self.still_may(first, Rights::RECEIVE, endpoint) {
+                return Some(first);
+            }
+            self.wake_with(first, Status::Revoked);
+        }
+        None
+    }
+
+    /// The first of those who wait for a notification, likewise.
+    fn first_waiter(&mut self, notification: u32) -> Option<u32> {
+        while let Some(&first) = self.notifications[&notification].queue.front() {
+            if self.still_may(first, Rights::WAIT, notification) {
+                return Some(first);
+            }
+            self.wake_with(first, Status::Revoked);
+        }
+        None
     }
 
     /// A thread begins to wait, behind those who wait already.
@@ -101,6 +127,10 @@ impl Model {
                 return Err(Status::BadArgument);
             }
             parcels.push(name);
+            let derived = self.caps.values().filter(|cap| cap.parent.is_some_and(|parent| parcels.contains(&parent)));
+            if moved && derived.count() > MOVED_CHILDREN_MAX {
+                return Err(Status::TablesExhausted);
+            }
         }
         Ok(parcels)
     }
@@ -179,9 +209,7 @@ impl Model {
         let call = matches!(doing, Doing::Calling(_));
         let (badge, flags) = self.thread(sender).sent.unwrap_or_default();
         let through = (self.thread(sender).process, self.thread(sender).frame.control().handle().0);
-        let still = self.allows(through, Rights::SEND).is_ok()
-            && self.object_of(through) == endpoint
-            && self.caps[&through].badge == badge;
+        let still = self.still_may(sender, Rights::SEND, endpoint) && self.caps[&through].badge == badge;
         let event = if call { Event::Call } else { Event::Message };
         let delivered = if still { self.deliver(sender, receiver, event, badge, flags) } else { Err(Status::Revoked) };
         match delivered {
@@ -336,9 +364,13 @@ impl Model {
 
     /// Bits go to the first who waits, else to the thread that is bound and receives, else they are kept.
     pub(super) fn signal_bits(&mut self, notification: u32, bits: u64) {
-        let Some(record) = self.notifications.get_mut(&notification).filter(|record| !record.dying) else { return };
+        if self.notifications.get(&notification).is_none_or(|record| record.dying) {
+            return;
+        }
+        let first = self.first_waiter(notification);
+        let record = self.notifications.get_mut(&notification).expect("looked up above");
         record.bits |= bits;
-        let (first, bound) = (record.queue.front().copied(), record.bound);
+        let bound = record.bound;
         let receives = |&thread: &u32| matches!(self.thread(thread).doing, Doing::Receiving(_));
         if let Some(thread) = first.or(bound.filter(receives)) {
             let bits = self.take_bits(notification);

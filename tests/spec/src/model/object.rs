@@ -2,7 +2,7 @@
 
 use super::{Budget, Called, Cap, Doing, End, Endpoint, Model, Name, Notification, Object, Process, Serves, Thread};
 use crate::event::Frame;
-use abi::{Handle, Kind, Rights, Status};
+use abi::{Handle, Kind, Rights, Status, WORLD_PRIORITY_MAX};
 use std::collections::VecDeque;
 
 /// Which count of a budget a kind of object takes from; its numbers are found likewise.
@@ -120,8 +120,7 @@ impl Model {
         self.allows(through, Rights::PROCESS_THREADS)?;
         let process = self.object(through);
         let [entry, stack, argument, priority, ..] = frame.words;
-        let highest = self.thread(creator).priority;
-        let priority = u8::try_from(priority).ok().filter(|&p| p <= highest).ok_or(Status::BadArgument)?;
+        let priority = self.allowed_priority(creator, priority, self.is_world_process(process))?;
         if of_world != self.is_world_process(process) {
             return Err(Status::WorldClosed);
         }
@@ -215,11 +214,18 @@ impl Model {
         Ok(End::Done)
     }
 
+    /// Nobody gives more than it has; and what serves the world always comes before the world.
+    fn allowed_priority(&self, caller: u32, asked: u64, of_world: bool) -> Result<u8, Status> {
+        let within =
+            |&priority: &u8| priority <= self.thread(caller).priority && (!of_world || priority <= WORLD_PRIORITY_MAX);
+        u8::try_from(asked).ok().filter(within).ok_or(Status::BadArgument)
+    }
+
     /// `SetPriority`.
     pub(super) fn set_priority(&mut self, caller: u32, name: Name, frame: Frame) -> Called {
         self.allows(name, Rights::THREAD_CONTROL)?;
-        let (thread, highest) = (self.object(name), self.thread(caller).priority);
-        let priority = u8::try_from(frame.rdi).ok().filter(|&p| p <= highest).ok_or(Status::BadArgument)?;
+        let thread = self.object(name);
+        let priority = self.allowed_priority(caller, frame.rdi, self.is_world_thread(thread))?;
         let queued = self.ready.values().any(|queue| queue.contains(&thread));
         if queued {
             self.release(thread);
@@ -292,8 +298,8 @@ impl Model {
     /// All capabilities to an object are void from now on.
     fn bury(&mut self, kind: Kind, object: u32) {
         self.caps_become(Object::Is(kind, object), Object::Gone(kind));
-        if kind == Kind::Notification {
-            self.interrupts.retain(|_, &mut (notification, _)| notification != object);
+        if kind == Kind::Process {
+            self.interrupts.retain(|_, &mut (process, ..)| process != object);
         }
     }
 
