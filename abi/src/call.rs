@@ -198,6 +198,13 @@ pub enum Call {
     /// Write up to 64 bytes (arg 0: count, words: bytes) to the kernel's debug serial port. `handle`: an IoPorts
     /// capability (right PORTS_USE) that covers it, else `BadRange`.
     DebugWrite = 39,
+
+    // ---- page tables, again ---------------------------------------------------------------------------------
+    /// Read which pages of a range have been accessed since they were mapped or since this was last asked, and forget it.
+    /// Process as for `Map`; arg 0 address, arg 1 pages (1 … 512), arg 5 process. Out arg 0: how many are mapped; words: bit i
+    /// of word w is page 64 w + i. All CPUs have dropped the translations of the range when it returns. Accesses on other
+    /// CPUs meanwhile may be missed. Errors: `BadAddress`.
+    Accessed = 40,
 }
 
 /// The highest priority of a thread of the world: what serves the world (pager, snapshot server, drivers) can always run
@@ -208,7 +215,7 @@ pub const WORLD_PRIORITY_MAX: u8 = 199;
 pub const MOVED_CHILDREN_MAX: usize = 64;
 
 /// Calls, one more than the largest number.
-pub const CALLS: u8 = 40;
+pub const CALLS: u8 = 41;
 
 impl Call {
     /// From its number in a register.
@@ -255,6 +262,7 @@ impl Call {
             C::PortRead,
             C::PortWrite,
             C::DebugWrite,
+            C::Accessed,
         ];
         if bits < CALLS { Some(ALL[bits as usize]) } else { None }
     }
@@ -306,7 +314,7 @@ impl Call {
             Self::Grant => &[S::PeerTableFull, S::WorldClosed, S::TablesExhausted],
             Self::SetMemoryPort => &[S::WorldClosed, S::TablesExhausted],
             Self::Map => &[S::BadAddress, S::BadRange, S::PoolExhausted, S::StaleEpoch, S::Busy],
-            Self::Unmap | Self::Protect => &[S::BadAddress],
+            Self::Unmap | Self::Protect | Self::Accessed => &[S::BadAddress],
             Self::Cut => &[S::Busy, S::WrongState],
             Self::Restore => &[S::BadRecord, S::BadRange, S::WrongState],
             Self::Resume => &[S::BadRecord, S::WrongState],

@@ -6,7 +6,7 @@ pub const PAGE_SIZE: usize = 4096;
 pub const USER_END: u64 = 0x0000_8000_0000_0000;
 /// The first 64 KiB of every address space stay unmapped: a null pointer and its neighbours fault.
 pub const USER_START: u64 = 0x1_0000;
-/// Pages in one `Map`, `Unmap` or `Protect`.
+/// Pages in one `Map`, `Unmap`, `Protect` or `Accessed`.
 pub const MAP_PAGES_MAX: u64 = 512;
 /// Frames in one `Donate` or `SetFrames`.
 pub const FRAMES_BATCH_MAX: usize = 8;

@@ -196,6 +196,7 @@ const VOLATILE: &[Call] = {
         C::Map,
         C::Unmap,
         C::Protect,
+        C::Accessed,
         C::Cut,
         C::ReadLog,
         C::Donate,
@@ -332,7 +333,7 @@ impl Script {
         let space = self.handle(&[7, 12, 12]);
         match which {
             C::Map => call(which, space, at, &[page, pages, flags, epoch], [memory, 0, 0, 0]),
-            C::Unmap | C::Protect => call(which, space, at, &[pages, flags], [0; 4]),
+            C::Unmap | C::Protect | C::Accessed => call(which, space, at, &[pages, flags], [0; 4]),
             C::ReadLog => call(which, 9, self.below(4), &[], [0; 4]),
             C::Donate => call(which, 9, self.below(4), &[page, 1, 2], [memory, 0, 0, 0]),
             C::SetFrames => call(which, 9, pages | self.below(5) << 8, &[page, 1, 2], [memory, 0, 0, 0]),

@@ -113,6 +113,7 @@ mod tests {
             Map => crate::MapError,
             Unmap => crate::UnmapError,
             Protect => crate::UnmapError,
+            Accessed => crate::UnmapError,
             // Epochs, memory, interrupts and ports do not die.
             Cut but [Status::PeerDied] => crate::CutError,
             ReadLog but [Status::PeerDied] => crate::ReadLogError,

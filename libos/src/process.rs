@@ -5,7 +5,7 @@ use crate::message::Message;
 use crate::raw::{Window, syscall};
 use crate::{Capability, Endpoint, Memory};
 use abi::protocol::startup::WindowFlags;
-use abi::{Call, Control, Epoch, Handle, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Rights};
+use abi::{Call, Control, Epoch, Handle, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Rights, WORDS};
 
 errors! {
     /// Why the process did not get the capability.
@@ -93,12 +93,22 @@ impl Space {
         self.change(Call::Protect, address, pages, flags)
     }
 
+    /// Which of up to 512 pages have been accessed since they were mapped or since this was last asked: bit i of word w
+    /// is page 64 w + i.
+    pub fn accessed(self, address: u64, pages: u64) -> Result<[u64; WORDS], UnmapError> {
+        self.ask(Call::Accessed, address, pages, MapFlags::empty()).map(|(_, words)| words)
+    }
+
     fn change(self, call: Call, address: u64, pages: u64, flags: MapFlags) -> Result<u64, UnmapError> {
+        self.ask(call, address, pages, flags).map(|(changed, _)| changed)
+    }
+
+    fn ask(self, call: Call, address: u64, pages: u64, flags: MapFlags) -> Result<(u64, [u64; WORDS]), UnmapError> {
         let (handle, process) = self.name();
         let message = Message::tagged(address).word(0, pages).word(1, flags.bits()).word(4, process);
         let (outcome, frame) = syscall(Control::new(call, handle), message.frame());
         UnmapError::check(outcome)?;
-        Ok(frame.tag)
+        Ok((frame.tag, frame.words))
     }
 }
 

@@ -73,6 +73,8 @@ pub trait Kernel {
     fn map(&mut self, mapping: &Mapping) -> Result<(), Status>;
     /// `Unmap`: when it returns no CPU has a translation left.
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status>;
+    /// `Accessed` of one page: whether it was since this was last asked; no, if the process is gone.
+    fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool;
     /// `Cut`.
     fn cut(&mut self) -> Result<CutPoint, Status>;
     /// `ReadLog` from `position`, releasing what lies before it; first writes stop at `limit`. How many entries it wrote

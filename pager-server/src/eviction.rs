@@ -1,6 +1,7 @@
 //! Taking frames and giving them back: the free list, and eviction when it runs short.
 //!
-//! Only clean frames are evicted, oldest first, with a second chance for those mapped since they were last looked at.
+//! Only clean frames are evicted, oldest first, with a second chance for those mapped since they were last looked at, and
+//! another one for those accessed again since (the clock algorithm).
 //! The kernel may know of a write that the pager has not read yet: so a victim is unmapped everywhere, then the log is
 //! read, and only what is still clean then goes.
 
@@ -83,16 +84,25 @@ impl Pager {
     /// Evicts up to a batch of clean frames.
     fn evict(&mut self, env: &mut impl Environment) {
         let (mut victims, mut count) = ([NONE; FRAMES_BATCH_MAX], 0);
-        let steps = EVICTION_STEPS_MAX.min(2 * self.frames.list_count(CLEAN));
-        for _ in 0..steps {
+        let clean = self.frames.list_count(CLEAN);
+        for step in 0..EVICTION_STEPS_MAX.min(3 * clean) {
             let Some(place) = self.frames.list_head(CLEAN) else { break };
             // To the end of the list, whatever comes of it: the next step looks at another.
             self.frames.delist(place);
             self.frames.enlist(place, CLEAN);
             let frame = *self.frames.get(place);
             let kept = self.pinned == Some(place) || self.lends.holds(place) || self.shelter.holds(place);
-            if frame.touched || kept || victims[..count].contains(&place) {
-                self.frames.get_mut(place).touched = false;
+            if kept || victims[..count].contains(&place) {
+                continue;
+            }
+            // Some must go, though all be in use.
+            let must = step >= 2 * clean || step >= EVICTION_STEPS_MAX / 2 && count == 0;
+            let accessed = !must && step < clean && self.was_accessed(env, frame.content, frame.index);
+            let spared = accessed || frame.touched || frame.used;
+            let looked_at = self.frames.get_mut(place);
+            // The access for which it was mapped does not count.
+            (looked_at.touched, looked_at.used) = (false, accessed && !frame.touched);
+            if spared && !must {
                 continue;
             }
             if self.unmap_everywhere(env, frame.content, frame.index) {
@@ -120,6 +130,23 @@ impl Pager {
     /// Unmaps a page of a content in every process that may map it; false, when that would take too many calls (then
     /// some may have been made).
     pub(crate) fn unmap_everywhere(&mut self, env: &mut impl Environment, content: u32, index: u32) -> bool {
+        self.everywhere(content, index, |pager, space, page| pager.unmap(env, space, page, 1))
+    }
+
+    /// Whether a page of a content was accessed, by any process that may map it, since this was last asked. Those that
+    /// are too many to be asked have not.
+    fn was_accessed(&mut self, env: &mut impl Environment, content: u32, index: u32) -> bool {
+        let mut accessed = false;
+        self.everywhere(content, index, |pager, space, page| {
+            let process = pager.spaces.state(space).process;
+            accessed |= process.is_some_and(|process| env.was_accessed(process, page * PAGE_SIZE as u64));
+        });
+        accessed
+    }
+
+    /// Visits each place, space and page, where a page of a content may be mapped; false, when these are too many: then
+    /// only some.
+    fn everywhere(&mut self, content: u32, index: u32, mut visit: impl FnMut(&mut Self, u32, u64)) -> bool {
         let root = self.contents.get(content).object;
         let (mut at, mut left) = (Some(root), EVICTION_UNMAPS_MAX);
         while let Some(slot) = at {
@@ -128,26 +155,31 @@ impl Pager {
             }
             left -= 1;
             if self.objects.get(slot).life == OBJECT {
-                left = left.saturating_sub(self.unmap_page(env, slot, u64::from(index)));
+                left = left.saturating_sub(self.in_regions(slot, u64::from(index), &mut visit));
             }
             at = self.objects.walk(root, slot);
         }
         true
     }
 
-    /// Unmaps a page of an object in all of its regions: how many calls that took.
-    pub(crate) fn unmap_page(&mut self, env: &mut impl Environment, object: u32, index: u64) -> usize {
-        let (mut slot, mut calls) = (self.objects.state(object).regions, 0);
+    /// Unmaps a page of an object in all of its regions.
+    pub(crate) fn unmap_page(&mut self, env: &mut impl Environment, object: u32, index: u64) {
+        self.in_regions(object, index, &mut |pager, space, page| pager.unmap(env, space, page, 1));
+    }
+
+    /// Visits the places where a page of an object may be mapped, one in each of its regions that hold it: how many.
+    fn in_regions(&mut self, object: u32, index: u64, visit: &mut impl FnMut(&mut Self, u32, u64)) -> usize {
+        let (mut slot, mut count) = (self.objects.state(object).regions, 0);
         while slot != NONE {
             let region = *self.regions.get(slot);
             let offset = index.wrapping_sub(region.object_page);
             if offset < region.pages {
-                self.unmap(env, region.space, region.page + offset, 1);
-                calls += 1;
+                visit(self, region.space, region.page + offset);
+                count += 1;
             }
             slot = self.regions.next(slot);
         }
-        calls
+        count
     }
 
     /// Unmaps pages of a space in the process that uses it.

@@ -62,6 +62,8 @@ pub(crate) struct Frame {
     pub(crate) handed: bool,
     /// The store has had a version of this page since it became resident.
     pub(crate) stored: bool,
+    /// Found by eviction to have been accessed after it was mapped, when it last looked.
+    pub(crate) used: bool,
     /// Mapped since eviction last looked.
     pub(crate) touched: bool,
     /// Written by the pager itself, which the kernel does not know: it is mapped writable only by a write in the epoch
@@ -85,6 +87,7 @@ const FREE: Frame = Frame {
     list: OFF,
     handed: false,
     stored: false,
+    used: false,
     touched: false,
     sealed: false,
     fresh: false,

@@ -49,6 +49,26 @@ fn cut_refused(world: &World) -> bool {
     matches!(world.outside.store.from_pager.back(), Some(ToStore::CutRefused(_)))
 }
 
+/// A page that is read again and again stays, while many others come and go.
+#[test]
+fn what_is_in_use_is_not_evicted() {
+    const PAGES: u64 = 60;
+    let (mut world, space, _) = world(Shape { frames: 24, ..CALM }, PAGES);
+    for page in 0..PAGES {
+        world.access(space, PAGE + page, true);
+        world.settle();
+    }
+    let before = world.outside.store.page_ins;
+    for page in 1..PAGES {
+        for page in [PAGE, PAGE + page] {
+            world.access(space, page, false);
+            world.settle();
+        }
+    }
+    let paged_in = world.outside.store.page_ins - before;
+    assert!((PAGES / 2..=PAGES).contains(&paged_in), "{paged_in}: each of the others once, and it at most once");
+}
+
 #[test]
 fn the_device_is_first_and_the_page_moves() {
     let (mut world, space, _) = world(CALM, 1);

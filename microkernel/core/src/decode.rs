@@ -97,6 +97,7 @@ impl Kernel {
             Call::PortRead => self.port_read(m, caller),
             Call::PortWrite => self.port_write(m, caller),
             Call::DebugWrite => self.debug_write(m, caller),
+            Call::Accessed => self.accessed(m, caller),
         }
     }
 }

@@ -3,10 +3,10 @@
 use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
-use crate::space::Run;
+use crate::space::{ACCESSED, Run};
 use crate::{Capability, Kernel, Machine};
 use abi::boot_info::INTERRUPT_LINES;
-use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status};
+use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status, WORDS};
 
 /// First I/O port of the debug serial port.
 const DEBUG_PORT: u32 = 0x3f8;
@@ -28,7 +28,7 @@ impl Binding {
 }
 
 impl Kernel {
-    /// The process that `Map`, `Unmap` or `Protect` is about.
+    /// The process that `Map`, `Unmap`, `Protect` or `Accessed` is about.
     pub(crate) fn target_process(&self, caller: Caller, name: u64) -> Result<u32, Status> {
         let capability = self.named(caller, Rights::empty())?;
         match capability.kind() {
@@ -89,7 +89,7 @@ impl Kernel {
         let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
         let process = self.target_process(caller, name)?;
         Self::check_range(address, pages)?;
-        Ok(Answer::Value(self.change_pages(m, process, address, pages, |_| 0)))
+        self.replace_leaves(m, process, (address, pages), |_| 0)
     }
 
     /// System call `Protect`.
@@ -99,7 +99,38 @@ impl Kernel {
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
         Self::check_range(address, pages)?;
         let (keep, set) = Self::narrowing(flags);
-        Ok(Answer::Value(self.change_pages(m, process, address, pages, |entry| entry & keep | set)))
+        self.replace_leaves(m, process, (address, pages), |entry| entry & keep | set)
+    }
+
+    fn replace_leaves(
+        &mut self,
+        m: &mut impl Machine,
+        process: u32,
+        (address, pages): (u64, u64),
+        change: impl Fn(u64) -> u64,
+    ) -> Called {
+        let changed = self.change_pages(m, process, address, pages, |_, entry| change(entry));
+        if changed > 0 {
+            self.flush_pages(m, process, address, pages);
+        }
+        Ok(Answer::Value(changed))
+    }
+
+    /// System call `Accessed`.
+    pub(crate) fn accessed(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
+        let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
+        let process = self.target_process(caller, name)?;
+        Self::check_range(address, pages)?;
+        let mut found = [0; WORDS];
+        let mapped = self.change_pages(m, process, address, pages, |page, entry| {
+            found[page / 64] |= u64::from(entry & ACCESSED != 0) << (page % 64);
+            entry & !ACCESSED
+        });
+        if found != [0; WORDS] {
+            self.flush_pages(m, process, address, pages);
+        }
+        self.cpus[caller.cpu].frame.words = found;
+        Ok(Answer::Value(mapped))
     }
 
     /// The first number of the range of an Interrupt capability.

@@ -1,5 +1,6 @@
 //! A machine made of maps, for tests, exploration and simulation: it can be cloned, compared and hashed.
 
+use crate::space::ACCESSED;
 use crate::{Machine, TableId, VectorState};
 use abi::{PAGE_SIZE, Registers};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,22 @@ impl HostMachine {
             table = self.table_at(entry & 0x000f_ffff_ffff_f000);
         }
         None
+    }
+
+    /// A CPU accesses a page of the space with this root: so its leaf says, if it has one.
+    pub fn access(&mut self, root: TableId, address: u64) {
+        let mut table = root;
+        for level in (1..4).rev() {
+            let entry = self.table_entry(table, (address >> (12 + 9 * level)) as usize & 511);
+            if entry & 1 == 0 {
+                return;
+            }
+            table = self.table_at(entry & 0x000f_ffff_ffff_f000);
+        }
+        let leaf = (table, (address >> 12) as u16 & 511);
+        if self.tables.get(&leaf).is_some_and(|entry| entry & (1 | ACCESSED) == 1) {
+            *Arc::make_mut(&mut self.tables).get_mut(&leaf).expect("found above") |= ACCESSED;
+        }
     }
 
     /// From now on it is known what CPUs may remember of their tables.

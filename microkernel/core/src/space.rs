@@ -20,6 +20,8 @@ pub(crate) const WRITABLE: u64 = 1 << 1;
 pub(crate) const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
 pub(crate) const UNCACHED: u64 = 1 << 4;
+/// Set by the processor.
+pub(crate) const ACCESSED: u64 = 1 << 5;
 /// Ours: the page may be written, once the first write of the epoch has been settled.
 pub(crate) const MAY_WRITE: u64 = 1 << 9;
 pub(crate) const NO_EXECUTE: u64 = 1 << 63;
@@ -338,30 +340,32 @@ impl Kernel {
         self.pool.free.insert(table);
     }
 
-    /// Applies `change` to each present leaf of a range; how many there were. If it makes leaves 0 it makes all of them
-    /// 0: they are unmapped, and tables that become empty by that go back to the pool.
+    /// Applies `change` to each present leaf of a range, with its number there; how many there were. If it makes leaves 0 it makes all of them
+    /// 0: they are unmapped, and tables that become empty by that go back to the pool. The caller flushes.
     pub(crate) fn change_pages(
         &mut self,
         m: &mut impl Machine,
         process: u32,
         address: u64,
         pages: u64,
-        change: impl Fn(u64) -> u64,
+        mut change: impl FnMut(usize, u64) -> u64,
     ) -> u64 {
         let (mut changed, mut page) = (0, 0);
         while page < pages {
             let at = address + page * PAGE_SIZE as u64;
             let left = LEAVES as u64 - (at >> 12) % LEAVES as u64;
             let count = left.min(pages - page);
+            let mut number = page as usize;
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
             let Some((table, index)) = self.walk(m, process, at, false) else { continue };
             let (mut present, mut removed) = (0, false);
             m.update_entries(table, index, count as usize, |old| {
+                number += 1;
                 if old & PRESENT == 0 {
                     return old;
                 }
-                let new = change(old);
+                let new = change(number - 1, old);
                 present += 1;
                 removed |= new & PRESENT == 0;
                 new
@@ -372,11 +376,12 @@ impl Kernel {
                 self.prune(m, process, at);
             }
         }
-        if changed > 0 {
-            let single = (pages == 1).then_some(address);
-            m.flush(self.cpus_with(process), single);
-        }
         changed
+    }
+
+    /// What [`Self::change_pages`] has changed no CPU remembers any more.
+    pub(crate) fn flush_pages(&self, m: &mut impl Machine, process: u32, address: u64, pages: u64) {
+        m.flush(self.cpus_with(process), (pages == 1).then_some(address));
     }
 
     /// Bits that a leaf keeps, and bits that it gets, when its rights are narrowed to `flags`.

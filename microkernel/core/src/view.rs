@@ -4,7 +4,7 @@
 use crate::kernel::TICKET_MIDDLE;
 use crate::object::NONE;
 use crate::queue::Queue;
-use crate::space::{ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
+use crate::space::{ACCESSED, ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
 use crate::{
     Binding, Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
 };
@@ -38,6 +38,8 @@ pub struct Mapped {
     pub device: bool,
     /// Whether a CPU that loads the space can write now.
     pub open: bool,
+    /// Whether it has been accessed since somebody asked.
+    pub accessed: bool,
 }
 
 impl Kernel {
@@ -266,6 +268,7 @@ impl Kernel {
                     executable: entry & NO_EXECUTE == 0,
                     device: entry & UNCACHED != 0,
                     open,
+                    accessed: entry & ACCESSED != 0,
                 });
             });
         }

@@ -166,6 +166,12 @@ impl Kernel for Machine {
         self.space(process)?.unmap(address, pages).map(|_| ()).map_err(Failure::status)
     }
 
+    fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool {
+        self.space(process)
+            .and_then(|space| space.accessed(address, 1).map_err(Failure::status))
+            .is_ok_and(|words| words[0] != 0)
+    }
+
     fn cut(&mut self) -> Result<CutPoint, Status> {
         self.resume_now();
         let libos::CutPoint { running, log_position, quiet } = self.epoch.cut().map_err(Failure::status)?;

@@ -28,6 +28,7 @@ struct Entry {
     may_write: bool,
     /// Epoch for which the write bit holds.
     writable: u64,
+    accessed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -270,6 +271,11 @@ impl Kernel {
     }
 
     fn done(&mut self, at: usize) {
+        let Thread { process, page, .. } = self.threads[at];
+        let table = self.processes.get_mut(&process).map(|process| &mut process.table);
+        if let Some(entry) = table.and_then(|table| table.get_mut(&page)) {
+            entry.accessed = true;
+        }
         match self.threads[at].op {
             Op::Read => self.figures.reads += 1,
             Op::Write { .. } => self.figures.writes += 1,
@@ -344,7 +350,7 @@ impl Kernel {
             writable = self.epoch.bits();
         }
         let table = &mut self.processes.get_mut(&process.0).expect("it is known").table;
-        table.insert(page, Entry { frame, may_write: write, writable });
+        table.insert(page, Entry { frame, may_write: write, writable, accessed: false });
         Ok(())
     }
 
@@ -354,6 +360,11 @@ impl Kernel {
         let first = address / 4096;
         known.table.retain(|page, _| !(first..first + pages).contains(page));
         Ok(())
+    }
+
+    pub fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool {
+        let entry = self.processes.get_mut(&process.0).and_then(|known| known.table.get_mut(&(address / 4096)));
+        entry.is_some_and(|entry| core::mem::take(&mut entry.accessed))
     }
 
     pub fn cut(&mut self) -> Result<CutPoint, Status> {

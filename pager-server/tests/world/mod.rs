@@ -49,6 +49,9 @@ impl KernelCalls for Outside {
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status> {
         call!(self, self.kernel.unmap(process, address, pages))
     }
+    fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool {
+        call!(self, self.kernel.was_accessed(process, address))
+    }
     fn cut(&mut self) -> Result<CutPoint, Status> {
         call!(self, self.kernel.cut())
     }

@@ -68,12 +68,12 @@ impl Machine {
         }
         let root = self.host.loaded.get(&cpu).copied().flatten();
         let kind = if write { Access::WRITE } else { Access::empty() };
-        let Some((frame, writable)) = root.and_then(|root| self.host.translate(root, address)) else {
-            return Err(kind);
-        };
+        let found = root.and_then(|root| Some((root, self.host.translate(root, address)?)));
+        let Some((root, (frame, writable))) = found else { return Err(kind) };
         if write && !writable {
             return Err(kind | Access::PRESENT);
         }
+        self.host.access(root, address);
         self.remembered[cpu].insert(page, Translation { frame, writable });
         Ok(frame)
     }

@@ -225,6 +225,15 @@ impl Kernel for PagerEnvironment<'_, '_, '_> {
         result(&frame)
     }
 
+    fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool {
+        let port = self.actor.given().port;
+        let frame = self.actor.call(Call::Accessed, port, |r| {
+            r.rdi = address;
+            r.words = [1, 0, 0, 0, process.0, 0, 0, 0];
+        });
+        result(&frame).is_ok() && frame.words[0] != 0
+    }
+
     fn cut(&mut self) -> Result<CutPoint, Status> {
         self.resume_now();
         let epoch = self.actor.given().epoch;

@@ -94,8 +94,9 @@ fn pages(sim: &Sim) -> Pages {
     let kernel = &sim.kernel;
     let mut maps = BTreeMap::new();
     for (process, _) in kernel.each_process() {
-        for Mapped { address, frame, may_write, executable, device, open } in kernel.mappings(&sim.m, process) {
-            maps.insert((process, address), Mapping { frame, may_write, executable, device, open });
+        for Mapped { address, frame, may_write, executable, device, open, accessed } in kernel.mappings(&sim.m, process)
+        {
+            maps.insert((process, address), Mapping { frame, may_write, executable, device, open, accessed });
         }
     }
     let (log_head, log) = kernel.first_writes();

@@ -101,6 +101,9 @@ impl Sim {
     fn write(&mut self, cpu: usize) {
         match self.written_frame(cpu) {
             Some(frame) => {
+                if let Some(root) = self.m.loaded.get(&cpu).copied().flatten() {
+                    self.m.access(root, WRITE_ADDRESS);
+                }
                 let byte = &mut self.m.bytes(frame)[0];
                 *byte = written(*byte);
             }

@@ -85,6 +85,7 @@ fn page_op() -> impl Strategy<Value = Op> {
         C::Map,
         C::Unmap,
         C::Protect,
+        C::Accessed,
         C::Cut,
         C::ReadLog,
         C::Donate,
@@ -112,7 +113,7 @@ fn page_op() -> impl Strategy<Value = Op> {
             let few = count.min(4);
             match call {
                 C::Map => op.with(address, &[page, count, flags, epoch]).objects(&[4]),
-                C::Unmap | C::Protect => op.with(address, &[count, flags]),
+                C::Unmap | C::Protect | C::Accessed => op.with(address, &[count, flags]),
                 C::ReadLog => op.with(if page < 4 { page } else { spec::LOG_END }, &[]),
                 C::Donate => op.with(few, &frames).objects(&[4]),
                 C::SetFrames => op.with(few | state << 8, &frames).objects(&[4]),

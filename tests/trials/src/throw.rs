@@ -99,7 +99,7 @@ pub fn throw(random: &mut Random) -> Throw {
     let caps = [(); 4].map(|()| handle(random));
     registers[10] = if random.chance(2) { abi::registers::pack_caps(caps) } else { random.number() };
     match known {
-        Some(Call::Map | Call::Unmap | Call::Protect) => {
+        Some(Call::Map | Call::Unmap | Call::Protect | Call::Accessed) => {
             registers[1] = address(random);
             registers[4] = random.below(MapFlags::all().bits() + 2);
         }
@@ -132,7 +132,7 @@ mod tests {
                     let call = Call::from_bits(control.call());
                     let talks = matches!(call, Some(Call::Call | Call::Send | Call::ReplyReceive | Call::Reply));
                     assert!(!talks || !SUICIDES.contains(&registers[1]), "{registers:x?}");
-                    if matches!(call, Some(Call::Map | Call::Unmap | Call::Protect)) {
+                    if matches!(call, Some(Call::Map | Call::Unmap | Call::Protect | Call::Accessed)) {
                         assert!(is_nowhere(registers[1]), "{registers:x?}");
                     }
                 }

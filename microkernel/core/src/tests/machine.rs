@@ -115,6 +115,34 @@ fn map(rig: &mut Rig, address: u64, first: u64, pages: u64, flags: MapFlags) -> 
     (status, rig.kernel.cpus[0].frame.rdi)
 }
 
+#[test]
+fn what_has_been_accessed_is_told_once() {
+    let (mut rig, boot) = Rig::new();
+    // Across the end of a leaf table, and of a word of the answer; the last page is not mapped.
+    let (at, page) = (0x1_0020_0000 - 100 * 4096, |page: u64| 0x1_0020_0000 - 100 * 4096 + page * 4096);
+    assert_eq!(map(&mut rig, at, 0, 150, MapFlags::empty()), (Status::Ok, 150));
+    let root = rig.kernel.spaces[boot.process as usize].root;
+    let ask = |rig: &mut Rig, pages: u64| {
+        let status = rig.call(Call::Accessed, OWN, |r| words(r, at, &[pages]));
+        (status, rig.kernel.cpus[0].frame.rdi, rig.kernel.cpus[0].frame.words)
+    };
+    assert_eq!(ask(&mut rig, 151), (Status::Ok, 150, [0; 8]));
+    for accessed in [0, 63, 64, 149, 150] {
+        rig.m.access(root, page(accessed) + 8);
+    }
+    assert_eq!(ask(&mut rig, 149), (Status::Ok, 149, [1 | 1 << 63, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(ask(&mut rig, 512), (Status::Ok, 150, [0, 0, 1 << (149 - 128), 0, 0, 0, 0, 0]));
+    assert_eq!(ask(&mut rig, 512), (Status::Ok, 150, [0; 8]));
+    // Mapped anew it has not been accessed, and nothing else of it has changed.
+    rig.m.access(root, at);
+    assert_eq!(map(&mut rig, at, 9, 1, MapFlags::WRITE), (Status::Ok, 1));
+    assert_eq!((ask(&mut rig, 1), seen(&rig, boot, at)), ((Status::Ok, 1, [0; 8]), Some((109, true))));
+    assert_eq!((ask(&mut rig, 0).0, ask(&mut rig, 513).0), (Status::BadArgument, Status::BadArgument));
+    let outside = rig.call(Call::Accessed, OWN, |r| words(r, abi::USER_END - 4096, &[2]));
+    assert_eq!(outside, Status::BadAddress);
+    assert_eq!(rig.call(Call::Accessed, MEMORY, |r| words(r, at, &[1])), Status::WrongKind);
+}
+
 fn seen(rig: &Rig, boot: BootProcess, address: u64) -> Option<(u32, bool)> {
     rig.m.translate(rig.kernel.spaces[boot.process as usize].root, address)
 }

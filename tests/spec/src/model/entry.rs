@@ -127,6 +127,7 @@ impl Model {
             Call::Map => self.map(thread, name, frame, seen),
             Call::Unmap => self.change_pages(thread, name, frame, false),
             Call::Protect => self.change_pages(thread, name, frame, true),
+            Call::Accessed => self.accessed(thread, name, frame),
             Call::Cut => self.cut(thread, name, seen),
             Call::ReadLog => self.read_log(thread, name, frame),
             Call::Donate => self.donate(thread, name, frame),

@@ -9,7 +9,9 @@
 use super::{Called, End, Model, Name, Object};
 use crate::event::Frame;
 use abi::registers::unpack_caps;
-use abi::{FRAMES_BATCH_MAX, FrameState, Handle, Kind, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Rights, Status, USER_START};
+use abi::{
+    FRAMES_BATCH_MAX, FrameState, Handle, Kind, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Rights, Status, USER_START, WORDS,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -27,6 +29,8 @@ pub struct Mapping {
     pub device: bool,
     /// Whether it can be written now.
     pub open: bool,
+    /// Whether it has been accessed since somebody asked.
+    pub accessed: bool,
 }
 
 /// Address spaces, frames, and the log of first writes.
@@ -182,7 +186,7 @@ impl Model {
             }
             let open = write && (!world || self.pages.is_writable_now(to));
             let (executable, device) = (flags.contains(MapFlags::EXECUTE), flags.contains(MapFlags::DEVICE));
-            let mapping = Mapping { frame: to, may_write: write, executable, device, open };
+            let mapping = Mapping { frame: to, may_write: write, executable, device, open, accessed: false };
             self.pages.maps.insert((process, address), mapping);
             mapped += 1;
         }
@@ -212,6 +216,23 @@ impl Model {
         Ok(End::Done)
     }
 
+    /// `Accessed`: which pages of a range have been, which is then forgotten.
+    pub(super) fn accessed(&mut self, thread: u32, name: Name, frame: Frame) -> Called {
+        let process = self.process_for(name, frame)?;
+        range(frame.rdi, frame.words[0])?;
+        let (mut mapped, mut words) = (0, [0; WORDS]);
+        for page in 0..frame.words[0] {
+            let Some(mapping) = self.pages.maps.get_mut(&(process, frame.rdi + page * PAGE)) else { continue };
+            mapped += 1;
+            if core::mem::take(&mut mapping.accessed) {
+                words[page as usize / 64] |= 1 << (page % 64);
+            }
+        }
+        let frame = &mut self.thread_mut(thread).frame;
+        (frame.rdi, frame.words) = (mapped, words);
+        Ok(End::Done)
+    }
+
     /// The running thread of `cpu` writes to a page: it does, or it can now, or it is a fault (true).
     pub(super) fn write(&mut self, cpu: usize, address: u64) -> bool {
         let Some(thread) = self.cpus[cpu].runs else { return false };
@@ -221,6 +242,7 @@ impl Model {
         let Some(mapping) = self.pages.maps.get(&page).copied() else { return true };
         if mapping.open {
             self.pages.set_content(mapping.frame, written(self.pages.content(mapping.frame)));
+            self.pages.maps.insert(page, Mapping { accessed: true, ..mapping });
             return false;
         }
         let settled = world && mapping.may_write && self.pages.first_write(mapping.frame);

@@ -99,6 +99,7 @@ pub(super) fn universe(size: u32) -> Universe {
             map(SECOND, SHARED, write, EPOCH_BEFORE),
             Op::new(Call::Unmap, FIRST).with(WRITE_ADDRESS, &[1]),
             Op::new(Call::Protect, SECOND).with(WRITE_ADDRESS, &[1, 0]),
+            Op::new(Call::Accessed, FIRST).with(WRITE_ADDRESS, &[1]),
             Op::new(Call::Cut, CUTS),
             Op::new(Call::ReadLog, CUTS).with(LOG_END, &[u64::MAX]),
             Op::new(Call::Donate, CUTS).with(1, &[SPARE]).objects(&[FRAMES]),
