@@ -3,7 +3,7 @@
 
 use crate::event::{Frame, Op};
 use crate::sim::Sim;
-use abi::{Call, Epoch, Handle, Kind, Rights, Status};
+use abi::{Call, Epoch, Handle, Kind, Rights, Status, Timeout};
 use kernel_core::{Capacities, Counts, HostMachine, Kernel};
 use records::HostArena;
 
@@ -148,8 +148,13 @@ impl Genesis {
     }
 
     /// Init goes to sleep for ever; the universe is what is left.
-    pub fn sleep(mut self) -> Sim {
-        self.sim.call(0, Op::new(Call::Wait, 0).frame);
+    pub fn sleep(self) -> Sim {
+        self.sleep_for(Timeout::FOREVER)
+    }
+
+    /// Init goes to sleep.
+    pub fn sleep_for(mut self, time: Timeout) -> Sim {
+        self.sim.call(0, Op::new(Call::Wait, 0).within(time).frame);
         self.sim.kernel.check(&self.sim.m).expect("a sound universe");
         self.sim
     }

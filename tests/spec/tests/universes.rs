@@ -16,7 +16,7 @@ fn must_have_seen(name: &str) -> &'static [&'static str] {
             "a server that calls another",
         ],
         "capabilities" => &["derivation depth of three", "revoke in steps", "Revoked", "TableFull", "PeerTableFull"],
-        "notifications" => &["TimedOut", "AlreadyBound", "WouldBlock", "all idle"],
+        "notifications" => &["TimedOut", "Revoked", "AlreadyBound", "WouldBlock", "all idle"],
         "death" => &["PeerDied", "process destroyed in steps", "endpoint destroyed in steps", "a fault being served"],
         "two-cpus" => &["stopped while it runs elsewhere", "all CPUs busy", "WrongState"],
         "restore" => &[

@@ -1,4 +1,5 @@
-//! Signals, waits, a bound notification, an interrupt, and a deadline on everything.
+//! Signals, waits, a bound notification, an interrupt, and a deadline on everything. Who owns it all sleeps for a while and
+//! then takes some of it back, from whoever may be waiting.
 
 use super::Universe;
 use crate::event::Op;
@@ -18,11 +19,14 @@ pub(super) fn universe(size: u32) -> Universe {
     let endpoint = genesis.endpoint(VOLATILE, 0);
     let notifications = [genesis.notification(VOLATILE), genesis.notification(VOLATILE)];
     let mut threads = Vec::new();
+    // What the third thread has of these can be taken back.
+    let lent = [endpoint, notifications[0]].map(|of| genesis.call(Op::copy(of.handle, Rights::all(), 0)).rdi as u16);
     for bits in (0..count).map(|number| 1 << number) {
         let process = genesis.process(VOLATILE);
-        genesis.grant(process, endpoint.handle, Rights::SEND | Rights::RECEIVE, bits);
-        for notification in notifications {
-            genesis.grant(process, notification.handle, Rights::SIGNAL | Rights::WAIT, bits);
+        let [channel, first] = if bits == 4 { lent } else { [endpoint.handle, notifications[0].handle] };
+        genesis.grant(process, channel, Rights::SEND | Rights::RECEIVE, bits);
+        for notification in [first, notifications[1].handle] {
+            genesis.grant(process, notification, Rights::SIGNAL | Rights::WAIT, bits);
         }
         if bits == 1 {
             genesis.grant(process, INTERRUPTS, Rights::INTERRUPT_BIND, 0);
@@ -33,8 +37,19 @@ pub(super) fn universe(size: u32) -> Universe {
     genesis.call(Op::new(Call::BindInterrupt, INTERRUPTS).objects(&[signal]));
     genesis.resume();
     let (soon, later) = (Timeout::from_ms(10), Timeout::from_ms(20));
-    let about = "signals, waits, a bound notification, an interrupt, deadlines";
-    let mut universe = Universe::new("notifications", about, genesis.sleep())
+    let about = "signals, waits, a bound notification, an interrupt, deadlines; who owns them takes some back";
+    let owner = genesis.sim.kernel.current(0).expect("init runs");
+    let [channel, first] = lent;
+    let mut universe = Universe::new("notifications", about, genesis.sleep_for(later))
+        .may(
+            owner,
+            [
+                Op::new(Call::Revoke, channel),
+                Op::new(Call::Revoke, first),
+                Op::new(Call::Drop, signal),
+                Op::new(Call::Wait, 0),
+            ],
+        )
         .may(
             threads[0],
             [
