@@ -1,6 +1,6 @@
 //! From the loader's first instruction to Rust: PVH entry and the way in of the other processors.
 //!
-//! `pvh_entry` (32-bit, paging off) ── `low_long` ──▶ [`first_rust`] ──▶ the start function of the binary
+//! `pvh_entry` (32-bit, paging off) ── `low_long` ──▶ `low_first` ──▶ [`first_rust`] ──▶ the start function of the binary
 //! `ap_entry` (16-bit, copied to [`AP_PAGE`]) ── `low_long` ──▶ [`crate::processors::join`]
 //!
 //! What runs here is linked low, beside page tables made by the assembler: 4 GiB of identity, the same again as a
@@ -98,12 +98,10 @@ global_asm!(
 pvh_entry:
     cli
     cld
-    movl $low_stack_top, %esp
     movl %ebx, %esi
-    call low_long
-    ljmp $0x08, $low_first
+    movl $low_first, %edi
 
-low_long:                       # long mode with NX, WP and global pages; changes eax, ecx, edx
+low_long:                       # long mode with NX, WP and global pages, and on at edi; changes eax, ecx, edx
     movl $low_pml4, %eax
     movl %eax, %cr3
     movl %cr4, %eax
@@ -119,16 +117,19 @@ low_long:                       # long mode with NX, WP and global pages; change
     orl $0x80010023, %eax       # PG, WP, NE, MP, PE
     movl %eax, %cr0
     lgdt low_gdtr
-    ret
-
+    ljmp $0x08, $low_64
     .code64
-low_first:
+low_64:
     xorl %eax, %eax
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
     movl %eax, %fs
     movl %eax, %gs
+    movl %edi, %edi
+    jmp *%rdi
+
+low_first:
     movabsq $__bss_start, %rdi
     movabsq $__image_end, %rcx
     subq %rdi, %rcx
@@ -161,18 +162,10 @@ ap_entry_end:
 low_ap32:
     movw $0x10, %ax
     movw %ax, %ds
-    movw %ax, %ss
-    movl $low_stack_top, %esp
-    call low_long
-    ljmp $0x08, $low_ap64
+    movl $low_ap64, %edi
+    jmp low_long
     .code64
 low_ap64:
-    xorl %eax, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %ss
-    movl %eax, %fs
-    movl %eax, %gs
     movabsq $high_ap64, %rax    # the kernel's own tables do not know this page
     jmp *%rax
 
@@ -215,10 +208,6 @@ low_gdt:
 low_gdtr:
     .word 4 * 8 - 1
     .quad low_gdt
-    .balign 16
-    .skip 64
-low_stack_top:
-    .quad 0
     .section .text,"ax",@progbits
     .code64
     "#,
