@@ -18,7 +18,7 @@ mod pass;
 
 use crate::kernel::{Cpu, Cpus};
 use crate::object::NONE;
-use crate::queue::QUEUED;
+use crate::queue::{Link, QUEUED};
 use crate::{Kernel, Machine, State, Task};
 use abi::fault::{Access, Fault};
 use abi::{Call, Control, Event, Handle, Outcome, Registers, Timeout};
@@ -99,14 +99,22 @@ impl Cpus {
 }
 
 impl Cpu {
-    /// Another thread goes on here, with the address space whose root is at `root`, if that is not the one that is
-    /// loaded.
+    /// Another thread goes on here, in its own address space, in place of the one that leaves.
     #[inline(always)]
-    fn switch_to(&mut self, m: &mut impl Machine, cpu: usize, (thread, process): (u32, u32), root: u64) {
+    fn switch_to(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        left: &mut Task,
+        (thread, to, link): (u32, &Task, &mut Link),
+    ) {
+        m.save_vector(&mut left.vector);
+        m.load_vector(&to.vector);
+        link.place = cpu as u32;
         self.current = thread;
-        if self.loaded != process {
-            self.loaded = process;
-            m.load_space_at(cpu, root);
+        if self.loaded != to.process {
+            self.loaded = to.process;
+            m.load_space(cpu, Some(link.root_address));
         }
     }
 }
@@ -125,29 +133,41 @@ impl Kernel {
         if !pass.admits(record.registers.rax, version) {
             return None;
         }
-        let outcome = pass.outcome;
-        let queue = self.endpoints.try_beside_mut(pass.object)?;
+        let (outcome, object) = (pass.outcome, pass.object);
+        let (from, to) = self.meet::<ALONE>(m, cpu, (from, object))?;
+        from.thread.state = State::AwaitReply;
+        from.thread.flags = 0;
+        Some(Switch { from, to, bring: Bring::Message(outcome) })
+    }
+
+    /// The only thread that waits on an endpoint receives what the running one sends, and goes on.
+    #[inline(always)]
+    fn meet<const ALONE: bool>(
+        &mut self,
+        m: &mut impl Machine,
+        cpu: usize,
+        (from, object): (u32, u32),
+    ) -> Option<(&mut Task, &mut Task)> {
+        let version = self.version();
+        let queue = self.endpoints.try_beside_mut(object)?;
         let to = queue.head;
         if self.threads.try_beside(to)?.passes.at_hand != version {
             return None;
         }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
-        let (caller, receiver) = (&mut from_task.thread, &mut to_task.thread);
+        let receiver = &mut to_task.thread;
         if receiver.state != State::Receiving || self.run.reaches(receiver.priority) || !queue.take_only() {
             return None;
         }
         // ---- point of no return ----
-        m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        (from_link.place, to_link.place) = (NONE, cpu as u32);
-        caller.state = State::AwaitReply;
-        caller.flags = 0;
-        caller.call_sequence = caller.call_sequence.wrapping_add(1);
+        from_link.place = NONE;
+        from_task.thread.call_sequence = from_task.thread.call_sequence.wrapping_add(1);
         receiver.state = State::Ready;
         receiver.object = NONE;
         receiver.serving = from;
-        receiver.serving_sequence = caller.call_sequence;
-        state.switch_to(m, cpu, (to, receiver.process), to_link.root_address);
-        Some(Switch { from: from_task, to: to_task, bring: Bring::Message(outcome) })
+        receiver.serving_sequence = from_task.thread.call_sequence;
+        self.cpus.find::<ALONE>(cpu).switch_to(m, cpu, from_task, (to, to_task, to_link));
+        Some((from_task, to_task))
     }
 
     /// The same for `ReplyReceive`.
@@ -195,15 +215,14 @@ impl Kernel {
             return None;
         }
         // ---- point of no return ----
-        m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        (from_link.place, to_link.place) = (QUEUED, cpu as u32);
+        from_link.place = QUEUED;
         self.last_ticket += 1;
         server.ticket = self.last_ticket;
         server.state = State::Receiving;
         server.object = object;
         server.serving = NONE;
-        state.switch_to(m, cpu, (to, caller.process), to_link.root_address);
         caller.state = State::Ready;
+        state.switch_to(m, cpu, from_task, (to, to_task, to_link));
         let bring = if FAULT { Bring::All } else { Bring::Message(Outcome::event(Event::None, 0)) };
         Some(Switch { from: from_task, to: to_task, bring })
     }
@@ -225,34 +244,16 @@ impl Kernel {
         if !pass.is_of(version) {
             return None;
         }
-        let (outcome, name) = (pass.outcome, pass.control);
-        let queue = self.endpoints.try_beside_mut(pass.object)?;
-        let to = queue.head;
-        if self.threads.try_beside(to)?.passes.at_hand != version {
+        let (outcome, name, object) = (pass.outcome, pass.control, pass.object);
+        let rip = self.threads.get(from).registers.rip;
+        if rip >= abi::USER_END {
             return None;
         }
-        let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
-        let (thread, pager) = (&mut from_task.thread, &mut to_task.thread);
-        if pager.state != State::Receiving
-            || thread.registers.rip >= abi::USER_END
-            || self.run.reaches(pager.priority)
-            || !queue.take_only()
-        {
-            return None;
-        }
-        // ---- point of no return ----
-        m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        (from_link.place, to_link.place) = (NONE, cpu as u32);
-        thread.fault = [address, access.bits(), error_code];
-        thread.state = State::AwaitFault;
-        thread.call_sequence = thread.call_sequence.wrapping_add(1);
-        pager.state = State::Ready;
-        pager.object = NONE;
-        pager.serving = from;
-        pager.serving_sequence = thread.call_sequence;
-        let words = [address, access.bits(), name, from.into(), thread.registers.rip, error_code];
-        state.switch_to(m, cpu, (to, pager.process), to_link.root_address);
-        Some(Switch { from: from_task, to: to_task, bring: Bring::Fault(outcome, words) })
+        let words = [address, access.bits(), name, from.into(), rip, error_code];
+        let (from, to) = self.meet::<ALONE>(m, cpu, (from, object))?;
+        from.thread.fault = [address, access.bits(), error_code];
+        from.thread.state = State::AwaitFault;
+        Some(Switch { from, to, bring: Bring::Fault(outcome, words) })
     }
 
     /// Where the edge puts the control word and what a message leaves to the running thread of `cpu` when that calls or

@@ -193,8 +193,8 @@ impl Machine for HostMachine {
         ((address - TABLES) / PAGE_SIZE as u64) as TableId
     }
 
-    fn load_space(&mut self, cpu: usize, root: Option<TableId>) {
-        self.loaded.insert(cpu, root);
+    fn load_space(&mut self, cpu: usize, root: Option<u64>) {
+        self.loaded.insert(cpu, root.map(|root| self.table_at(root)));
         self.flush(1 << cpu, None);
     }
 

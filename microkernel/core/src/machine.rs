@@ -43,15 +43,9 @@ pub trait Machine {
     /// The table that lies at this physical address (inverse of [`Self::table_address`]).
     fn table_at(&self, address: u64) -> TableId;
 
-    /// Loads the address space with this root on `cpu`, the one in the kernel; `None`: the kernel's own. Drops all
+    /// Loads the address space whose root lies at this address on `cpu`, the one in the kernel; `None`: the kernel's own. Drops all
     /// user translations of that CPU.
-    fn load_space(&mut self, cpu: usize, root: Option<TableId>);
-
-    /// The same with the address of the root.
-    #[inline(always)]
-    fn load_space_at(&mut self, cpu: usize, root: u64) {
-        self.load_space(cpu, Some(self.table_at(root)));
-    }
+    fn load_space(&mut self, cpu: usize, root: Option<u64>);
 
     /// Drops user translations on the CPUs of the bit mask `cpus`, before it returns: of one page, or all.
     fn flush(&mut self, cpus: u64, page: Option<u64>);
@@ -67,13 +61,6 @@ pub trait Machine {
 
     /// Loads the vector registers of this CPU from a state that [`VectorState::is_valid`] accepts.
     fn load_vector(&mut self, from: &VectorState);
-
-    /// Saves the vector registers of this CPU and loads others.
-    #[inline(always)]
-    fn exchange_vector(&mut self, to: &mut VectorState, from: &VectorState) {
-        self.save_vector(to);
-        self.load_vector(from);
-    }
 
     /// Saves the vector registers of a CPU that [`Self::stop_others`] has stopped.
     fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState);

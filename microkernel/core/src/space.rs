@@ -195,7 +195,7 @@ impl Kernel {
         if self.is_world_process(process) {
             self.freshen(m, root);
         }
-        m.load_space(cpu, Some(root));
+        m.load_space(cpu, Some(m.table_address(root)));
     }
 
     /// Clears the write bits of a table that were set in an earlier epoch. No CPU has writable translations through

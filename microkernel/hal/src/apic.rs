@@ -12,6 +12,7 @@
 //! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
 
 use crate::acpi::{IoApicPlace, Topology};
+use crate::layout::LOCAL_APIC;
 use abi::boot_info::INTERRUPT_LINES;
 use x86_64::registers::model_specific::Msr;
 use x86_64::structures::port::PortWrite;
@@ -62,12 +63,9 @@ const INIT: u32 = 0x4500;
 const STARTUP: u32 = 0x4600;
 const NON_MASKABLE: u32 = 0x4400;
 
-/// The local APIC of whichever CPU uses it.
+/// The local APIC of whichever CPU uses it, once its page of registers is mapped.
 #[derive(Clone, Copy)]
-pub(crate) struct LocalApic {
-    /// Where the page of registers is mapped, uncached.
-    pub(crate) registers: u64,
-}
+pub(crate) struct LocalApic;
 
 impl LocalApic {
     /// Physical address of the registers.
@@ -96,13 +94,13 @@ impl LocalApic {
     }
 
     fn write(self, register: u32, value: u32) {
-        // SAFETY: mapped, uncached, aligned (`registers`).
-        unsafe { ((self.registers + u64::from(register)) as *mut u32).write_volatile(value) }
+        // SAFETY: uncached and aligned; before it is mapped this faults.
+        unsafe { ((LOCAL_APIC + u64::from(register)) as *mut u32).write_volatile(value) }
     }
 
     fn read(self, register: u32) -> u32 {
-        // SAFETY: mapped, uncached, aligned (`registers`).
-        unsafe { ((self.registers + u64::from(register)) as *const u32).read_volatile() }
+        // SAFETY: as `write`.
+        unsafe { ((LOCAL_APIC + u64::from(register)) as *const u32).read_volatile() }
     }
 
     /// This CPU's id.

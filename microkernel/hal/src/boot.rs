@@ -5,8 +5,8 @@ use crate::apic::{IoApics, LocalApic, silence_old_controllers};
 use crate::clock::Clock;
 use crate::firmware::Firmware;
 use crate::halt::allow_exit;
-use crate::kernel::{self, State, local_apic};
-use crate::layout::{PAGE, PHYSMAP, StackKind};
+use crate::kernel::{self, State};
+use crate::layout::{LOCAL_APIC, PAGE, PHYSMAP, StackKind};
 use crate::machine::Hardware;
 use crate::memory::{BootArena, BootMemory};
 use crate::paging::KernelSpace;
@@ -96,13 +96,11 @@ impl Boot {
     /// Switches on this CPU's features, interrupt controllers and the clock.
     pub fn start_clock(&mut self) -> Clock {
         silence_old_controllers();
-        let registers = self.space.map_device(&mut self.memory, LocalApic::physical());
-        // SAFETY: only the first processor runs.
-        unsafe { kernel::install_apic(LocalApic { registers }) };
+        assert_eq!(self.space.map_device(&mut self.memory, LocalApic::physical()), LOCAL_APIC);
         // SAFETY: stacks are mapped and the kernel's tables loaded (`survey`).
         unsafe { processors::prepare(0) };
         processor::announce();
-        Clock::measure(local_apic())
+        Clock::measure(LocalApic)
             .unwrap_or_else(|| refuse(format_args!("the interval timer stands still, so time cannot be measured")))
     }
 
@@ -123,7 +121,7 @@ impl Boot {
     pub fn make_kernel(&mut self, clock: Clock) {
         let scale = sizes::scale(self.firmware.option(sizes::OPTION));
         let topology = core::mem::take(&mut self.topology);
-        let target = local_apic().id();
+        let target = LocalApic.id();
         let (space, memory) = (&mut self.space, &mut self.memory);
         let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
         let root = space.root();
@@ -134,7 +132,6 @@ impl Boot {
         let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
         let kernel = Kernel::new(&mut BootArena(&mut self.memory), &capacities);
         let hardware = Hardware {
-            apic: local_apic(),
             io_apics,
             clock,
             last_ns: 0,

@@ -1,8 +1,8 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
-use crate::apic::{RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
+use crate::apic::{LocalApic, RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
 use crate::instructions::cr2;
-use crate::kernel::{State, local_apic, with_state};
+use crate::kernel::{State, with_state};
 use crate::lock;
 use crate::machine::Hardware;
 use crate::processor;
@@ -26,7 +26,7 @@ mod page_error {
 
 /// Starts the first thread, on the first CPU; the way out of boot.
 pub(crate) fn begin(process: BootProcess) -> ! {
-    lock::acquire(0);
+    lock::acquire(0, false);
     let state = with_state();
     if state.kernel.cpus.count() == 1 {
         // SAFETY: all that there are have joined the kernel.
@@ -150,7 +150,7 @@ fn release<const ALONE: bool>() {
 
 /// A system call; the registers are in the CPU's frame.
 pub(crate) extern "C" fn syscall(cpu: usize) {
-    lock::acquire_for_call(cpu);
+    lock::acquire(cpu, true);
     let state = with_state();
     state.kernel.syscall(&mut state.hardware, cpu);
     finish(state, cpu);
@@ -158,7 +158,7 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
 
 /// A system call that a fast function has declined, likewise: there may be more to find, or it is less usual.
 pub(crate) extern "C" fn declined(cpu: usize) {
-    lock::acquire_for_call(cpu);
+    lock::acquire(cpu, true);
     let state = with_state();
     if !state.kernel.fast(&mut state.hardware, cpu) {
         state.kernel.syscall(&mut state.hardware, cpu);
@@ -168,7 +168,7 @@ pub(crate) extern "C" fn declined(cpu: usize) {
 
 /// A page fault of a program, whose registers are in the CPU's frame.
 pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) {
-    lock::acquire(cpu);
+    lock::acquire(cpu, false);
     let fault = (cr2(), access(error), error);
     assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
     let state = with_state();
@@ -185,7 +185,7 @@ pub(crate) extern "C" fn from_user(cpu: usize, vector: u64, error: u64) {
     if vector >= FIRST_INTERRUPT {
         return interrupted(cpu, vector);
     }
-    lock::acquire(cpu);
+    lock::acquire(cpu, false);
     let state = with_state();
     state.kernel.exception(&mut state.hardware, cpu, vector, error);
     finish(state, cpu);
@@ -205,7 +205,7 @@ pub(crate) extern "C" fn from_idle(cpu: usize, vector: u64) {
 
 /// Without the lock: its holder waits for us.
 fn shot_down(cpu: usize) {
-    local_apic().end_of_interrupt();
+    LocalApic.end_of_interrupt();
     lock::answer_flush(cpu);
 }
 
@@ -221,7 +221,7 @@ fn interrupted(cpu: usize, vector: u8) {
     if vector == SHOOTDOWN {
         return shot_down(cpu);
     }
-    lock::acquire(cpu);
+    lock::acquire(cpu, false);
     let state = with_state();
     let (kernel, hardware) = (&mut state.kernel, &mut state.hardware);
     hardware.idle &= !(1 << cpu);
@@ -234,7 +234,7 @@ fn interrupted(cpu: usize, vector: u8) {
             None => return finish(state, cpu),
         },
     }
-    state.hardware.apic.end_of_interrupt();
+    LocalApic.end_of_interrupt();
     finish(state, cpu);
 }
 

@@ -55,19 +55,6 @@ pub(crate) unsafe fn load_vectors(from: &VectorState) {
     unsafe { asm!("xrstor64 [{}]", in(reg) from, in("eax") 7, options(nostack, preserves_flags)) }
 }
 
-/// Both, one after the other.
-///
-/// # Safety
-/// As [`load_vectors`].
-#[inline(always)]
-pub(crate) unsafe fn exchange_vectors(to: &mut VectorState, from: &VectorState) {
-    // SAFETY: as `save_vectors` and `load_vectors`.
-    unsafe {
-        asm!("xsave64 [{}]", "xrstor64 [{}]", in(reg) to, in(reg) from, in("eax") 7,
-            options(nostack, preserves_flags));
-    }
-}
-
 /// Copies a page by way of vector registers, half as many instructions as by words, and leaves these as they were: they
 /// are a program's.
 ///

@@ -1,6 +1,5 @@
 //! The one kernel of this machine: the core's state beside the hardware it drives, behind the kernel lock.
 
-use crate::apic::LocalApic;
 use crate::halt::{Halt, halt};
 use crate::machine::Hardware;
 use crate::serial::say;
@@ -24,8 +23,6 @@ pub(crate) const FIRST_CPU: usize = offset_of!(State, kernel) + offset_of!(Kerne
 
 /// Written once at boot, before any CPU can enter the core; afterwards reached with the kernel lock held.
 pub(crate) static STATE: Shared<MaybeUninit<State>> = Shared::new(MaybeUninit::uninit());
-/// Written while only the first processor runs; afterwards only read.
-static APIC: Shared<MaybeUninit<LocalApic>> = Shared::new(MaybeUninit::uninit());
 
 /// The state. Only with the kernel lock held, or before any other CPU can take it.
 pub(crate) fn with_state() -> &'static mut State {
@@ -41,21 +38,6 @@ pub(crate) fn with_state() -> &'static mut State {
 pub(crate) unsafe fn install(state: State) {
     // SAFETY: caller.
     unsafe { (*STATE.get()).write(state) };
-}
-
-/// Tells how this machine's local APICs are reached.
-///
-/// # Safety
-/// Only the first processor runs.
-pub(crate) unsafe fn install_apic(apic: LocalApic) {
-    // SAFETY: caller.
-    unsafe { (*APIC.get()).write(apic) };
-}
-
-/// The local APIC of whichever CPU asks. After [`install_apic`] only.
-pub(crate) fn local_apic() -> LocalApic {
-    // SAFETY: installed before the first interrupt, IPI or processor start is possible; never written again.
-    unsafe { (*APIC.get()).assume_init() }
 }
 
 impl State {

@@ -17,6 +17,8 @@ pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 pub(crate) const STACKS: u64 = 0xffff_ffff_c000_0000;
 /// Registers of the interrupt controllers.
 pub(crate) const DEVICES: u64 = 0xffff_ffff_d000_0000;
+/// Those of the local APIC, which are mapped before any others.
+pub(crate) const LOCAL_APIC: u64 = DEVICES;
 
 /// A page, in bytes.
 pub(crate) const PAGE: u64 = abi::PAGE_SIZE as u64;

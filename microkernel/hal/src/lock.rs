@@ -36,12 +36,13 @@ static STOP_PENDING: AtomicU64 = AtomicU64::new(0);
 /// An entry is written by its CPU before it clears its bit of STOP_PENDING, and read by the lock's holder after.
 static PARKED: Shared<[VectorState; CPUS_MAX]> = Shared::new([VectorState::INITIAL; CPUS_MAX]);
 
-/// What a call that waits is marked with in its CPU's `edge`.
+/// What a CPU that waits is marked with in its `edge`.
 mod mark {
+    /// It waits for something else than to make a call, or not at all.
     pub(super) const NONE: u64 = 0;
-    /// It waits; the frame's rip is behind the `syscall`.
-    pub(super) const WAITS: u64 = 1;
-    /// It was set back: the frame's rip is at the `syscall`.
+    /// It waits to make a call; the frame's rip is behind the `syscall`.
+    pub(super) const CALL: u64 = 1;
+    /// The call was set back: the frame's rip is at the `syscall`.
     pub(super) const SET_BACK: u64 = 2;
 }
 
@@ -77,7 +78,7 @@ fn answer_stop(cpu: usize) {
     let state = this_cpu();
     // SAFETY: this CPU's own state; the holder touches it only after the bit is clear.
     unsafe {
-        if (*state).edge[edge::IN_SYSCALL] == mark::WAITS {
+        if (*state).edge[edge::IN_SYSCALL] == mark::CALL {
             (*state).edge[edge::IN_SYSCALL] = mark::SET_BACK;
             (*state).frame.rip = (*state).frame.rip.wrapping_sub(SYSCALL_BYTES);
         }
@@ -85,12 +86,13 @@ fn answer_stop(cpu: usize) {
     STOP_PENDING.fetch_and(!bit, Ordering::Release);
 }
 
-/// Takes the lock. Interrupts are off; the registers of this CPU's thread are in its frame.
+/// Takes the lock. Interrupts are off; the registers of this CPU's thread are in its frame. As long as it waits `to_call` a
+/// cut may set its call back.
 #[inline]
-pub(crate) fn acquire(cpu: usize) {
+pub(crate) fn acquire(cpu: usize, to_call: bool) {
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
     if SERVING.load(Ordering::Acquire) != ticket {
-        wait_for(ticket, cpu);
+        wait_for(ticket, cpu, if to_call { mark::CALL } else { mark::NONE });
     }
 }
 
@@ -102,29 +104,15 @@ pub(crate) fn try_acquire() -> bool {
 }
 
 #[cold]
-fn wait_for(ticket: u32, cpu: usize) {
+fn wait_for(ticket: u32, cpu: usize, mark: u64) {
+    let state = this_cpu();
+    // SAFETY: this CPU's own state, which no one else touches before `answer_stop`.
+    unsafe { (*state).edge[edge::IN_SYSCALL] = mark };
     while SERVING.load(Ordering::Acquire) != ticket {
         answer_flush(cpu);
         answer_stop(cpu);
         core::hint::spin_loop();
     }
-}
-
-/// Takes the lock to make a system call, which a cut may set back as long as it waits.
-#[inline]
-pub(crate) fn acquire_for_call(cpu: usize) {
-    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-    if SERVING.load(Ordering::Acquire) != ticket {
-        wait_to_call(ticket, cpu);
-    }
-}
-
-#[cold]
-fn wait_to_call(ticket: u32, cpu: usize) {
-    let state = this_cpu();
-    // SAFETY: this CPU's own state, which no one else touches before `answer_stop`.
-    unsafe { (*state).edge[edge::IN_SYSCALL] = mark::WAITS };
-    wait_for(ticket, cpu);
     // SAFETY: as above; now we hold the lock.
     unsafe {
         if (*state).edge[edge::IN_SYSCALL] == mark::SET_BACK {

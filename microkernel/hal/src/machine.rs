@@ -3,7 +3,7 @@
 use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
 use crate::clock::Clock;
 use crate::firmware::{MAP_MAX, Span};
-use crate::instructions::{copy_page, exchange_vectors, load_vectors, save_vectors, set_cr3};
+use crate::instructions::{copy_page, load_vectors, save_vectors, set_cr3};
 use crate::layout::{PAGE, PHYSMAP};
 use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
@@ -23,7 +23,6 @@ const FIXED_FLAGS: u64 = 0x202;
 
 /// The hardware as the core sees it.
 pub(crate) struct Hardware {
-    pub(crate) apic: LocalApic,
     pub(crate) io_apics: IoApics,
     pub(crate) clock: Clock,
     /// Latest time given out.
@@ -76,16 +75,15 @@ impl Machine for Hardware {
     fn set_timer(&mut self, _cpu: usize, at_ns: u64) {
         let now = self.now_ns();
         let ticks = self.clock.timer_ticks(at_ns.saturating_sub(now));
-        self.apic.start_timer(ticks);
+        LocalApic.start_timer(ticks);
     }
 
     fn kick(&mut self, cpu: usize) {
-        self.apic.send(processors::apic_id(cpu), RESCHEDULE);
+        LocalApic.send(processors::apic_id(cpu), RESCHEDULE);
     }
 
     fn stop_others(&mut self, cpu: usize) {
-        let apic = self.apic;
-        lock::stop_others(self.others(cpu) & !self.idle, |other| apic.send(processors::apic_id(other), STOP));
+        lock::stop_others(self.others(cpu) & !self.idle, |other| LocalApic.send(processors::apic_id(other), STOP));
     }
 
     #[inline(always)]
@@ -146,29 +144,23 @@ impl Machine for Hardware {
         ((address - self.pool) / PAGE) as TableId
     }
 
-    #[inline]
-    fn load_space(&mut self, _cpu: usize, root: Option<TableId>) {
-        let root = root.map_or(self.root, |table| self.table_address(table));
-        // SAFETY: the kernel's own root, or one of the pool whose upper half is the same (`clear_table`).
-        unsafe { set_cr3(root) }
-    }
-
     #[inline(always)]
-    fn load_space_at(&mut self, _cpu: usize, root: u64) {
-        // SAFETY: as `load_space`: the core has it from `table_address`.
-        unsafe { set_cr3(root) }
+    fn load_space(&mut self, _cpu: usize, root: Option<u64>) {
+        // SAFETY: the kernel's own root, or one of the pool (the core has it from `table_address`) whose upper half is
+        // the same (`clear_table`).
+        unsafe { set_cr3(root.unwrap_or(self.root)) }
     }
 
     #[inline]
     fn flush(&mut self, cpus: u64, page: Option<u64>) {
         // Where there is one only, a fast call may come here with the program's GS.
-        let (own, apic) = (if self.cpus == 1 { 0 } else { processors::current() }, self.apic);
+        let own = if self.cpus == 1 { 0 } else { processors::current() };
         if cpus >> own & 1 == 1 {
             lock::drop_translations(page);
         }
         let others = cpus & self.others(own);
         if others != 0 {
-            lock::flush_others(others, page, |other| apic.send(processors::apic_id(other), SHOOTDOWN));
+            lock::flush_others(others, page, |other| LocalApic.send(processors::apic_id(other), SHOOTDOWN));
         }
     }
 
@@ -185,21 +177,15 @@ impl Machine for Hardware {
         unsafe { &mut *page.cast() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn save_vector(&mut self, to: &mut VectorState) {
         save_vectors(to);
     }
 
-    #[inline]
+    #[inline(always)]
     fn load_vector(&mut self, from: &VectorState) {
         // SAFETY: the core loads what the CPU has saved or `VectorState::is_valid` has accepted.
         unsafe { load_vectors(from) }
-    }
-
-    #[inline(always)]
-    fn exchange_vector(&mut self, to: &mut VectorState, from: &VectorState) {
-        // SAFETY: as `load_vector`.
-        unsafe { exchange_vectors(to, from) }
     }
 
     fn save_vector_of(&mut self, cpu: usize, to: &mut VectorState) {

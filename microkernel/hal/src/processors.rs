@@ -3,9 +3,9 @@
 //! `start_all` on the first ── INIT, SIPI ──▶ [`crate::start`]'s `ap_entry` ──▶ [`join`] on the new one, which counts
 //! itself in `JOINED`, waits until `release_all` has told where the core keeps its state, and goes idle.
 
+use crate::apic::LocalApic;
 use crate::clock::Clock;
 use crate::instructions::stop_forever;
-use crate::kernel::local_apic;
 use crate::layout::{CPUS_MAX, PHYSMAP, StackKind};
 use crate::serial::say;
 use crate::start::{AP_PAGE, MAILBOX, Mailbox, ap_code};
@@ -68,8 +68,8 @@ pub(crate) fn stop_all() {
     }
     let joined = JOINED.load(Ordering::SeqCst);
     if joined > 1 {
-        let (apic, own) = (local_apic(), local_apic().id());
-        (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| apic.send_non_maskable(id));
+        let own = LocalApic.id();
+        (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| LocalApic.send_non_maskable(id));
     }
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn note_stacks(cpus: usize) {
 pub(crate) unsafe fn prepare(cpu: usize) {
     descriptors::load(cpu);
     processor::configure();
-    local_apic().enable();
-    IDS[cpu].store(local_apic().id(), Ordering::Relaxed);
+    LocalApic.enable();
+    IDS[cpu].store(LocalApic.id(), Ordering::Relaxed);
     JOINED.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -125,9 +125,9 @@ pub(crate) unsafe fn prepare_ap_page() {
 /// # Safety
 /// [`prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
 pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
-    let (apic, own) = (local_apic(), local_apic().id());
+    let own = LocalApic.id();
     let others = || ids.iter().copied().filter(|&id| id != own);
-    others().for_each(|id| apic.send_init(id));
+    others().for_each(|id| LocalApic.send_init(id));
     if others().next().is_some() {
         clock.pause_ns(INIT_PAUSE_NS);
     }
@@ -137,7 +137,7 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
         unsafe { *MAILBOX.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
         let end = clock.now_ns() + JOIN_NS_MAX;
         for _ in 0..2 {
-            apic.send_startup(id, AP_PAGE);
+            LocalApic.send_startup(id, AP_PAGE);
             clock.pause_ns(STARTUP_PAUSE_NS);
             if JOINED.load(Ordering::SeqCst) > cpu {
                 break;

@@ -49,19 +49,14 @@ pub(crate) mod edge {
     pub(crate) const OWN: usize = 4;
 }
 
-pub(crate) const fn edge_offset(word: usize) -> usize {
+const fn edge_offset(word: usize) -> usize {
     offset_of!(Cpu, edge) + word * 8
 }
 
 /// Of the registers in a thread's record.
 pub(crate) const REGISTERS: usize = offset_of!(Task, thread) + offset_of!(Thread, registers);
 
-/// Of one of them.
-pub(crate) const fn own_offset(register: usize) -> usize {
-    REGISTERS + register
-}
-
-pub(crate) const fn word_offset(word: usize) -> usize {
+const fn word_offset(word: usize) -> usize {
     offset_of!(Registers, words) + word * 8
 }
 
@@ -402,6 +397,32 @@ declined_\way:
     mov rsp, [r11 + {registers} + {rsp}]
     swap_if \way, alone
     all_slowly {declined}
+
+    # Another thread goes on, whose record is at rcx, with a message of which r10 and r12 to r14 are in the frame, or all is
+    # where it should be. The kernel lock is held.
+    .global exchange_\way
+exchange_\way:
+    mov r10, \at {r10}]
+    mov r12, \at {r12}]
+    mov r13, \at {r13}]
+    mov r14, \at {r14}]
+    .global deliver_\way
+deliver_\way:
+    mov \at {own}], rcx
+    mov r11, [rcx + {registers} + {fs_base}]
+    wrfsbase r11
+    mov rbx, [rcx + {registers} + {rbx}]
+    mov rbp, [rcx + {registers} + {rbp}]
+    mov rsp, [rcx + {registers} + {rsp}]
+    mov rcx, [rcx + {registers} + {rip}]
+    mov r11d, {flags}
+    .ifc \way, several
+    inc dword ptr [rip + {serving}]
+    .endif
+    swap_if \way, several
+    xor r15d, r15d
+    wrgsbase r15
+    sysretq
 
     # Another thread goes on, with all registers from its record: rcx. The kernel lock is held.
     .global depart_\way

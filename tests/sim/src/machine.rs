@@ -134,7 +134,7 @@ impl KernelMachine for Machine {
         self.host.table_at(address)
     }
 
-    fn load_space(&mut self, cpu: usize, root: Option<TableId>) {
+    fn load_space(&mut self, cpu: usize, root: Option<u64>) {
         self.remembered[cpu].clear();
         self.host.load_space(cpu, root);
     }

@@ -130,15 +130,14 @@ impl Kernel {
             *queue = Queue::of(from);
         }
         // ---- point of no return ----
-        m.exchange_vector(&mut from_task.vector, &to_task.vector);
-        let (waiter, next) = (&mut from_task.thread, &mut to_task.thread);
-        (from_link.place, to_link.place) = (QUEUED, cpu as u32);
+        let waiter = &mut from_task.thread;
+        from_link.place = QUEUED;
         self.last_ticket += 1;
         waiter.ticket = self.last_ticket;
         waiter.state = State::Waiting;
         waiter.object = from_link.passes.wait.object;
-        state.switch_to(m, cpu, (to, next.process), to_link.root_address);
-        if !LEAN && self.run.reaches(next.priority) {
+        state.switch_to(m, cpu, from_task, (to, to_task, to_link));
+        if !LEAN && self.run.reaches(to_task.priority) {
             state.need_slice(m, cpu);
         }
         Some(Short::Other(Switch { from: from_task, to: to_task, bring: Bring::All }))
