@@ -1,46 +1,32 @@
 //! A set of indices that finds its lowest member at or after a point in a bounded number of steps.
 //!
 //! Invariants:
-//! 1. A bit of an upper level is set exactly when the 64 bits below it are not all clear ([`IndexSet::is_sound`]).
+//! 1. A bit of `filled` is set exactly when the word that it stands for is not clear ([`IndexSet::is_sound`]).
 
 use crate::{Arena, Slab};
 
-const LEVELS: usize = 4;
-
-/// A set of indices below a bound (at most 2^24).
+/// A set of indices below a bound.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub struct IndexSet {
     words: Slab<u64>,
-    starts: [u32; LEVELS + 1],
+    filled: Slab<u64>,
     bound: u32,
 }
 
 impl IndexSet {
     /// An empty set of indices below `bound`.
     pub fn new(arena: &mut impl Arena, bound: u32) -> Self {
-        let starts = Self::layout(bound);
-        Self { words: arena.slab(starts[LEVELS] as usize, 0), starts, bound }
+        let words = bound.div_ceil(64) as usize;
+        Self { words: arena.slab(words, 0), filled: arena.slab(words.div_ceil(64), 0), bound }
     }
 
     /// Words that a set of this bound takes.
     pub fn words_needed(bound: u32) -> usize {
-        Self::layout(bound)[LEVELS] as usize
+        (bound.div_ceil(64) + bound.div_ceil(64 * 64)) as usize
     }
 
-    fn layout(bound: u32) -> [u32; LEVELS + 1] {
-        assert!(bound <= 1 << (6 * LEVELS), "more indices than the set can hold");
-        let mut starts = [0; LEVELS + 1];
-        let mut words = bound.div_ceil(64).max(1);
-        for level in 0..LEVELS {
-            starts[level + 1] = starts[level] + words;
-            words = words.div_ceil(64);
-        }
-        starts
-    }
-
-    fn word(&self, level: usize, word: u32) -> u64 {
-        let at = self.starts[level] + word;
-        if at < self.starts[level + 1] { self.words[at as usize] } else { 0 }
+    fn word(&self, word: u32) -> u64 {
+        self.words[word as usize]
     }
 
     /// One past the largest index that it may hold.
@@ -50,7 +36,7 @@ impl IndexSet {
 
     /// Whether it holds `index`.
     pub fn contains(&self, index: u32) -> bool {
-        index < self.bound && self.word(0, index / 64) >> (index % 64) & 1 == 1
+        index < self.bound && self.word(index / 64) >> (index % 64) & 1 == 1
     }
 
     /// Adds `index`, which must be below the bound.
@@ -83,22 +69,11 @@ impl IndexSet {
         while at < to {
             let end = to.min((at / 64 + 1) * 64);
             let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (end - 1) % 64);
-            self.set_bits(at / 64, mask, member);
-            at = end;
-        }
-    }
-
-    /// Sets or clears bits of a word, and on the levels above what follows from it.
-    fn set_bits(&mut self, word: u32, mask: u64, member: bool) {
-        let (mut at, mut mask) = (word, mask);
-        for level in 0..LEVELS {
-            let word = &mut self.words[(self.starts[level] + at) as usize];
-            let was_empty = *word == 0;
+            let word = &mut self.words[at as usize / 64];
             *word = if member { *word | mask } else { *word & !mask };
-            if was_empty == (*word == 0) {
-                return;
-            }
-            (at, mask) = (at / 64, 1 << (at % 64));
+            let (marks, mark) = (&mut self.filled[at as usize / 4096], 1 << (at / 64 % 64));
+            *marks = if *word == 0 { *marks & !mark } else { *marks | mark };
+            at = end;
         }
     }
 
@@ -106,7 +81,7 @@ impl IndexSet {
     pub fn first_absent(&self, from: u32, to: u32) -> Option<u32> {
         let (mut at, to) = (from, to.min(self.bound));
         while at < to {
-            let absent = !self.word(0, at / 64) & u64::MAX << (at % 64);
+            let absent = !self.word(at / 64) & u64::MAX << (at % 64);
             if absent != 0 {
                 return Some(at / 64 * 64 + absent.trailing_zeros()).filter(|&absent| absent < to);
             }
@@ -115,36 +90,26 @@ impl IndexSet {
         None
     }
 
-    /// The lowest member that is at least `from`.
+    /// The lowest member that is at least `from`, in at most (bound − from) / 4096 + 2 steps.
     pub fn first_from(&self, from: u32) -> Option<u32> {
-        if from >= self.bound {
-            return None;
+        let here = self.words.get(from as usize / 64)? & u64::MAX << (from % 64);
+        if here != 0 {
+            return Some(from / 64 * 64 + here.trailing_zeros());
         }
-        let mut at = from;
-        for level in 0..LEVELS {
-            let here = self.word(level, at / 64) & (u64::MAX << (at % 64));
-            if here != 0 {
-                return Some(self.descend(level, at / 64 * 64 + here.trailing_zeros()));
+        let mut word = from / 64 + 1;
+        loop {
+            let marks = self.filled.get(word as usize / 64)? & u64::MAX << (word % 64);
+            if marks != 0 {
+                let word = word / 64 * 64 + marks.trailing_zeros();
+                return Some(word * 64 + self.word(word).trailing_zeros());
             }
-            // Nothing more in this word: go on with the next word, seen from one level up.
-            at = at / 64 + 1;
-            if at / 64 >= self.starts[LEVELS] {
-                return None;
-            }
+            word = (word / 64 + 1) * 64;
         }
-        None
-    }
-
-    fn descend(&self, level: usize, mut at: u32) -> u32 {
-        for below in (0..level).rev() {
-            at = at * 64 + self.word(below, at).trailing_zeros();
-        }
-        at
     }
 
     /// How many members there are, in bound / 64 steps.
     pub fn count(&self) -> u32 {
-        self.words[..self.starts[1] as usize].iter().map(|word| word.count_ones()).sum()
+        self.words.iter().map(|word| word.count_ones()).sum()
     }
 
     /// Removes and returns the lowest member of `from .. to`.
@@ -160,10 +125,10 @@ impl IndexSet {
         let mut start = from.next_multiple_of(length);
         while start + length <= to.min(self.bound) {
             let run = if length >= 64 {
-                (0..length / 64).all(|word| self.word(0, start / 64 + word) == u64::MAX)
+                (0..length / 64).all(|word| self.word(start / 64 + word) == u64::MAX)
             } else {
                 let mask = ((1 << length) - 1) << (start % 64);
-                self.word(0, start / 64) & mask == mask
+                self.word(start / 64) & mask == mask
             };
             if run {
                 return Some(start);
@@ -176,11 +141,7 @@ impl IndexSet {
     /// Invariant 1.
     #[cfg(any(test, feature = "host"))]
     pub fn is_sound(&self) -> bool {
-        (1..LEVELS).all(|level| {
-            let below = self.starts[level] - self.starts[level - 1];
-            (0..below)
-                .all(|word| (self.word(level, word / 64) >> (word % 64) & 1 == 1) == (self.word(level - 1, word) != 0))
-        })
+        (0..self.words.len()).all(|word| (self.filled[word / 64] >> (word % 64) & 1 == 1) == (self.words[word] != 0))
     }
 }
 
@@ -224,7 +185,7 @@ mod tests {
                 prop_assert!(!set.contains(bound) && set.first_from(bound).is_none());
             }
             prop_assert!(set.is_sound());
-            prop_assert_eq!((set.bound(), set.words.len()), (bound, IndexSet::words_needed(bound)));
+            prop_assert_eq!((set.bound(), set.words.len() + set.filled.len()), (bound, IndexSet::words_needed(bound)));
         }
 
         #[test]
@@ -250,24 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_lies_is_noticed() {
+    fn marks_that_lie_are_noticed() {
         let mut set = IndexSet::new(&mut HostArena, 20_000);
         set.insert(9_999);
-        let [_, first, second, third, _] = set.starts.map(|start| start as usize);
-        // A word of the lowest level that has a member may have more; all else is seen from the level above or below.
-        for (word, bit, sound) in
-            [(9_999 / 64, 40, true), (0, 40, false), (first, 40, false), (second, 1, false), (third, 0, false)]
-        {
+        // A word that has a member may have more; all else is seen from the marks, or in them.
+        for (word, bit, sound) in [(9_999 / 64, 40, true), (0, 40, false), (9_999 / 64, 15, false)] {
             let mut other = set.clone();
             other.words[word] ^= 1 << bit;
             assert_eq!(other.is_sound(), sound, "bit {bit} of word {word}");
         }
+        for (word, bit) in [(9_999 / 4096, 9_999 / 64 % 64), (0, 1), (4, 50)] {
+            let mut other = set.clone();
+            other.filled[word] ^= 1 << bit;
+            assert!(!other.is_sound(), "bit {bit} of marks {word}");
+        }
         assert!(set.is_sound());
     }
 
-    /// Where a level ends with its word the next level begins: what lies there is no member.
     #[test]
-    fn behind_the_last_word_of_a_level_there_is_nobody() {
+    fn behind_the_last_word_there_is_nobody() {
         for bound in [64, 4096, 4096 * 64] {
             let mut set = IndexSet::new(&mut HostArena, bound);
             set.insert(0);
