@@ -1,21 +1,23 @@
 //! The two things the kernel asks of ACPI: which processors there are, and how interrupt lines are wired (MADT).
 //!
-//! Read once, while the boot tables map the first 4 GiB, into plain numbers. Every length is checked against the
-//! table's, and the table's checksum against its bytes; what is damaged is left out, and the machine then runs with
-//! one CPU and no interrupt lines. Reference: ACPI specification 6.5, sections 5.2.5 to 5.2.8 and 5.2.12.
+//! Read once, while the boot tables map the first 4 GiB, into plain numbers, by the crate `acpi`: it checks signatures and
+//! checksums, and takes the lengths in tables for what they are. What lies beyond those 4 GiB is refused. Without a MADT,
+//! or with a damaged one, the machine runs with one CPU and no interrupt lines.
+//! Reference: ACPI specification 6.5, section 5.2.12.
 
-use crate::firmware::read;
-use crate::layout::CPUS_MAX;
+use crate::layout::{CPUS_MAX, PHYSMAP};
+use crate::memory::BOOT_REACH;
+use acpi::madt::{Madt, MadtEntry};
+use acpi::{AcpiHandler, AcpiTables, PhysicalMapping};
+use core::ptr::NonNull;
 use heapless::Vec;
 
 /// I/O APICs at most.
 const IO_APICS_MAX: usize = 4;
 /// Lines of the old interrupt controller, which overrides speak of.
 const ISA_LINES: usize = 16;
-/// Largest table that is read.
-const TABLE_BYTES_MAX: u32 = 1 << 20;
-/// Entries of the root table that are looked at.
-const TABLES_MAX: u64 = 256;
+/// Entries of the MADT that are looked at.
+const ENTRIES_MAX: usize = 4096;
 
 /// One I/O APIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,41 +47,21 @@ pub(crate) struct Topology {
     overrides: [Option<Wiring>; ISA_LINES],
 }
 
-/// Reads a `T` of a table.
-fn get<T: Copy>(address: u64) -> Option<T> {
-    // SAFETY: 1. called from `Topology::read` alone, on the boot tables; 2. used with unsigned integers and arrays of
-    // them only.
-    unsafe { read::<T>(address) }
-}
+/// Tables where the boot tables have them.
+#[derive(Clone)]
+struct Mapped;
 
-fn checksum_is_right(address: u64, bytes: u32) -> bool {
-    let sum = (0..u64::from(bytes)).try_fold(0u8, |sum, offset| Some(sum.wrapping_add(get::<u8>(address + offset)?)));
-    sum == Some(0)
-}
-
-/// Address and length of a table with this signature, checked.
-fn table(address: u64, signature: &[u8; 4]) -> Option<u32> {
-    let bytes = get::<u32>(address + 4)?;
-    let fits = (36..=TABLE_BYTES_MAX).contains(&bytes);
-    (get::<[u8; 4]>(address)? == *signature && fits && checksum_is_right(address, bytes)).then_some(bytes)
-}
-
-fn find_madt(rsdp: u64) -> Option<(u64, u32)> {
-    if get::<[u8; 8]>(rsdp)? != *b"RSD PTR " || !checksum_is_right(rsdp, 20) {
-        return None;
+impl AcpiHandler for Mapped {
+    unsafe fn map_physical_region<T>(&self, address: usize, bytes: usize) -> PhysicalMapping<Self, T> {
+        if address.checked_add(bytes).is_none_or(|end| end as u64 > BOOT_REACH) {
+            crate::report::refuse(format_args!("the firmware has an ACPI table at {address:#x}, beyond 4 GiB"));
+        }
+        let at = (PHYSMAP as usize + address) as *mut T;
+        // SAFETY: mapped (`Topology::read`, and the check above), for as long as it is looked at; not null.
+        unsafe { PhysicalMapping::new(address, NonNull::new_unchecked(at), bytes, bytes, Self) }
     }
-    let extended = if get::<u8>(rsdp + 15)? >= 2 { get::<u64>(rsdp + 24)? } else { 0 };
-    let old = u64::from(get::<u32>(rsdp + 16)?);
-    let (root, bytes, width) = match table(extended, b"XSDT") {
-        Some(bytes) => (extended, bytes, 8),
-        None => (old, table(old, b"RSDT")?, 4),
-    };
-    let entries = (u64::from(bytes) - 36) / width;
-    (0..entries.min(TABLES_MAX)).find_map(|index| {
-        let entry = root + 36 + index * width;
-        let address = if width == 8 { get::<u64>(entry)? } else { u64::from(get::<u32>(entry)?) };
-        Some((address, table(address, b"APIC")?))
-    })
+
+    fn unmap_physical_region<T>(_: &PhysicalMapping<Self, T>) {}
 }
 
 impl Topology {
@@ -89,43 +71,32 @@ impl Topology {
     /// The boot tables are loaded.
     pub(crate) unsafe fn read(rsdp: u64) -> Self {
         let mut topology = Self::default();
-        if let Some((address, bytes)) = find_madt(rsdp) {
-            let end = address + u64::from(bytes);
-            let mut at = address + 44;
-            while at + 2 <= end {
-                let length = u64::from(get::<u8>(at + 1).unwrap_or(0));
-                if length < 2 || at + length > end {
-                    break;
-                }
-                // A part that is too short for its kind is left out.
-                let _ = topology.take(at, length);
-                at += length;
-            }
+        // SAFETY: the loader says that it is there; any bytes are looked at as they are.
+        let tables = unsafe { AcpiTables::from_rsdp(Mapped, rsdp as usize) };
+        if let Ok(madt) = tables.and_then(|tables| tables.find_table::<Madt>()) {
+            madt.get().entries().take(ENTRIES_MAX).for_each(|entry| topology.take(&entry));
         }
         topology
     }
 
-    fn take(&mut self, at: u64, length: u64) -> Option<()> {
-        match (get::<u8>(at)?, length) {
-            (0, 8..) => self.take_processor(u32::from(get::<u8>(at + 3)?), get::<u32>(at + 4)?),
-            (1, 12..) => {
-                let place = IoApicPlace { address: u64::from(get::<u32>(at + 4)?), first: get::<u32>(at + 8)? };
-                self.io_apics.push(place).ok()?;
+    /// What there is no room for is not used.
+    fn take(&mut self, entry: &MadtEntry<'_>) {
+        match *entry {
+            MadtEntry::LocalApic(entry) if entry.flags & 1 != 0 => {
+                self.left_out += usize::from(self.processors.push(entry.apic_id.into()).is_err());
             }
-            (2, 10..) => {
-                let (line, flags) = (usize::from(get::<u8>(at + 3)?), get::<u16>(at + 8)?);
-                let wiring =
-                    Wiring { number: get::<u32>(at + 4)?, level: flags >> 2 & 3 == 3, active_low: flags & 3 == 3 };
-                *self.overrides.get_mut(line)? = Some(wiring);
+            MadtEntry::IoApic(entry) => {
+                let (address, first) = (entry.io_apic_address.into(), entry.global_system_interrupt_base);
+                let _ = self.io_apics.push(IoApicPlace { address, first });
+            }
+            MadtEntry::InterruptSourceOverride(entry) => {
+                let (number, flags) = (entry.global_system_interrupt, entry.flags);
+                if let Some(line) = self.overrides.get_mut(usize::from(entry.irq)) {
+                    *line = Some(Wiring { number, level: flags >> 2 & 3 == 3, active_low: flags & 3 == 3 });
+                }
             }
             _ => {}
         }
-        Some(())
-    }
-
-    fn take_processor(&mut self, id: u32, flags: u32) {
-        let usable = flags & 1 != 0;
-        self.left_out += usize::from(usable && self.processors.push(id).is_err());
     }
 
     /// How `line` is wired: as the firmware says, else as ISA (edge, high) below 16 and as PCI (level, low) above.

@@ -3,6 +3,7 @@
 //! [`Firmware`] is what the rest of the kernel sees, whatever loaded it; PVH's `start_info` is one way to fill it.
 
 use crate::layout::PHYSMAP;
+use crate::memory::BOOT_REACH;
 use crate::report::refuse;
 use abi::boot_info::COMMAND_LINE_MAX;
 use core::ops::Range;
@@ -49,15 +50,13 @@ type RawMapEntry = [u64; 3];
 
 const PVH_MAGIC: u32 = 0x336e_c578;
 const KIND_RAM: u32 = 1;
-/// The boot tables map this much.
-const REACHABLE: u64 = 4 << 30;
 
 /// Reads a `T` at a physical address, if the boot tables reach it.
 ///
 /// # Safety
 /// 1. The boot tables are loaded. 2. Any bytes are a `T`.
-pub(crate) unsafe fn read<T: Copy>(address: u64) -> Option<T> {
-    if address == 0 || address.checked_add(size_of::<T>() as u64)? > REACHABLE {
+unsafe fn read<T: Copy>(address: u64) -> Option<T> {
+    if address == 0 || address.checked_add(size_of::<T>() as u64)? > BOOT_REACH {
         return None;
     }
     // SAFETY: mapped (1, and the check above); any bytes will do (2); no alignment needed.
