@@ -4,7 +4,7 @@
 use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
-use crate::graph::{Graph, is_sound};
+use crate::graph::{Graph, is_sound, is_within};
 use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{QUEUED, Queue};
@@ -116,30 +116,25 @@ impl Kernel {
     }
 
     fn take_record(&mut self, m: &mut impl Machine, table: u16, index: u32, bytes: &[u8]) -> Result<(), RecordError> {
-        macro_rules! load {
-            ($table:expr, $record:expr) => {{
-                if index >= $table.world() {
-                    return Err(RecordError::Field);
-                }
-                let record = $record;
-                $table.load(index, record);
-            }};
+        if !is_within(table, index, &self.world.capacities) {
+            return Err(RecordError::Field);
         }
         match table {
             t if t == Kept::World as u16 => self.take_world(bytes)?,
-            t if t == Kept::Process as u16 => load!(self.processes, Process::read(bytes)?),
-            t if t == Kept::Thread as u16 => load!(self.threads, {
+            t if t == Kept::Process as u16 => self.processes.load(index, Process::read(bytes)?),
+            t if t == Kept::Thread as u16 => {
                 let mut thread = Thread::read(bytes)?;
                 m.sanitize(&mut thread.registers);
-                Task { thread, ..*self.threads.get(index) }
-            }),
-            t if t == Kept::Vector as u16 => {
-                load!(self.threads, Task { vector: VectorState::read(bytes)?, ..*self.threads.get(index) })
+                self.threads.load(index, Task { thread, ..*self.threads.get(index) });
             }
-            t if t == Kept::Endpoint as u16 => load!(self.endpoints, Endpoint::read(bytes)?),
-            t if t == Kept::Notification as u16 => load!(self.notifications, Notification::read(bytes)?),
-            t if t == Kept::Budget as u16 => load!(self.budgets, Budget::read(bytes)?),
-            t if t == Kept::Capability as u16 => load!(self.capabilities, Capability::read(bytes)?),
+            t if t == Kept::Vector as u16 => {
+                let vector = VectorState::read(bytes)?;
+                self.threads.load(index, Task { vector, ..*self.threads.get(index) });
+            }
+            t if t == Kept::Endpoint as u16 => self.endpoints.load(index, Endpoint::read(bytes)?),
+            t if t == Kept::Notification as u16 => self.notifications.load(index, Notification::read(bytes)?),
+            t if t == Kept::Budget as u16 => self.budgets.load(index, Budget::read(bytes)?),
+            t if t == Kept::Capability as u16 => self.capabilities.load(index, Capability::read(bytes)?),
             _ => return Err(RecordError::Field),
         }
         self.restored = true;
