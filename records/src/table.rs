@@ -89,26 +89,22 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     }
 
     /// The live value.
-    #[inline(always)]
     pub fn get(&self, index: u32) -> &T {
         &self.slots[index as usize].live
     }
 
     /// The live value, if there is such an index.
-    #[inline(always)]
     pub fn try_get(&self, index: u32) -> Option<&T> {
         self.slots.get(index as usize).map(|slot| &slot.live)
     }
 
     /// Whether the next [`Self::change`] of `index` copies nothing and touches no list.
-    #[inline(always)]
     pub fn is_fresh(&self, index: u32) -> bool {
         self.slots[index as usize].next[self.running] != NONE
     }
 
     /// Counts what [`Self::change`], [`Self::load`], [`Self::cut`] and [`Self::outdate`] do: a conclusion that was drawn
     /// at one version holds until the next.
-    #[inline(always)]
     pub fn version(&self) -> u64 {
         self.changes
     }
@@ -119,13 +115,11 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     }
 
     /// What is derived for a record.
-    #[inline(always)]
     pub fn beside(&self, index: u32) -> &D {
         &self.slots[index as usize].beside
     }
 
     /// What is derived for a record, to be changed.
-    #[inline(always)]
     pub fn beside_mut(&mut self, index: u32) -> &mut D {
         &mut self.slots[index as usize].beside
     }
@@ -143,7 +137,6 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
 
     /// The live values of two records and what is derived for them, to be changed, if they are two: for who knows that
     /// [`Self::is_fresh`] holds for both.
-    #[inline(always)]
     pub fn pair(&mut self, first: u32, second: u32) -> Option<[(&mut T, &mut D); 2]> {
         debug_assert!([first, second].iter().all(|&index| index >= self.len() || self.is_fresh(index)));
         let [first, second] = self.slots.get_disjoint_mut([first as usize, second as usize]).ok()?;
@@ -151,40 +144,34 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     }
 
     /// The same of one record.
-    #[inline(always)]
     pub fn one(&mut self, index: u32) -> Option<(&mut T, &mut D)> {
         debug_assert!(index >= self.len() || self.is_fresh(index));
         self.slots.get_mut(index as usize).map(|slot| (&mut slot.live, &mut slot.beside))
     }
 
     /// What is derived for a record, if there is such an index.
-    #[inline(always)]
     pub fn try_beside(&self, index: u32) -> Option<&D> {
         self.slots.get(index as usize).map(|slot| &slot.beside)
     }
 
     /// The same, to be changed.
-    #[inline(always)]
     pub fn try_beside_mut(&mut self, index: u32) -> Option<&mut D> {
         self.slots.get_mut(index as usize).map(|slot| &mut slot.beside)
     }
 
     /// The live value, and what is derived for it, to be changed, if there is such an index.
-    #[inline(always)]
     pub fn try_both(&mut self, index: u32) -> Option<(&T, &mut D)> {
         self.slots.get_mut(index as usize).map(|slot| (&slot.live, &mut slot.beside))
     }
 
     /// The live value, to be changed, if there is such an index and [`Self::is_fresh`] holds for it; and what is
     /// derived for it.
-    #[inline(always)]
     pub fn fresh(&mut self, index: u32) -> Option<(&mut T, &mut D)> {
         let slot = self.slots.get_mut(index as usize)?;
         (slot.next[self.running & 1] != NONE).then_some((&mut slot.live, &mut slot.beside))
     }
 
     /// The live value, to be changed: the first time in an epoch, a value that is still to be drained is kept aside.
-    #[inline(always)]
     pub fn change(&mut self, index: u32) -> &mut T {
         self.changes += 1;
         if !self.is_fresh(index) {

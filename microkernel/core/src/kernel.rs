@@ -43,7 +43,6 @@ pub struct Cpus {
 
 impl Cpus {
     /// How many there are.
-    #[inline(always)]
     pub fn count(&self) -> usize {
         1 + self.others.len()
     }
@@ -56,14 +55,12 @@ impl Cpus {
 impl Index<usize> for Cpus {
     type Output = Cpu;
 
-    #[inline(always)]
     fn index(&self, cpu: usize) -> &Cpu {
         if cpu == 0 { &self.first } else { &self.others[cpu - 1] }
     }
 }
 
 impl IndexMut<usize> for Cpus {
-    #[inline(always)]
     fn index_mut(&mut self, cpu: usize) -> &mut Cpu {
         if cpu == 0 { &mut self.first } else { &mut self.others[cpu - 1] }
     }
@@ -200,7 +197,6 @@ impl Kernel {
     }
 
     /// Whether [`Self::take_orphan_fault`] has something.
-    #[inline]
     pub fn has_orphan_fault(&self) -> bool {
         self.orphan.is_some()
     }
@@ -231,7 +227,6 @@ impl Kernel {
     }
 
     /// The next ticket, behind all others.
-    #[inline(always)]
     pub(crate) fn ticket(&mut self) -> u64 {
         self.last_ticket += 1;
         self.last_ticket

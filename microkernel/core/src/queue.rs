@@ -84,7 +84,6 @@ impl Queue {
         (self.head != NONE).then_some(self.head)
     }
 
-    #[inline(always)]
     pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: u32) {
         let link = threads.beside_mut(thread);
         debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
@@ -108,7 +107,6 @@ impl Queue {
     }
 
     /// Puts a thread into an empty queue; false if it is not empty. The caller marks its link.
-    #[inline(always)]
     pub(crate) fn push_only(&mut self, thread: u32) -> bool {
         let empty = self.head == NONE;
         if empty {
@@ -118,19 +116,16 @@ impl Queue {
     }
 
     /// A queue of one.
-    #[inline(always)]
     pub(crate) fn of(thread: u32) -> Self {
         Self { head: thread, tail: thread }
     }
 
     /// Whether it has one thread, or none.
-    #[inline(always)]
     pub(crate) fn is_short(&self) -> bool {
         self.head == self.tail
     }
 
     /// Takes out the only thread of a queue, whose link the caller then marks; false if there are others.
-    #[inline(always)]
     pub(crate) fn take_only(&mut self) -> bool {
         let only = self.is_short();
         if only {
@@ -208,25 +203,21 @@ impl RunQueues {
     }
 
     /// The highest priority at which somebody waits.
-    #[inline(always)]
     pub(crate) fn highest(&self) -> Option<u8> {
         u8::try_from(self.highest).ok()
     }
 
     /// Whether somebody waits at this priority or above it.
-    #[inline(always)]
     pub(crate) fn reaches(&self, priority: u8) -> bool {
         self.highest >= i32::from(priority)
     }
 
     /// Who is next.
-    #[inline(always)]
     pub(crate) fn next(&self) -> Option<u32> {
         (self.next != NONE).then_some(self.next)
     }
 
     /// Takes out who is next if nobody waits behind it; else false. The caller marks its link.
-    #[inline(always)]
     pub(crate) fn take_only(&mut self) -> bool {
         let only = self.behind == 0;
         if only {
@@ -279,7 +270,6 @@ impl RunQueues {
     }
 
     /// Puts in a thread that leaves another queue, if nobody is ready; else false.
-    #[inline(always)]
     pub(crate) fn push_only(&mut self, priority: u8, thread: u32) -> bool {
         let empty = self.highest == -1;
         if empty {

@@ -14,7 +14,6 @@ const EXPIRED_MAX: usize = 64;
 impl Cpu {
     /// Somebody as important as who runs waits for a slice's end. One that has begun goes on, whoever began it, so that
     /// threads which take turns by themselves never need the clock.
-    #[inline(always)]
     pub(crate) fn need_slice(&mut self, m: &mut impl Machine, cpu: usize) {
         if self.slice_end == 0 {
             self.begin_slice(m, cpu);
@@ -191,7 +190,6 @@ impl Kernel {
         }
     }
 
-    #[inline(always)]
     fn arm_for_deadlines(&mut self, m: &mut impl Machine, cpu: usize) {
         if let Some((at, _)) = self.deadlines.first() {
             self.cpus[cpu].fire_by(m, cpu, at);

@@ -88,7 +88,6 @@ fn answer_stop(cpu: usize) {
 
 /// Takes the lock. Interrupts are off; the registers of this CPU's thread are in its frame. As long as it waits `to_call` a
 /// cut may set its call back.
-#[inline]
 pub(crate) fn acquire(cpu: usize, to_call: bool) {
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
     if SERVING.load(Ordering::Acquire) != ticket {
@@ -97,7 +96,6 @@ pub(crate) fn acquire(cpu: usize, to_call: bool) {
 }
 
 /// Takes the lock if nobody holds or awaits it.
-#[inline]
 pub(crate) fn try_acquire() -> bool {
     let serving = SERVING.load(Ordering::Relaxed);
     NEXT.compare_exchange(serving, serving.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -123,7 +121,6 @@ fn wait_for(ticket: u32, cpu: usize, mark: u64) {
 }
 
 /// Releases the lock.
-#[inline]
 pub(crate) fn release() {
     // Only the holder writes it.
     SERVING.store(SERVING.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);

@@ -128,14 +128,12 @@ impl Task {
 impl Deref for Task {
     type Target = Thread;
 
-    #[inline(always)]
     fn deref(&self) -> &Thread {
         &self.thread
     }
 }
 
 impl DerefMut for Task {
-    #[inline(always)]
     fn deref_mut(&mut self) -> &mut Thread {
         &mut self.thread
     }
