@@ -14,7 +14,7 @@ fn start(firmware: Firmware) -> ! {
     boot.on_own_stack(go_on)
 }
 
-fn go_on(boot: &mut Boot) -> ! {
+extern "C" fn go_on(boot: &mut Boot) -> ! {
     let bundle = boot.open_bundle();
     let clock = boot.start_clock();
     boot.start_processors(&clock);

@@ -59,9 +59,14 @@ const TIMER_DIVIDE: u32 = 0x3e0;
 const DIVIDE_BY_16: u32 = 0b0011;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_POLLS_MAX: u32 = 1_000_000;
-const INIT: u32 = 0x4500;
-const STARTUP: u32 = 0x4600;
-const NON_MASKABLE: u32 = 0x4400;
+/// Command: interrupt it with the vector in the low byte.
+const FIXED: u32 = 0x4000;
+/// Command: interrupt it even if it has interrupts off.
+pub(crate) const NON_MASKABLE: u32 = 0x4400;
+/// Command: reset it, so that it waits for [`STARTUP`].
+pub(crate) const INIT: u32 = 0x4500;
+/// Command: start it at the page whose number is in the low byte, in real mode.
+pub(crate) const STARTUP: u32 = 0x4600;
 
 /// The local APIC of whichever CPU uses it, once its page of registers is mapped.
 #[derive(Clone, Copy)]
@@ -123,7 +128,8 @@ impl LocalApic {
         self.read(TIMER_CURRENT)
     }
 
-    fn command(self, id: u32, what: u32) {
+    /// Tells the CPU with this id.
+    pub(crate) fn command(self, id: u32, what: u32) {
         for _ in 0..COMMAND_POLLS_MAX {
             if self.read(COMMAND) & COMMAND_PENDING == 0 {
                 break;
@@ -136,22 +142,7 @@ impl LocalApic {
 
     /// Interrupts the CPU with this id.
     pub(crate) fn send(self, id: u32, vector: u8) {
-        self.command(id, 0x4000 | u32::from(vector));
-    }
-
-    /// Interrupts the CPU with this id even if it has interrupts off.
-    pub(crate) fn send_non_maskable(self, id: u32) {
-        self.command(id, NON_MASKABLE);
-    }
-
-    /// Resets the CPU with this id: it waits for [`Self::send_startup`].
-    pub(crate) fn send_init(self, id: u32) {
-        self.command(id, INIT);
-    }
-
-    /// Makes the CPU with this id start at the physical page `address` (below 1 MiB), in real mode.
-    pub(crate) fn send_startup(self, id: u32, address: u64) {
-        self.command(id, STARTUP | (address >> 12) as u32);
+        self.command(id, FIXED | u32::from(vector));
     }
 }
 

@@ -56,7 +56,7 @@ impl Boot {
     }
 
     /// Goes on with `next` on the first CPU's own stack, below which a page is not mapped.
-    pub fn on_own_stack(mut self, next: fn(&mut Boot) -> !) -> ! {
+    pub fn on_own_stack(mut self, next: extern "C" fn(&mut Boot) -> !) -> ! {
         let boot = &raw mut self;
         // SAFETY: 1. the stack is mapped (`survey`); 2. `boot` stays where it is: this function never returns, and
         // its stack is never used again; 3. `next` does not return.
@@ -64,12 +64,11 @@ impl Boot {
             asm!(
                 "mov rsp, {stack}",
                 "xor ebp, ebp",
-                "call {go}",
+                "call {next}",
                 "ud2",
                 stack = in(reg) StackKind::Main.top(0),
-                go = sym go,
+                next = in(reg) next,
                 in("rdi") boot,
-                in("rsi") next,
                 options(noreturn)
             )
         }
@@ -163,12 +162,6 @@ impl Boot {
         say!("kernel: started init");
         dispatch::begin(process)
     }
-}
-
-/// Called from assembly, with both arguments in registers.
-#[allow(improper_ctypes_definitions)]
-extern "C" fn go(boot: &mut Boot, next: fn(&mut Boot) -> !) -> ! {
-    next(boot)
 }
 
 const _: () = assert!(PAGE == 4096);

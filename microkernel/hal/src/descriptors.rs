@@ -47,9 +47,9 @@ const BREAKPOINT: usize = 3;
 const NON_MASKABLE: usize = 2;
 const DOUBLE_FAULT: usize = 8;
 const MACHINE_CHECK: usize = 18;
+const PAGE_FAULT: usize = 14;
 
-fn gate(vector: usize) -> Gate {
-    let address = trap::stub_address(vector);
+fn gate(vector: usize, address: u64) -> Gate {
     let stack = u64::from(matches!(vector, NON_MASKABLE | DOUBLE_FAULT | MACHINE_CHECK));
     let level: u64 = if vector == BREAKPOINT { 3 } else { 0 };
     let low = address & 0xffff | u64::from(KERNEL_CODE) << 16 | stack << 32 | (0x8e | level << 5) << 40;
@@ -60,10 +60,21 @@ fn gate(vector: usize) -> Gate {
 pub(crate) fn load_boot() {
     for vector in 0..256 {
         // SAFETY: 1. in bounds; 2. the only processor that runs.
-        unsafe { (*GATES.get())[vector] = gate(vector) };
+        unsafe { (*GATES.get())[vector] = gate(vector, trap::stub_address(vector)) };
     }
+    // SAFETY: the only processor that runs.
+    unsafe { set_page_fault(false) };
     let stack = crate::start::boot_emergency_stack();
     load_with(0, stack, stack);
+}
+
+/// Page faults go the way of a machine with one CPU, or with several.
+///
+/// # Safety
+/// No other processor runs; `alone`: and none ever will.
+pub(crate) unsafe fn set_page_fault(alone: bool) {
+    // SAFETY: 1. in bounds; 2. the only processor that runs (caller).
+    unsafe { (*GATES.get())[PAGE_FAULT] = gate(PAGE_FAULT, trap::page_fault_address(alone)) };
 }
 
 /// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).

@@ -1,7 +1,6 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
 use crate::apic::{LocalApic, RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
-use crate::instructions::cr2;
 use crate::kernel::{State, with_state};
 use crate::lock;
 use crate::machine::Hardware;
@@ -12,6 +11,7 @@ use crate::ways::{self, Carried};
 use abi::fault::Access;
 use abi::{Outcome, USER_END};
 use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
+use x86_64::registers::control::Cr2;
 
 const GENERAL_PROTECTION: u8 = 13;
 const FIRST_INTERRUPT: u8 = 32;
@@ -130,7 +130,7 @@ pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
     if let Some(cpu) = try_acquire::<ALONE>() {
         let State { kernel, hardware, .. } = with_state();
         if let Some(switch) =
-            kernel.fast_fault::<ALONE>(hardware, cpu, (cr2(), access(error & !page_error::PRESENT), error))
+            kernel.fast_fault::<ALONE>(hardware, cpu, (Cr2::read_raw(), access(error & !page_error::PRESENT), error))
         {
             // SAFETY: 1. no message of the program's; 2. the core has switched; 3. taken above.
             unsafe { go_on::<ALONE>(Carried([0; 5]), switch) }
@@ -169,7 +169,7 @@ pub(crate) extern "C" fn declined(cpu: usize) {
 /// A page fault of a program, whose registers are in the CPU's frame.
 pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) {
     lock::acquire(cpu, false);
-    let fault = (cr2(), access(error), error);
+    let fault = (Cr2::read_raw(), access(error), error);
     assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
     let state = with_state();
     let made = state.kernel.fast_page_fault(&mut state.hardware, cpu, fault);

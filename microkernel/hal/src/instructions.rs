@@ -5,7 +5,6 @@
 use core::arch::asm;
 use core::mem::MaybeUninit;
 use kernel_core::VectorState;
-use x86_64::registers::control::Cr2;
 
 /// Reads the time-stamp counter.
 #[inline(always)]
@@ -18,12 +17,6 @@ pub(crate) fn tsc() -> u64 {
 pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     let answer = core::arch::x86_64::__cpuid_count(leaf, subleaf);
     [answer.eax, answer.ebx, answer.ecx, answer.edx]
-}
-
-/// The address of the last page fault.
-#[inline(always)]
-pub(crate) fn cr2() -> u64 {
-    Cr2::read_raw()
 }
 
 /// Loads an address space; drops all translations that are not global.

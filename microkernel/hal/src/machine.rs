@@ -9,6 +9,7 @@ use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
 use heapless::Vec;
 use kernel_core::{Machine, TableId, VectorState};
+use x86_64::VirtAddr;
 use x86_64::structures::port::{PortRead, PortWrite};
 
 const ENTRIES: usize = 512;
@@ -65,7 +66,6 @@ impl Hardware {
 }
 
 impl Machine for Hardware {
-    #[inline]
     fn now_ns(&mut self) -> u64 {
         // The counters of two CPUs may differ a little; time does not go back between them.
         self.last_ns = self.last_ns.max(self.clock.now_ns());
@@ -100,7 +100,6 @@ impl Machine for Hardware {
         unsafe { self.entry(table, index).write_volatile(entry) }
     }
 
-    #[inline]
     fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
         assert!(count <= ENTRIES && first <= ENTRIES - count);
         let start = self.entry(table, 0);
@@ -134,24 +133,20 @@ impl Machine for Hardware {
         }
     }
 
-    #[inline]
     fn table_address(&self, table: TableId) -> u64 {
         self.pool + u64::from(table) * PAGE
     }
 
-    #[inline]
     fn table_at(&self, address: u64) -> TableId {
         ((address - self.pool) / PAGE) as TableId
     }
 
-    #[inline(always)]
     fn load_space(&mut self, _cpu: usize, root: Option<u64>) {
         // SAFETY: the kernel's own root, or one of the pool (the core has it from `table_address`) whose upper half is
         // the same (`clear_table`).
         unsafe { set_cr3(root.unwrap_or(self.root)) }
     }
 
-    #[inline]
     fn flush(&mut self, cpus: u64, page: Option<u64>) {
         // Where there is one only, a fast call may come here with the program's GS.
         let own = if self.cpus == 1 { 0 } else { processors::current() };
@@ -177,12 +172,10 @@ impl Machine for Hardware {
         unsafe { &mut *page.cast() }
     }
 
-    #[inline(always)]
     fn save_vector(&mut self, to: &mut VectorState) {
         save_vectors(to);
     }
 
-    #[inline(always)]
     fn load_vector(&mut self, from: &VectorState) {
         // SAFETY: the core loads what the CPU has saved or `VectorState::is_valid` has accepted.
         unsafe { load_vectors(from) }
@@ -198,9 +191,8 @@ impl Machine for Hardware {
             // Faults at once, as the thread's own fault.
             registers.rip = 0;
         }
-        if registers.fs_base >= USER_END {
-            registers.fs_base = 0;
-        }
+        // Any canonical address: what is loaded through it is looked at then.
+        registers.fs_base = VirtAddr::new_truncate(registers.fs_base).as_u64();
     }
 
     fn route_interrupt(&mut self, line: u32) -> (u64, u64) {

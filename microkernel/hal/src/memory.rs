@@ -87,11 +87,6 @@ impl BootMemory {
         self.total
     }
 
-    /// What is left of the largest span.
-    pub(crate) fn left(&self) -> u64 {
-        if self.spans.is_empty() { 0 } else { self.bytes(self.source) }
-    }
-
     /// End of the highest RAM below `limit`, as the loader reports it and the physmap has room for.
     pub(crate) fn end_below(&self, limit: u64) -> u64 {
         self.all.iter().map(|span| span.end).filter(|&end| end <= limit).max().unwrap_or(0)
@@ -129,7 +124,7 @@ impl BootMemory {
     /// there: larger tables were asked for than its memory holds.
     pub(crate) fn take(&mut self, pages: u64) -> u64 {
         let bytes = pages * PAGE;
-        if self.left() < bytes {
+        if self.spans.is_empty() || self.bytes(self.source) < bytes {
             self.refuse_as_too_small((self.total + bytes).div_ceil(1 << 20));
         }
         let span = &mut self.spans[self.source];

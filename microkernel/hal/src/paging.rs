@@ -7,8 +7,7 @@ use crate::instructions::set_cr3;
 use crate::layout::{CPUS_MAX, DEVICES, Image, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
 use crate::memory::BootMemory;
 use x86_64::structures::paging::{
-    FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size1GiB, Size2MiB,
-    Size4KiB,
+    FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size2MiB, Size4KiB,
 };
 use x86_64::{PhysAddr, VirtAddr};
 
@@ -23,7 +22,6 @@ const TABLE: Rights = Rights::PRESENT.union(Rights::WRITABLE);
 pub(crate) struct KernelSpace {
     root: u64,
     tables: OffsetPageTable<'static>,
-    huge_pages: bool,
     devices_mapped: u64,
 }
 
@@ -34,13 +32,11 @@ impl KernelSpace {
     /// The boot tables are loaded, and `memory` takes from the first 4 GiB, which they map.
     pub(crate) unsafe fn new(memory: &mut BootMemory, cpus: usize, bundle: Option<&core::ops::Range<u64>>) -> Self {
         assert!(cpus <= CPUS_MAX);
-        // 1 GiB pages: CPUID 8000_0001h, edx bit 26.
-        let huge_pages = crate::instructions::cpuid(0x8000_0001, 0)[3] & 1 << 26 != 0;
         // SAFETY: caller.
         let root = unsafe { memory.take_zeroed(1) };
         // SAFETY: 1. a page of zeros is a table; 2. just taken, so no one else's; 3. the physmap has all tables there.
         let tables = unsafe { OffsetPageTable::new(&mut *root.cast(), VirtAddr::new(PHYSMAP)) };
-        let mut space = Self { root: root as u64 - PHYSMAP, tables, huge_pages, devices_mapped: 0 };
+        let mut space = Self { root: root as u64 - PHYSMAP, tables, devices_mapped: 0 };
         // With image, RAM and stacks both upper tables exist: every root can copy them once and for all.
         space.map_image(memory);
         // The page tables just taken are RAM as well: the map is of everything that was free at the start.
@@ -78,9 +74,7 @@ impl KernelSpace {
         while done < bytes {
             let (to, from) = (address + done, physical + done);
             let fits = |page: u64| (to | from).is_multiple_of(page) && bytes - done >= page;
-            done += if self.huge_pages && fits(Size1GiB::SIZE) {
-                self.map_page::<Size1GiB>(memory, to, from, rights)
-            } else if fits(Size2MiB::SIZE) {
+            done += if fits(Size2MiB::SIZE) {
                 self.map_page::<Size2MiB>(memory, to, from, rights)
             } else {
                 self.map_page::<Size4KiB>(memory, to, from, rights)

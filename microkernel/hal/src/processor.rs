@@ -2,7 +2,7 @@
 //!
 //! Reference: Intel SDM vol. 3A, chapter 2.5 (control registers); vol. 1, chapter 13 (XSAVE).
 
-use crate::descriptors::STAR;
+use crate::descriptors::{self, STAR};
 use crate::instructions::cpuid;
 use crate::trap;
 use core::fmt;
@@ -122,7 +122,7 @@ pub(crate) unsafe fn be_alone() {
     // SAFETY: as in `configure`; nobody else could hold the lock (caller).
     unsafe {
         Msr::new(SYSCALL_TARGET).write(trap::syscall_address(true));
-        trap::fault_alone();
+        descriptors::set_page_fault(true);
     }
 }
 

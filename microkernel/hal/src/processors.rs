@@ -3,7 +3,7 @@
 //! `start_all` on the first ── INIT, SIPI ──▶ [`crate::start`]'s `ap_entry` ──▶ [`join`] on the new one, which counts
 //! itself in `JOINED`, waits until `release_all` has told where the core keeps its state, and goes idle.
 
-use crate::apic::LocalApic;
+use crate::apic::{INIT, LocalApic, NON_MASKABLE, STARTUP};
 use crate::clock::Clock;
 use crate::instructions::stop_forever;
 use crate::layout::{CPUS_MAX, PHYSMAP, StackKind};
@@ -69,7 +69,7 @@ pub(crate) fn stop_all() {
     let joined = JOINED.load(Ordering::SeqCst);
     if joined > 1 {
         let own = LocalApic.id();
-        (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| LocalApic.send_non_maskable(id));
+        (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| LocalApic.command(id, NON_MASKABLE));
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) unsafe fn prepare_ap_page() {
 pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     let own = LocalApic.id();
     let others = || ids.iter().copied().filter(|&id| id != own);
-    others().for_each(|id| LocalApic.send_init(id));
+    others().for_each(|id| LocalApic.command(id, INIT));
     if others().next().is_some() {
         clock.pause_ns(INIT_PAUSE_NS);
     }
@@ -137,7 +137,7 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
         unsafe { *MAILBOX.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
         let end = clock.now_ns() + JOIN_NS_MAX;
         for _ in 0..2 {
-            LocalApic.send_startup(id, AP_PAGE);
+            LocalApic.command(id, STARTUP | (AP_PAGE >> 12) as u32);
             clock.pause_ns(STARTUP_PAUSE_NS);
             if JOINED.load(Ordering::SeqCst) > cpu {
                 break;

@@ -4,7 +4,7 @@
 //! host tool finds by its symbol or its magic number, then print it. A second failure while reporting stops at once.
 
 use crate::halt::{Halt, halt};
-use crate::instructions::{cr2, stop_forever};
+use crate::instructions::stop_forever;
 use crate::layout::{Image, StackKind, cpu_of_stack};
 use crate::serial::say;
 use crate::shared::Shared;
@@ -12,8 +12,10 @@ use crate::symbols;
 use crate::trap::KernelTrap;
 use abi::fault::exception_name;
 use core::fmt::Write;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
+use x86_64::registers::control::Cr2;
 
 /// Frames of a backtrace at most.
 const FRAMES_MAX: usize = 24;
@@ -50,18 +52,7 @@ pub struct PanicRecord {
 
 /// Written by one processor only: the one that wins `FAILURES`.
 #[unsafe(no_mangle)]
-static PERENNIAL_PANIC_RECORD: Shared<PanicRecord> = Shared::new(PanicRecord {
-    magic: 0,
-    version: 1,
-    cpu: 0,
-    vector: u64::MAX,
-    error: 0,
-    fault_address: 0,
-    registers: [0; 18],
-    frames: [0; FRAMES_MAX],
-    message_bytes: 0,
-    message: [0; MESSAGE_MAX],
-});
+static PERENNIAL_PANIC_RECORD: Shared<MaybeUninit<PanicRecord>> = Shared::new(MaybeUninit::zeroed());
 
 /// How many processors have come here; the first one reports.
 static FAILURES: AtomicU32 = AtomicU32::new(0);
@@ -82,10 +73,10 @@ fn claim(cpu: usize) -> &'static mut PanicRecord {
     if FAILURES.fetch_add(1, Ordering::SeqCst) > 0 {
         stop_forever();
     }
-    // SAFETY: 1. static memory; 2. only the first failure gets here, once.
-    let record = unsafe { &mut *PERENNIAL_PANIC_RECORD.get() };
-    record.cpu = cpu as u32;
-    record.fault_address = cr2();
+    // SAFETY: 1. static memory, and zeros are a record; 2. only the first failure gets here, once.
+    let record = unsafe { (*PERENNIAL_PANIC_RECORD.get()).assume_init_mut() };
+    (record.version, record.cpu, record.vector) = (1, cpu as u32, u64::MAX);
+    record.fault_address = Cr2::read_raw();
     record
 }
 

@@ -32,7 +32,6 @@ use crate::{dispatch, lock, report};
 use abi::{Call, Outcome, Registers, Status};
 use core::arch::global_asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel_core::{Cpu, Task, Thread};
 
 /// What the words of [`Cpu::edge`] hold.
@@ -72,8 +71,9 @@ unsafe extern "C" {
     /// Where `syscall` goes on a machine with one CPU, and with several.
     fn syscall_alone();
     fn syscall_several();
-    fn page_fault_alone() -> !;
-    fn page_fault_several() -> !;
+    /// Page faults likewise.
+    fn page_fault_alone();
+    fn page_fault_several();
     fn leave_kernel() -> !;
     fn idle_loop() -> !;
 }
@@ -91,15 +91,9 @@ pub(crate) fn syscall_address(alone: bool) -> u64 {
     (if alone { syscall_alone } else { syscall_several }) as *const () as u64
 }
 
-/// Where page faults of programs go.
-static PAGE_FAULT: AtomicPtr<()> = AtomicPtr::new(page_fault_several as *mut ());
-
-/// Page faults need no lock from now on.
-///
-/// # Safety
-/// No other processor ever runs.
-pub(crate) unsafe fn fault_alone() {
-    PAGE_FAULT.store(page_fault_alone as *mut (), Ordering::Relaxed);
+/// Where page faults go, likewise.
+pub(crate) fn page_fault_address(alone: bool) -> u64 {
+    (if alone { page_fault_alone } else { page_fault_several }) as *const () as u64
 }
 
 /// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
@@ -154,12 +148,8 @@ vector_stubs:
     .else
     push 0
     .endif
-    .ifeq vector - {page_fault_vector}
-    jmp qword ptr [rip + {page_fault_way}]
-    .else
     push vector
     jmp trap_entry
-    .endif
     .set vector, vector + 1
     .endr
 
@@ -635,7 +625,6 @@ idle_loop:
     cpu = const edge_offset(edge::CPU),
     registers = const REGISTERS,
     register_count = const size_of::<Registers>() / 8,
-    page_fault_way = sym PAGE_FAULT,
     fault_alone = sym dispatch::fault_fast::<true>,
     fault_several = sym dispatch::fault_fast::<false>,
     itself = const edge_offset(edge::SELF),
