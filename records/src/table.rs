@@ -56,16 +56,10 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     pub fn with(arena: &mut impl Arena, count: u32, world: u32, empty: T, beside: D) -> Self {
         assert!(world <= count && count < VOLATILE);
         let slot = Slot { live: empty, beside, next: [NONE; 2], shadow: empty };
-        let mut table =
-            Self { slots: arena.slab(count as usize, slot), world, running: 0, heads: [END; 2], changes: 0 };
-        table.mark_volatile();
+        let slots = arena.slab(count as usize, slot);
+        let mut table = Self { slots, world, running: 0, heads: [END; 2], changes: 0 };
+        table.slots[world as usize..].iter_mut().for_each(|slot| slot.next = [VOLATILE; 2]);
         table
-    }
-
-    fn mark_volatile(&mut self) {
-        for slot in self.slots[self.world as usize..].iter_mut() {
-            slot.next = [VOLATILE; 2];
-        }
     }
 
     /// Bytes that a table of `count` records takes.

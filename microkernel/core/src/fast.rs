@@ -257,8 +257,8 @@ impl Kernel {
     }
 
     /// Where the edge puts the control word and what a message leaves to the running thread of `cpu` when that calls or
-    /// waits, and all registers when it faults: into its record, where registers say nothing while it runs; `None` if an older epoch still needs
-    /// that.
+    /// waits, and all registers when it faults: into its record, where registers say nothing while it runs; `None` if an
+    /// older epoch still needs that.
     pub fn own_record(&mut self, cpu: usize) -> Option<&mut Task> {
         self.threads.fresh(self.cpus[cpu].current).map(|(task, _)| task)
     }

@@ -134,7 +134,8 @@ pub struct Kernel {
     /// Counts epochs of this boot: what page-table pages and frame words are stamped with.
     pub(crate) stamp: u32,
     pub(crate) bindings: Slab<Binding>,
-    pub(crate) orphan: Option<OrphanFault>,
+    /// A fault that no endpoint was there to receive, until somebody takes it.
+    pub orphan: Option<OrphanFault>,
     // ---- derived ----
     pub(crate) run: RunQueues,
     pub(crate) deadlines: Heap,
@@ -194,16 +195,6 @@ impl Kernel {
     /// Whether `cpu` has nothing to run.
     pub fn is_idle(&self, cpu: usize) -> bool {
         self.cpus[cpu].current == NONE
-    }
-
-    /// Whether [`Self::take_orphan_fault`] has something.
-    pub fn has_orphan_fault(&self) -> bool {
-        self.orphan.is_some()
-    }
-
-    /// A fault that no endpoint was there to receive, since the last time this was asked.
-    pub fn take_orphan_fault(&mut self) -> Option<OrphanFault> {
-        self.orphan.take()
     }
 
     /// The running epoch.

@@ -447,18 +447,14 @@ impl Kernel {
         }
         while let Some((_, thread)) = self.deadlines.first() {
             self.deadlines.remove(&mut self.threads, thread);
-            self.queue_by_state(thread);
+            let Thread { state, object, priority, .. } = **self.threads.get(thread);
+            match state {
+                State::Ready => self.run.push(&mut self.threads, priority, thread, false),
+                _ => self.join_queue(thread, state, object),
+            }
         }
         for thread in 0..self.threads.len() {
             self.expect_deadline(m, thread);
-        }
-    }
-
-    fn queue_by_state(&mut self, thread: u32) {
-        let Thread { state, object, priority, .. } = **self.threads.get(thread);
-        match state {
-            State::Ready => self.run.push(&mut self.threads, priority, thread, false),
-            _ => self.join_queue(thread, state, object),
         }
     }
 

@@ -20,7 +20,7 @@ use x86_64::structures::port::PortWrite;
 /// Lines and messages that can be routed.
 pub const INTERRUPTS: u32 = 192;
 /// Vector of interrupt number 0.
-const FIRST_VECTOR: u32 = 32;
+pub(crate) const FIRST_VECTOR: u32 = 32;
 /// One-shot timer of this CPU.
 pub(crate) const TIMER: u8 = 0xf0;
 /// Another CPU asks this one to look at its queues.

@@ -16,15 +16,15 @@ use x86_64::structures::tss::TaskStateSegment;
 
 /// 64-bit code of the kernel.
 pub(crate) const KERNEL_CODE: u16 = 0x08;
-const KERNEL_DATA: u16 = 0x10;
+/// Data and stack of the kernel.
+pub(crate) const KERNEL_DATA: u16 = 0x10;
 /// Data and stack of programs, with the privilege level they run at.
 pub(crate) const USER_DATA: u16 = 0x18 | 3;
 /// 64-bit code of programs.
 pub(crate) const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
-/// `syscall` takes code and stack from the lower half, `sysret` from the upper half (plus 16 and plus 8).
-pub(crate) const STAR: u64 = (KERNEL_DATA as u64 | 3) << 48 | (KERNEL_CODE as u64) << 32;
 
+// What `syscall` and `sysret` make of them.
 const _: () = assert!(USER_CODE == (KERNEL_DATA | 3) + 16 && USER_DATA == (KERNEL_DATA | 3) + 8);
 
 #[repr(C, align(64))]

@@ -1,6 +1,6 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
-use crate::apic::{LocalApic, RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
+use crate::apic::{FIRST_VECTOR, LocalApic, RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
 use crate::kernel::{State, with_state};
 use crate::lock;
 use crate::machine::Hardware;
@@ -14,7 +14,6 @@ use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
 use x86_64::registers::control::Cr2;
 
 const GENERAL_PROTECTION: u8 = 13;
-const FIRST_INTERRUPT: u8 = 32;
 
 /// Bits of a page fault's error code (Intel SDM vol. 3A, 4.7).
 mod page_error {
@@ -37,7 +36,7 @@ pub(crate) fn begin(process: BootProcess) -> ! {
     finish(state, 0);
     // SAFETY: 1. GS is based (`Boot::make_kernel`); 2. the core has filled the frame and loaded space and vector
     // registers; 3. released by `finish`; boot is over, its stack needed no more.
-    unsafe { trap::leave() }
+    unsafe { trap::leave_kernel() }
 }
 
 /// Takes the lock, if there is one. Who waits for it must have all registers in its frame: a cut would save it as it is.
@@ -182,7 +181,7 @@ pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) {
 /// Another exception or an interrupt that arrived while a program ran; its registers are in the CPU's frame.
 pub(crate) extern "C" fn from_user(cpu: usize, vector: u64, error: u64) {
     let vector = vector as u8;
-    if vector >= FIRST_INTERRUPT {
+    if u32::from(vector) >= FIRST_VECTOR {
         return interrupted(cpu, vector);
     }
     lock::acquire(cpu, false);
@@ -197,8 +196,8 @@ pub(crate) extern "C" fn from_idle(cpu: usize, vector: u64) {
     if vector == SHOOTDOWN {
         shot_down(cpu);
         // SAFETY: 1. GS is based since this CPU joined; 2. it was idle, so the kernel's space is loaded; 3. the lock is
-        // not held, and `idle` starts its stack anew.
-        unsafe { trap::idle() }
+        // not held, and `idle_loop` starts its stack anew.
+        unsafe { trap::idle_loop() }
     }
     interrupted(cpu, vector);
 }
@@ -245,7 +244,7 @@ fn finish(state: &'static mut State, cpu: usize) {
     while !state.kernel.is_idle(cpu) && state.kernel.cpus[cpu].frame.rip >= USER_END {
         state.kernel.exception(&mut state.hardware, cpu, GENERAL_PROTECTION, 0);
     }
-    if state.kernel.has_orphan_fault() {
+    if state.kernel.orphan.is_some() {
         state.report_orphan_fault();
     }
     let own = state.kernel.own_record(cpu).map(|own| {
@@ -259,7 +258,7 @@ fn finish(state: &'static mut State, cpu: usize) {
     lock::release();
     if idle {
         // SAFETY: 1. GS is based since this CPU joined; 2. the core has loaded the kernel's own space when it found
-        // nothing to run; 3. released above, and `idle` starts its stack anew.
-        unsafe { trap::idle() }
+        // nothing to run; 3. released above, and `idle_loop` starts its stack anew.
+        unsafe { trap::idle_loop() }
     }
 }

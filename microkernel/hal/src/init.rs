@@ -13,7 +13,7 @@ use abi::boot_info::{BOOT_INFO_ADDRESS, BOOT_INFO_MAGIC, BOOT_INFO_VERSION, Fram
 use abi::bundle::{Bundle, Program, Segment, SegmentRights};
 use abi::{Handle, Kind, MapFlags};
 use core::ops::Range;
-use kernel_core::BootProcess;
+use kernel_core::{BootProcess, Machine};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The program of the first process.
@@ -43,12 +43,15 @@ impl Maker<'_> {
 
     /// A frame with these bytes at its front, the rest zero.
     fn frame_of(&mut self, bytes: &[u8]) -> u64 {
-        // SAFETY: the physmap is loaded (`Boot::load_tables`).
-        let page = unsafe { self.memory.take_zeroed(1) };
-        assert!(bytes.len() as u64 <= PAGE);
-        // SAFETY: 1. a page of our own, just taken; 2. `bytes` is elsewhere and no longer (asserted).
-        unsafe { page.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        (page as u64 - PHYSMAP) / PAGE
+        let frame = self.memory.take(1) / PAGE;
+        self.fill(frame, bytes);
+        frame
+    }
+
+    fn fill(&mut self, frame: u64, bytes: &[u8]) {
+        let page = self.state.hardware.frame(frame as u32);
+        page.fill(0);
+        page[..bytes.len()].copy_from_slice(bytes);
     }
 
     fn map_segment(&mut self, segment: &Segment<'_>) {
@@ -90,6 +93,8 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     if !bundle_start.is_multiple_of(PAGE) {
         refuse(format_args!("the loader put the boot bundle at {bundle_start:#x}, which is no page boundary"));
     }
+    let mut info = RawBootInfo::new_zeroed();
+    boot.describe(&mut info);
     let state = with_state();
     let State { kernel, hardware, .. } = &mut *state;
     let process = kernel.boot_process(hardware, HANDLES, program.entry(), STACK_TOP, BOOT_INFO_ADDRESS);
@@ -98,7 +103,6 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
         Err(status) => refuse(format_args!("making the first process: {status:?}")),
     };
     state.init = process.process;
-    let mut info = RawBootInfo::new_zeroed();
     let low_end = boot.memory.end_below(BOOT_REACH) / PAGE;
     let mut maker = Maker { state, memory: &mut boot.memory, boot: process };
     for segment in program.segments() {
@@ -124,10 +128,7 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     for (index, range) in ranges.iter().enumerate() {
         maker.give(Handle(handle::MEMORY + index as u16), range.first as u32..(range.first + range.count) as u32);
     }
-    boot.describe(&mut info);
-    let page = (PHYSMAP + info_frame * PAGE) as *mut u8;
-    // SAFETY: a page of our own, taken above; the information is no longer than a page (asserted in `abi`).
-    unsafe { page.copy_from_nonoverlapping(info.as_bytes().as_ptr(), size_of::<RawBootInfo>()) };
+    maker.fill(info_frame, info.as_bytes());
     say!("kernel: {} KiB for the kernel, {} MiB left", boot.memory.taken() >> 10, boot.memory.free() >> 20);
     process
 }

@@ -46,7 +46,7 @@ impl State {
     #[cold]
     #[inline(never)]
     pub(crate) fn report_orphan_fault(&mut self) {
-        let Some(fault) = self.kernel.take_orphan_fault() else { return };
+        let Some(fault) = self.kernel.orphan.take() else { return };
         let of_init = fault.process == self.init;
         let ended = exit_code(fault.address).filter(|_| of_init && fault.access == 0);
         match ended {

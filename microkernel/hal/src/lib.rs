@@ -12,7 +12,7 @@
 //! | files | what |
 //! | --- | --- |
 //! | `start` `firmware` `acpi` `memory` `paging` `layout` `sizes` `boot` `init` | from the loader's jump to init |
-//! | `trap` `dispatch` `lock` `kernel` `machine` | events into the core, and what the core asks |
+//! | `trap` `entry` `ways` `dispatch` `lock` `kernel` `machine` | events into the core, and what the core asks |
 //! | `processor` `processors` `descriptors` `apic` `clock` `serial` `instructions` `shared` | the parts of the machine |
 //! | `report` `symbols` `halt` | failures; `examples/provoke.rs` makes them, for tests of the reports |
 //!
@@ -26,6 +26,7 @@ mod boot;
 mod clock;
 mod descriptors;
 mod dispatch;
+mod entry;
 mod firmware;
 mod halt;
 mod init;

@@ -2,13 +2,15 @@
 //!
 //! Reference: Intel SDM vol. 3A, chapter 2.5 (control registers); vol. 1, chapter 13 (XSAVE).
 
-use crate::descriptors::{self, STAR};
+use crate::descriptors::{self, KERNEL_CODE, KERNEL_DATA};
 use crate::instructions::cpuid;
 use crate::trap;
 use core::fmt;
 use kernel_core::VectorState;
+use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
-use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
+use x86_64::registers::model_specific::{Efer, EferFlags, GsBase, KernelGsBase, LStar, Msr, SFMask, Star};
+use x86_64::registers::rflags::RFlags;
 use x86_64::registers::xcontrol::XCr0;
 
 /// Vector components that every thread has: x87, SSE, AVX.
@@ -17,11 +19,6 @@ const COMPONENTS: u64 = 7;
 const FLAG_MASK: u64 = 0x003f_ffff & !2;
 
 const SYSENTER_CODE: u32 = 0x174;
-const STAR_REGISTER: u32 = 0xc000_0081;
-const SYSCALL_TARGET: u32 = 0xc000_0082;
-const SYSCALL_MASK: u32 = 0xc000_0084;
-const GS_BASE: u32 = 0xc000_0101;
-const GS_BASE_SWAPPED: u32 = 0xc000_0102;
 
 /// A feature: its name, where CPUID tells (leaf, register, bit), and what it is switched on by in CR4.
 struct Feature {
@@ -105,9 +102,10 @@ pub(crate) fn configure() {
         XCr0::write_raw(COMPONENTS);
         Efer::write(Efer::read() | EferFlags::NO_EXECUTE_ENABLE);
         Msr::new(SYSENTER_CODE).write(0);
-        Msr::new(STAR_REGISTER).write(STAR);
-        Msr::new(SYSCALL_TARGET).write(trap::syscall_address(false));
-        Msr::new(SYSCALL_MASK).write(FLAG_MASK);
+        // `syscall` takes code and stack from the second, `sysret` from the first (plus 16 and plus 8).
+        Star::write_raw(KERNEL_DATA | 3, KERNEL_CODE);
+        LStar::write(VirtAddr::new(trap::syscall_address(false)));
+        SFMask::write(RFlags::from_bits_retain(FLAG_MASK));
     }
     // With the components of XCR0 enabled, leaf 0Dh tells what XSAVE writes.
     let [_, bytes, ..] = cpuid(0xd, 0);
@@ -121,7 +119,7 @@ pub(crate) fn configure() {
 pub(crate) unsafe fn be_alone() {
     // SAFETY: as in `configure`; nobody else could hold the lock (caller).
     unsafe {
-        Msr::new(SYSCALL_TARGET).write(trap::syscall_address(true));
+        LStar::write(VirtAddr::new(trap::syscall_address(true)));
         descriptors::set_page_fault(true);
     }
 }
@@ -131,9 +129,7 @@ pub(crate) unsafe fn be_alone() {
 /// # Safety
 /// `address` is that of this CPU's `Cpu`, for ever.
 pub(crate) unsafe fn set_gs_base(address: u64) {
-    // SAFETY: 1. both exist in long mode; 2. only the assembly edge uses GS, and expects just this.
-    unsafe {
-        Msr::new(GS_BASE).write(address);
-        Msr::new(GS_BASE_SWAPPED).write(0);
-    }
+    // Only the assembly edge uses GS, and expects just this.
+    GsBase::write(VirtAddr::new(address));
+    KernelGsBase::write(VirtAddr::zero());
 }

@@ -168,6 +168,6 @@ pub(crate) extern "C" fn join(cpu: usize) -> ! {
     // is loaded, we hold no lock, and keep nothing.
     unsafe {
         adopt(cpu, states.add(cpu));
-        trap::idle()
+        trap::idle_loop()
     }
 }

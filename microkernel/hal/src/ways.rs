@@ -7,7 +7,7 @@ use core::arch::asm;
 use kernel_core::Task;
 
 unsafe extern "C" {
-    // In `trap`.
+    // In `entry`.
     fn exchange_alone() -> !;
     fn exchange_several() -> !;
     fn deliver_alone() -> !;

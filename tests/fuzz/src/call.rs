@@ -106,7 +106,7 @@ fn event(sim: &mut Sim, source: &mut Source<'_>, memory: &mut Memory) -> Result<
         }
         _ => {}
     }
-    sim.kernel.take_orphan_fault();
+    sim.kernel.orphan = None;
     Ok(())
 }
 

@@ -194,7 +194,7 @@ impl<'a> Life<'a> {
             board.kernel.interrupt(&mut board.machine, cpu, INTERRUPT);
         }
         self.run(cpu);
-        let orphan = self.board.kernel.take_orphan_fault();
+        let orphan = self.board.kernel.orphan.take();
         assert_eq!(orphan, None, "a fault that nobody receives");
         if self.board.chronicle.figures.steps.is_multiple_of(self.plan.check_every) {
             self.check();

@@ -66,7 +66,7 @@ impl Sim {
             Event::Crash => {}
         }
         // Nobody looks at orphans here but the specification, and it sees the stopped thread.
-        self.kernel.take_orphan_fault();
+        self.kernel.orphan = None;
     }
 
     /// A call by whoever runs on `cpu`.

@@ -154,13 +154,13 @@ fn nothing_is_restored_into_a_world_that_was_begun() {
 #[test]
 fn an_exception_that_nobody_serves_stops_its_thread_and_is_told() {
     let (mut rig, boot) = Rig::new();
-    assert_eq!(rig.kernel.take_orphan_fault(), None);
+    assert_eq!(rig.kernel.orphan.take(), None);
     rig.kernel.exception(&mut rig.m, 0, 13, 5);
     rig.sound();
-    assert!(rig.kernel.is_idle(0) && rig.kernel.has_orphan_fault());
-    let orphan = rig.kernel.take_orphan_fault().expect("it is told");
+    assert!(rig.kernel.is_idle(0) && rig.kernel.orphan.is_some());
+    let orphan = rig.kernel.orphan.take().expect("it is told");
     assert_eq!((orphan.thread, orphan.process, orphan.address), (boot.thread, boot.process, 13));
-    assert_eq!((orphan.access, rig.kernel.has_orphan_fault()), (u64::MAX, false));
+    assert_eq!((orphan.access, rig.kernel.orphan.is_some()), (u64::MAX, false));
     assert_eq!(rig.kernel.threads.get(boot.thread).state, crate::State::Stopped);
 }
 
