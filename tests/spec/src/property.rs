@@ -20,13 +20,17 @@
 //! | P14 what is written, is written in its epoch; what was frozen is kept | [`written_in_its_epoch`], [`frozen_is_kept`] | I9 `check_spaces` |
 //! | P15 two runs differ only where they may | `tests/noninterference.rs` | |
 //! | P16 restore is identity, whatever happens while an epoch is exported | universe `restore` | |
+//! | P17 calls end as `Call::may_end_in` says | [`ends_as_said`] | |
+//! | P18 nothing arrives by what was revoked | [`arrives_by_right`] | |
 //!
-//! `tests/properties_fail.rs` breaks each of P1 to P14 by hand and sees it noticed; the tests of P15 and P16 are beside
-//! them.
+//! `tests/properties_fail.rs` breaks each of P1 to P14, P17 and P18 by hand and sees it noticed; the tests of P15 and P16
+//! are beside them.
 
+mod ends;
 mod pages;
 mod structure;
 
+pub use ends::{arrives_by_right, ends_as_said};
 pub use pages::{frozen_is_kept, written_in_its_epoch};
 pub use structure::{derivations_narrow, one_reply, one_side, queues_match, revoke_complete};
 
@@ -374,6 +378,8 @@ pub fn step(before: &Model, islands: &Islands, event: Event, after: &Model) -> V
     first_in_first_out(before, after)?;
     badges_unforgeable(before, after)?;
     budgets_conserved(before, after)?;
+    ends_as_said(before, event, after)?;
+    arrives_by_right(before, after)?;
     authority_confined(before, islands, after)?;
     integrity(before, islands, event, after)
 }

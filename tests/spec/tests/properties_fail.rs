@@ -1,6 +1,6 @@
 //! Each property and the comparison itself, shown to fail on a state or step that breaks it.
 
-use abi::{Call, Kind, MapFlags, Rights};
+use abi::{Call, Kind, MapFlags, Outcome, Rights, Status};
 use spec::model::{Cap, Doing, Model, Object, Serves};
 use spec::property::{self, Islands};
 use spec::{Event, Op, Sim, Universe, abstraction, agree, refines, universe};
@@ -371,4 +371,49 @@ fn what_was_frozen_and_is_lost_is_found() {
         model.pages.log_head = sim.frozen.1;
     };
     assert!(broken(&unwritten), "written, and nobody has said so");
+}
+
+#[test]
+fn a_call_that_ends_in_what_was_not_said_is_found() {
+    let (sim, event) = meeting();
+    let before = abstraction(&sim);
+    let (_, after) = step(&sim, event);
+    assert_eq!(property::ends_as_said(&before, event, &after), Ok(()));
+    let receiver = after.cpus[0].runs.expect("the receiver runs");
+    for (status, said) in [(Status::Revoked, true), (Status::TimedOut, true), (Status::Restarted, false)] {
+        let mut other = after.clone();
+        other.threads.get_mut(&receiver).expect("it is there").frame.rax = Outcome::of(status).0;
+        assert_eq!(property::ends_as_said(&before, event, &other).is_ok(), said, "{status:?}");
+    }
+    // Who makes a call that ends at once.
+    let event = Event::Call(0, Op::new(Call::Yield, 0));
+    let (_, mut after) = step(&sim, event);
+    assert_eq!(property::ends_as_said(&before, event, &after), Ok(()));
+    let caller = before.cpus[0].runs.expect("one runs");
+    after.threads.get_mut(&caller).expect("it is there").frame.rax = Outcome::of(Status::Busy).0;
+    assert!(property::ends_as_said(&before, event, &after).is_err());
+}
+
+#[test]
+fn a_message_by_a_right_that_is_gone_is_found() {
+    let (sim, event) = meeting();
+    let before = abstraction(&sim);
+    let (_, after) = step(&sim, event);
+    assert_eq!(property::arrives_by_right(&before, &after), Ok(()));
+    let receiver = &before.threads[&after.cpus[0].runs.expect("the receiver runs")];
+    let by = (receiver.process, receiver.frame.control().handle().0);
+    let spoil: [fn(&mut Cap); 4] = [
+        |cap| cap.rights -= Rights::RECEIVE,
+        |cap| cap.dying = true,
+        |cap| cap.object = Object::Gone(Kind::Endpoint),
+        |cap| cap.parent = Some((u32::MAX, 1)),
+    ];
+    for (row, spoil) in spoil.into_iter().enumerate() {
+        let mut lost = before.clone();
+        spoil(lost.caps.get_mut(&by).expect("it is there"));
+        assert!(property::arrives_by_right(&lost, &after).is_err(), "row {row}");
+    }
+    let mut dropped = before.clone();
+    dropped.caps.remove(&by);
+    assert!(property::arrives_by_right(&dropped, &after).is_err());
 }
