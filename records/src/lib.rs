@@ -22,4 +22,4 @@ pub use index_set::IndexSet;
 #[cfg(any(test, feature = "host"))]
 pub use slab::HostArena;
 pub use slab::{Arena, Slab};
-pub use table::{CutError, Table};
+pub use table::Table;

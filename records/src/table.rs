@@ -15,13 +15,6 @@ const END: u32 = u32::MAX - 1;
 /// In place of the links of a volatile record: nothing is ever to be kept of it.
 const VOLATILE: u32 = u32::MAX - 2;
 
-/// Why a table cannot be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutError {
-    /// The epoch before has not been drained.
-    Busy,
-}
-
 #[derive(Clone, Copy)]
 #[cfg_attr(any(test, feature = "host"), derive(Debug, PartialEq, Eq))]
 struct Slot<T, D> {
@@ -201,14 +194,15 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
         self.heads[self.running] == END
     }
 
-    /// Ends the running epoch. Constant time.
-    pub fn cut(&mut self) -> Result<(), CutError> {
-        if !self.is_drained() {
-            return Err(CutError::Busy);
+    /// Ends the running epoch, in constant time, if the one before has been drained; else false.
+    #[must_use]
+    pub fn cut(&mut self) -> bool {
+        let drained = self.is_drained();
+        if drained {
+            self.changes += 1;
+            self.running = 1 - self.running;
         }
-        self.changes += 1;
-        self.running = 1 - self.running;
-        Ok(())
+        drained
     }
 
     /// The next record of the ended epoch that is to be drained, as it was at the cut.
@@ -327,9 +321,9 @@ mod tests {
                         if index < 8 { changed.insert(index, value); }
                     }
                     Step::Cut => {
-                        let result = table.cut();
-                        prop_assert_eq!(result.is_ok(), ended.is_empty());
-                        if result.is_ok() { ended = std::mem::take(&mut changed); }
+                        let done = table.cut();
+                        prop_assert_eq!(done, ended.is_empty());
+                        if done { ended = std::mem::take(&mut changed); }
                     }
                     Step::Drain(count) => for _ in 0..count {
                         let Some((index, &value)) = table.peek() else { break };
@@ -382,7 +376,7 @@ mod tests {
         assert!(table.is_same(&copy) && copy.is_same(&table));
         *table.change(1) = 10;
         assert!(!table.is_same(&copy) && !copy.is_same(&table));
-        assert_eq!(table.cut(), Ok(()));
+        assert!(table.cut());
         *table.change(2) = 10;
         table.drain();
         assert!(table.is_drained() && table.is_sound() && table.has_changed(2));
@@ -402,7 +396,7 @@ mod tests {
         *table.change(3) = 5;
         let pair = table.pair(3, 2).map(|[(a, b), (c, d)]| (*a, *b, *c, *d));
         assert_eq!(pair, Some((5, 8, 4, 9)));
-        assert_eq!(table.cut(), Ok(()));
+        assert!(table.cut());
         *table.change(2) = 6;
         *table.beside_mut(2) = 10;
         assert_eq!((table.ended(2), *table.beside(2)), (Some(&4), 10));
@@ -414,7 +408,7 @@ mod tests {
         *table.change(1) = 10;
         *table.change(2) = 20;
         assert!(table.has_changed(1) && !table.has_changed(3));
-        assert_eq!(table.cut(), Ok(()));
+        assert!(table.cut());
         *table.change(2) = 21;
         *table.change(3) = 30;
         *table.change(5) = 50;
@@ -451,7 +445,7 @@ mod tests {
         let hash = |value: u64, shadow: u64| {
             let mut table = Table::new(&mut HostArena, 2, 2, 0_u64);
             *table.change(0) = shadow;
-            assert_eq!(table.cut(), Ok(()));
+            assert!(table.cut());
             *table.change(0) = value;
             table.pop();
             use std::hash::{DefaultHasher, Hash, Hasher};

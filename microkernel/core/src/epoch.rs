@@ -14,13 +14,13 @@ const EXPORT_STEP_MAX: usize = 16;
 
 /// Whether a method says so of each recorded table.
 macro_rules! each_table {
-    ($kernel:ident, $method:ident $(($($as_said:tt)*))?) => {
-        $kernel.threads.$method()$($($as_said)*)?
-            && $kernel.processes.$method()$($($as_said)*)?
-            && $kernel.endpoints.$method()$($($as_said)*)?
-            && $kernel.notifications.$method()$($($as_said)*)?
-            && $kernel.budgets.$method()$($($as_said)*)?
-            && $kernel.capabilities.$method()$($($as_said)*)?
+    ($kernel:ident, $method:ident) => {
+        $kernel.threads.$method()
+            && $kernel.processes.$method()
+            && $kernel.endpoints.$method()
+            && $kernel.notifications.$method()
+            && $kernel.budgets.$method()
+            && $kernel.capabilities.$method()
     };
 }
 
@@ -89,7 +89,7 @@ impl Kernel {
     }
 
     fn cut_tables(&mut self) {
-        let cut = each_table!(self, cut(.is_ok()));
+        let cut = each_table!(self, cut);
         debug_assert!(cut, "everything was drained");
     }
 

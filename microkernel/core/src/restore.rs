@@ -16,7 +16,7 @@ use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, Kind, PAGE_SIZE, Registers, Rights, Status};
 use core::convert::Infallible;
-use records::IndexSet;
+use records::{IndexSet, Table};
 
 /// Records that one step takes.
 const RESTORE_STEP_MAX: usize = 16;
@@ -28,9 +28,9 @@ type Refused = (u16, u32);
 const COUNTED: [Kept; 6] =
     [Kept::Process, Kept::Thread, Kept::Endpoint, Kept::Notification, Kept::Budget, Kept::Capability];
 
-/// Takes those that nothing is made at out of a set of free ones.
-fn take_used(free: &mut IndexSet, world: u32, is_used: impl Fn(u32) -> bool) {
-    for index in (0..world).filter(|&index| is_used(index)) {
+/// Takes those of the world's indices that nothing is made at out of a set of free ones.
+fn take_used<T: Copy, D: Copy>(free: &mut IndexSet, table: &Table<T, D>, is_used: impl Fn(&T) -> bool) {
+    for index in (0..table.world()).filter(|&index| is_used(table.get(index))) {
         free.remove(index);
     }
 }
@@ -346,19 +346,11 @@ impl Kernel {
         }
         let services = (0..self.endpoints.world()).filter(|&endpoint| self.endpoints.get(endpoint).service != 0);
         self.ports.iter_mut().zip(services).for_each(|(port, endpoint)| *port = endpoint);
-        macro_rules! take_used {
-            ($set:ident, $table:ident, |$record:ident| $lives:expr) => {
-                take_used(&mut self.$set, self.$table.world(), |index| {
-                    let $record = self.$table.get(index);
-                    $lives || is_worn($record.generation)
-                })
-            };
-        }
-        take_used!(free_processes, processes, |process| process.exists());
-        take_used!(free_threads, threads, |thread| thread.state != State::Free);
-        take_used!(free_endpoints, endpoints, |endpoint| endpoint.life != 0);
-        take_used!(free_notifications, notifications, |notification| notification.life != 0);
-        take_used!(free_budgets, budgets, |budget| budget.life != 0);
+        take_used(&mut self.free_processes, &self.processes, |p| p.exists() || is_worn(p.generation));
+        take_used(&mut self.free_threads, &self.threads, |t| t.state != State::Free || is_worn(t.generation));
+        take_used(&mut self.free_endpoints, &self.endpoints, |e| e.life != 0 || is_worn(e.generation));
+        take_used(&mut self.free_notifications, &self.notifications, |n| n.life != 0 || is_worn(n.generation));
+        take_used(&mut self.free_budgets, &self.budgets, |b| b.life != 0 || is_worn(b.generation));
         Ok(())
     }
 

@@ -11,11 +11,11 @@
 
 use crate::instructions::save_vectors;
 use crate::layout::CPUS_MAX;
-use crate::processors::edge_word;
+use crate::processors::this_cpu;
 use crate::shared::Shared;
 use crate::trap::edge;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use kernel_core::{Cpu, VectorState};
+use kernel_core::VectorState;
 use x86_64::{VirtAddr, instructions::tlb};
 
 /// Length of `syscall`, by which a call that has not been made is set back.
@@ -44,10 +44,6 @@ mod mark {
     pub(super) const CALL: u64 = 1;
     /// The call was set back: the frame's rip is at the `syscall`.
     pub(super) const SET_BACK: u64 = 2;
-}
-
-fn this_cpu() -> *mut Cpu {
-    edge_word::<{ edge::SELF }>() as *mut Cpu
 }
 
 /// Drops translations if the holder waits for this CPU to do so.

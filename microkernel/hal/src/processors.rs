@@ -13,6 +13,7 @@ use crate::trap::{self, edge};
 use crate::{descriptors, processor};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use kernel_core::Cpu;
+use x86_64::instructions::segmentation::{GS, Segment64};
 
 /// Pause after INIT, and the time a processor has to join (Intel SDM vol. 3A, 9.4.4.1).
 const INIT_PAUSE_NS: u64 = 10_000_000;
@@ -39,21 +40,16 @@ pub(crate) fn has_stacks(cpu: usize) -> bool {
     cpu < WITH_STACKS.load(Ordering::Relaxed)
 }
 
-/// A word of this CPU's `edge`; it has its own `Cpu` already.
-#[inline(always)]
-pub(crate) fn edge_word<const WORD: usize>() -> u64 {
-    let word;
-    // SAFETY: in the kernel GS is based at this CPU's `Cpu`.
-    unsafe {
-        core::arch::asm!("mov {}, gs:[{}]", out(reg) word,
-            const core::mem::offset_of!(Cpu, edge) + WORD * 8, options(nostack, preserves_flags, readonly));
-    }
-    word
+/// This CPU's own state, which it has already.
+pub(crate) fn this_cpu() -> *mut Cpu {
+    // In the kernel GS is based there.
+    GS::read_base().as_mut_ptr()
 }
 
 /// Number of this CPU.
 pub(crate) fn current() -> usize {
-    edge_word::<{ edge::CPU }>() as usize
+    // SAFETY: there (`this_cpu`), and never changed.
+    unsafe { (*this_cpu()).edge[edge::CPU] as usize }
 }
 
 /// Whether some CPU is stopping the machine.
