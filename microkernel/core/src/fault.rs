@@ -110,7 +110,6 @@ impl Kernel {
 impl Thread {
     /// Writes the message of its fault into a receiver's registers; `number` is its own; with what its process's port
     /// brings, and the name of its process.
-    #[inline(always)]
     pub(crate) fn write_fault(&self, number: u32, (outcome, name): (Outcome, u64), to: &mut Registers) {
         let [address, access, code] = self.fault;
         let exception = access == EXCEPTION;

@@ -40,7 +40,6 @@ pub(crate) fn begin(process: BootProcess) -> ! {
 }
 
 /// Takes the lock, if there is one. Who waits for it must have all registers in its frame: a cut would save it as it is.
-#[inline(always)]
 fn try_acquire<const ALONE: bool>() -> Option<usize> {
     if ALONE {
         return Some(0);
@@ -51,7 +50,6 @@ fn try_acquire<const ALONE: bool>() -> Option<usize> {
 /// A fast call that keeps all registers: rbx, rbp and r12 to r15 are still the thread's own, the others are in its frame.
 /// What it finds in rax; the control word, if the call has not been made and is to come by [`declined`]. `ALONE`: this is
 /// the only CPU, and takes no lock.
-#[inline(always)]
 fn short<const ALONE: bool>(
     control: u64,
     make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Outcome>,
@@ -140,7 +138,6 @@ pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
     unsafe { ways::decline_fault::<ALONE>(error) }
 }
 
-#[inline(always)]
 fn release<const ALONE: bool>() {
     if !ALONE {
         lock::release();

@@ -7,7 +7,6 @@ use core::mem::MaybeUninit;
 use kernel_core::VectorState;
 
 /// Reads the time-stamp counter.
-#[inline(always)]
 pub(crate) fn tsc() -> u64 {
     // SAFETY: 1. rdtsc touches no memory; 2. CR4.TSD only matters outside ring 0.
     unsafe { core::arch::x86_64::_rdtsc() }
@@ -23,14 +22,12 @@ pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
 ///
 /// # Safety
 /// `root` is the address of a root table whose kernel half is the kernel's.
-#[inline(always)]
 pub(crate) unsafe fn set_cr3(root: u64) {
     // SAFETY: the kernel half stays as it is (caller), so every address that Rust knows stays valid.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
 /// Saves this processor's x87, SSE and AVX registers.
-#[inline(always)]
 pub(crate) fn save_vectors(to: &mut VectorState) {
     // SAFETY: 1. `to` is 832 bytes, what XSAVE writes for components 0 to 2 (asserted in processor.rs); 2. it is
     // aligned to 64 (its type); 3. edx may be anything: XCR0, by which the mask is masked, has no bit there.
@@ -41,7 +38,6 @@ pub(crate) fn save_vectors(to: &mut VectorState) {
 ///
 /// # Safety
 /// `from` has a header that XRSTOR takes: what `VectorState::is_valid` accepts.
-#[inline(always)]
 pub(crate) unsafe fn load_vectors(from: &VectorState) {
     // SAFETY: 1. header (caller); 2. alignment and size by type; 3. compiled without vector registers, so the
     // compiler holds nothing in them; 4. edx as in `save_vectors`.

@@ -44,7 +44,6 @@ impl State {
     /// Says which thread was stopped because nobody was there to receive its fault. If it is the first process's, the
     /// machine stops: there is nobody left who could do anything about it.
     #[cold]
-    #[inline(never)]
     pub(crate) fn report_orphan_fault(&mut self) {
         let Some(fault) = self.kernel.orphan.take() else { return };
         let of_init = fault.process == self.init;

@@ -52,13 +52,11 @@ impl Pass {
     const NONE: Self = Self { control: 0, version: u64::MAX, badge: 0, outcome: Outcome(0), object: NONE };
 
     /// Whether it holds.
-    #[inline(always)]
     pub(super) fn is_of(&self, version: u64) -> bool {
         self.version == version
     }
 
     /// Whether it is for this control word and holds.
-    #[inline(always)]
     pub(super) fn admits(&self, control: u64, version: u64) -> bool {
         self.control == control && self.version == version
     }
@@ -95,7 +93,6 @@ impl Passes {
 
 impl Kernel {
     /// What passes are valid at.
-    #[inline(always)]
     pub(super) fn version(&self) -> u64 {
         self.capabilities.version()
     }
