@@ -212,7 +212,7 @@ pub enum Call {
 pub const WORLD_PRIORITY_MAX: u8 = 199;
 
 /// Derived capabilities that one message can take along with those that it moves.
-pub const MOVED_CHILDREN_MAX: usize = 64;
+pub const MOVED_CHILDREN_MAX: usize = 32;
 
 /// Calls, one more than the largest number.
 pub const CALLS: u8 = 41;

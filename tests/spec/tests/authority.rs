@@ -450,7 +450,7 @@ fn an_interrupt_rings_no_longer_than_its_process_may_have_it_rung() {
 
 #[test]
 fn a_message_takes_no_more_along_than_one_step_can_move() {
-    for (derived, status) in [(64, Status::Ok), (65, Status::TablesExhausted)] {
+    for (derived, status) in [(32, Status::Ok), (33, Status::TablesExhausted)] {
         let mut genesis = Genesis::roomy();
         let (endpoint, goods) = (genesis.endpoint(VOLATILE, 0), genesis.endpoint(VOLATILE, 0));
         let budget = genesis.call(Op::new(Call::Create, VOLATILE).with(abi::Kind::Process as u64, &[128])).rdi as u16;

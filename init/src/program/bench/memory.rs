@@ -62,6 +62,15 @@ fn mappings(memory: Memory, first: u64, longest: &mut Longest) -> Result<(), Sto
     println!("BENCH protect_page {} insns pages={PAGES}", protected / PAGES);
     // Across the end of a leaf table, with all tables below the root still to be made.
     longest.time("Map_512_pages", || map(ACROSS)).step("mapping")?;
+    for page in 0..MAP_PAGES_MAX {
+        store_word(page_at(ACROSS + page), 1);
+    }
+    let accessed = longest
+        .time("Accessed_512_pages", || space.accessed(page_at(ACROSS), MAP_PAGES_MAX))
+        .step("asking what was accessed")?;
+    if accessed != [u64::MAX; 8] {
+        return Err(Stopped("asking what was accessed", "a page was not"));
+    }
     longest
         .time("Protect_512_pages", || space.protect(page_at(ACROSS), MAP_PAGES_MAX, MapFlags::empty()))
         .step("protecting")?;

@@ -4,7 +4,7 @@ use super::peer::Workshop;
 use super::{Longest, Step, Stopped, measure, measure_part};
 use core::sync::atomic::AtomicU64;
 use libos::abi::boot_info::handle;
-use libos::abi::{Epoch, Handle, Rights, Timeout};
+use libos::abi::{Epoch, Handle, MOVED_CHILDREN_MAX, Rights, Timeout};
 use libos::{
     Budget, CallOptions, Capability, Endpoint, Message, Notification, Process, RangePart, Received, ThreadStart,
     null_call, yield_now,
@@ -14,7 +14,7 @@ use libos::{
 const STACK_WORDS: usize = 4096;
 static STACK: [AtomicU64; STACK_WORDS] = [const { AtomicU64::new(0) }; STACK_WORDS];
 
-pub(super) fn run(workshop: &mut Workshop, _: &mut Longest) -> Result<(), Stopped> {
+pub(super) fn run(workshop: &mut Workshop, longest: &mut Longest) -> Result<(), Stopped> {
     let budget = Budget(handle::BUDGET);
     measure("null_syscall", null_call);
     notifications(workshop, budget)?;
@@ -42,7 +42,32 @@ pub(super) fn run(workshop: &mut Workshop, _: &mut Longest) -> Result<(), Stoppe
     yield_now();
     measure_part("context_switch", 2, super::ROUNDS, yield_now);
     Capability(thread.0).destroy().step("ending a thread")?;
+    much_moved(workshop, budget, longest)?;
     if wrong == 0 { Ok(()) } else { Err(Stopped("calling", "a wrong answer")) }
+}
+
+/// The most that one message can take along.
+fn much_moved(workshop: &mut Workshop, budget: Budget, longest: &mut Longest) -> Result<(), Stopped> {
+    let endpoint = budget.endpoint(None).step("making an endpoint")?;
+    let peer = workshop.peer(budget, Epoch::NONE)?;
+    let there = peer.give(endpoint.0, Rights::RECEIVE, 0)?;
+    let thread = peer.start(take, there.0.into())?;
+    let carried = Capability(budget.notification().step("making a notification")?.0);
+    for _ in 0..MOVED_CHILDREN_MAX {
+        carried.copy(Rights::SIGNAL, 1, RangePart::default()).step("copying")?;
+    }
+    yield_now();
+    let (message, moving) =
+        (Message::default().cap(0, carried.0), CallOptions { moves: true, ..CallOptions::default() });
+    longest.time("Send_that_moves_32_derived", || endpoint.send(&message, moving)).step("sending")?;
+    Capability(thread.0).destroy().step("ending a thread")
+}
+
+/// Takes all that is sent.
+extern "C" fn take(endpoint: u64) -> ! {
+    loop {
+        let _ = Endpoint(Handle(endpoint as u16)).receive(Timeout::FOREVER);
+    }
 }
 
 fn notifications(workshop: &mut Workshop, budget: Budget) -> Result<(), Stopped> {
