@@ -2,13 +2,18 @@
 //!
 //! A layer is a set of disjoint items: pages, records, extents of zeroes, extents of what is absent. Setting an item
 //! trims, splits or removes whatever it overlaps. Two layers share one pool: the one that gathers and the one being
-//! folded. Each is a treap whose priorities are hashes of the keys, so that its shape depends on its contents alone.
+//! folded. Each is a treap whose priorities are hashes of the keys, so that its shape depends on its contents alone;
+//! a search by who puts begins where the last one ended ([`path`]).
 //!
 //! Invariants: (L1) the items of a layer are ordered and disjoint; (L2) a parent's priority is at least its
 //! children's; (L3) every entry and every cell is in exactly one layer or one free list.
 
 use abi::INCARNATION_MAX;
 use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX};
+
+use path::{Spot, Way};
+
+mod path;
 
 const NIL: u32 = u32::MAX;
 const CELL_BYTES: usize = 124;
@@ -133,6 +138,7 @@ pub(crate) struct Pool<'m> {
     cells: &'m mut [Cell],
     free_entry: u32,
     free_cell: u32,
+    way: Way,
     /// Entries not in use.
     pub(crate) entries_free: u32,
     /// Cells not in use.
@@ -171,7 +177,7 @@ impl<'m> Pool<'m> {
         }
         let free_entry = if entries_free > 0 { 0 } else { NIL };
         let free_cell = if cells_free > 0 { 0 } else { NIL };
-        Self { entries, cells, free_entry, free_cell, entries_free, cells_free }
+        Self { entries, cells, free_entry, free_cell, way: Way::NONE, entries_free, cells_free }
     }
 
     fn at(&self, index: u32) -> &Entry {
@@ -280,12 +286,14 @@ impl<'m> Pool<'m> {
 
     /// Puts an item in the place of one with the same keys, without moving entries, as far as there is such a one.
     pub(crate) fn swap(&mut self, layer: &Layer, held: &Held) -> Swapped {
-        let found = self.seek(layer, held.key);
-        if found == NIL || self.at(found).key >= held.end() {
-            return Swapped::Room;
+        let Spot { exact: found, low, high } = self.search(layer, held.key);
+        if found == NIL {
+            let overlaps =
+                low != NIL && self.at(low).ends_behind(held.key) || high != NIL && self.at(high).key < held.end();
+            return if overlaps { Swapped::Overlap } else { Swapped::Room };
         }
         let old = self.at(found).held();
-        if old.key != held.key || old.count() != held.count() {
+        if old.count() != held.count() {
             return Swapped::Overlap;
         }
         self.drop_value(old.value);
@@ -316,8 +324,9 @@ impl<'m> Pool<'m> {
         let new = self.take()?;
         self.at_mut(new).set(held);
         let rank = priority(held.key);
-        // Down to the place where the new one outranks what is there …
-        let (mut parent, mut went_left, mut node) = (NIL, false, layer.root);
+        let last = self.outranking(layer, held.key, rank);
+        // Down to the place where the new one outranks what is there, which the way leads to …
+        let (mut parent, mut went_left, mut node) = (NIL, false, last.map_or(layer.root, |last| last.node));
         while node != NIL && priority(self.at(node).key) >= rank {
             parent = node;
             went_left = held.key < self.at(node).key;
@@ -343,6 +352,7 @@ impl<'m> Pool<'m> {
         } else {
             self.hang((parent, went_left), new)
         }
+        self.step_to(layer, new, parent, went_left);
         layer.len += 1;
         Ok(())
     }
@@ -354,6 +364,7 @@ impl<'m> Pool<'m> {
 
     /// Removes the item that starts at `key`, which must be there.
     fn remove(&mut self, layer: &mut Layer, key: Key) {
+        self.way.forget();
         let (mut parent, mut went_left, mut node) = (NIL, false, layer.root);
         while self.at(node).key != key {
             parent = node;
@@ -425,6 +436,7 @@ impl<'m> Pool<'m> {
     /// Removes up to `steps` items, the first ones; true when the layer is empty. What is left can be searched, and
     /// is only cleared further: L2 holds no more.
     pub(crate) fn clear_some(&mut self, layer: &mut Layer, steps: u32) -> bool {
+        self.way.forget();
         for _ in 0..steps {
             if layer.root == NIL {
                 return true;

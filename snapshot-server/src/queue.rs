@@ -109,9 +109,12 @@ pub(crate) struct Queue<'m> {
 }
 
 impl<'m> Queue<'m> {
+    /// Over a ring of at least [`PENDING_MIN`](crate::PENDING_MIN) places; of any other number than a power of two it
+    /// uses as many as the next lower one.
     pub(crate) fn new(ring: &'m mut [Pending]) -> Self {
+        let places = 1 << ring.len().ilog2();
         Self {
-            ring,
+            ring: &mut ring[..places],
             released: 0,
             completed: 0,
             issued: 0,
@@ -132,8 +135,13 @@ impl<'m> Queue<'m> {
     }
 
     fn at(&mut self, position: u64) -> &mut Pending {
-        let length = self.ring.len() as u64;
-        &mut self.ring[(position % length) as usize]
+        let place = self.place(position);
+        &mut self.ring[place]
+    }
+
+    /// Several times a page: no division.
+    fn place(&self, position: u64) -> usize {
+        position as usize & (self.ring.len() - 1)
     }
 
     /// Entries that can be pushed.
@@ -219,10 +227,9 @@ impl<'m> Queue<'m> {
 
     /// The page that is waiting or under way to `block`, if any: the newest.
     pub(crate) fn find(&self, block: Block) -> Option<PageRef> {
-        let length = self.ring.len() as u64;
         (self.released..self.head)
             .rev()
-            .map(|position| &self.ring[(position % length) as usize])
+            .map(|position| &self.ring[self.place(position)])
             .find(|entry| entry.block == block.0)
             .map(|entry| entry.page)
     }

@@ -183,6 +183,9 @@ impl<'m, H: Host> Store<'m, H> {
     pub(crate) fn step_reads(&mut self) -> bool {
         let mut progress = false;
         for index in 0..self.reads.len() {
+            if matches!(self.reads[index].state, State::Free | State::Reading) {
+                continue;
+            }
             if !self.events.has_room(4) {
                 break;
             }

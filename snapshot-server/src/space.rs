@@ -229,7 +229,7 @@ impl<'m> Space<'m> {
 
     fn write(&mut self, block: Block, byte: u8) {
         let old = core::mem::replace(&mut self.bytes[block.index()], byte);
-        let segment = (block.0 / self.geometry.segment_blocks()) as usize;
+        let segment = self.segment_of(block.0);
         if old == 0 && byte != 0 {
             self.free -= 1;
             self.segments[segment] -= 1;
@@ -249,34 +249,43 @@ impl<'m> Space<'m> {
         if self.free == 0 {
             return None;
         }
-        let size = self.geometry.segment_blocks();
-        let segments = self.blocks().div_ceil(size) as usize;
-        let segment_of = |block: u32| (block / size) as usize;
-        let is_apart = |segment: usize| apart.is_none_or(|from| segment.abs_diff(segment_of(from.0)) >= APART_SEGMENTS);
-        let mut segment = segment_of(self.cursors[cursor]);
+        let segment = self.segment_of(self.cursors[cursor]);
+        let (mut found, mut from) = (None, segment);
+        if self.is_apart(segment, apart) && self.segments[segment] > 0 {
+            found = self.free_in(segment, self.cursors[cursor]);
+        } else if let Some(first) = apart {
+            from = self.segment_of(first.0) + self.segments() / 2;
+        }
+        let found = found.or_else(|| self.next_in(from, apart))?;
+        // The cursor must stay on the disk: past its end the next segment is sought from the first.
+        self.cursors[cursor] = (found.0 + 1).min(self.blocks() - 1);
+        Some(found)
+    }
+
+    /// The first free block of the next segment behind `segment` that is free enough.
+    fn next_in(&self, segment: usize, apart: Option<Block>) -> Option<Block> {
+        let (size, segments) = (self.geometry.segment_blocks(), self.segments());
         let enough = match apart {
             None => (u64::from(self.free) * u64::from(size)).div_ceil(u64::from(self.blocks())).max(1) as u32,
             Some(_) => 1,
         };
-        let mut found = None;
-        if is_apart(segment) && self.segments[segment] > 0 {
-            found = self.free_in(segment, self.cursors[cursor]);
-        } else if let Some(from) = apart {
-            segment = (segment_of(from.0) + segments / 2) % segments;
-        }
-        for _ in 0..segments {
-            if found.is_some() {
-                break;
-            }
-            segment = (segment + 1) % segments;
-            if is_apart(segment) && self.segments[segment] >= enough {
-                found = self.free_in(segment, segment as u32 * size);
-            }
-        }
-        let found = found?;
-        // The cursor must stay on the disk: past its end the next segment is sought from the first.
-        self.cursors[cursor] = (found.0 + 1).min(self.blocks() - 1);
-        Some(found)
+        (1..=segments)
+            .map(|step| (segment + step) % segments)
+            .filter(|segment| self.is_apart(*segment, apart) && self.segments[*segment] >= enough)
+            .find_map(|segment| self.free_in(segment, segment as u32 * size))
+    }
+
+    fn segments(&self) -> usize {
+        self.blocks().div_ceil(self.geometry.segment_blocks()) as usize
+    }
+
+    /// Segments are powers of two, and this is asked several times a page.
+    fn segment_of(&self, block: u32) -> usize {
+        (block >> self.geometry.segment_blocks().ilog2()) as usize
+    }
+
+    fn is_apart(&self, segment: usize, apart: Option<Block>) -> bool {
+        apart.is_none_or(|from| segment.abs_diff(self.segment_of(from.0)) >= APART_SEGMENTS)
     }
 
     fn free_in(&self, segment: usize, from: u32) -> Option<Block> {
@@ -377,7 +386,8 @@ impl<'m> Space<'m> {
     pub(crate) fn defer(&mut self, block: Block, epoch: Epoch) {
         let capacity = self.deferred.len();
         if self.deferred_len < capacity {
-            self.deferred[(self.deferred_first + self.deferred_len) % capacity] = Deferred { block, epoch };
+            let place = self.deferred_first + self.deferred_len;
+            self.deferred[if place < capacity { place } else { place - capacity }] = Deferred { block, epoch };
             self.deferred_len += 1;
         }
     }

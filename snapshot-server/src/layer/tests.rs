@@ -73,6 +73,7 @@ proptest! {
                 }
             }
             pool.check(&layer);
+            pool.check_way(&layer);
             for i in 0..90 {
                 let found = pool.find(&layer, key(i)).map(|held| match held.value {
                     Value::Page(place, _) => (1, place.block.0),
@@ -127,4 +128,59 @@ fn a_pool_can_be_used_up() {
     assert_eq!(pool.cut_one(&mut layer, key(18), 2), Ok(Some(held(12, Value::Zero(8)))));
     assert_eq!(pool.at_or_after(&layer, key(0)), Some(held(12, Value::Zero(6))));
     assert_eq!((layer.len, pool.entries_free), (1, 0));
+}
+
+/// A layer deeper than the way that is remembered: each key lies behind the one before and ranks a little lower.
+#[test]
+fn a_way_may_be_too_long() {
+    const DEPTH: usize = 3 * 64;
+    let key = |index| Key { object: 3, index };
+    let mut rank = u64::MAX;
+    let lower = |index: &u64| {
+        let other = priority(key(*index));
+        let takes = other < rank && rank - other < u64::MAX / DEPTH as u64;
+        rank = if takes { other } else { rank };
+        takes
+    };
+    let chain: Vec<u64> = (0..1 << 20).step_by(2).filter(lower).take(DEPTH).collect();
+    assert_eq!(chain.len(), DEPTH);
+    let (mut entries, mut cells) = (vec![Entry::default(); 2 * DEPTH], vec![Cell::default(); 1]);
+    let mut pool = Pool::new(&mut entries, &mut cells);
+    let mut layer = Layer::EMPTY;
+    let held = |index, block| Held {
+        key: key(index),
+        value: Value::Page(Place { block: Block(block), incarnation: 1 }, Checksum(9)),
+    };
+    // Neighbours of the last first: they rank anywhere.
+    for index in chain.iter().rev().map(|index| index + 1).chain(chain.iter().copied()) {
+        set(&mut pool, &mut layer, &held(index, 1));
+        pool.check_way(&layer);
+    }
+    assert_eq!(pool.check(&layer), 2 * DEPTH as u32);
+    for (turn, index) in chain.iter().chain(chain.iter().rev()).enumerate() {
+        let turn = turn as u32;
+        assert!(matches!(pool.swap(&layer, &held(*index, turn + 2)), Swapped::Done(_)));
+        assert_eq!(pool.find(&layer, key(*index)), Some(held(*index, turn + 2)));
+        pool.check_way(&layer);
+    }
+}
+
+/// Searches that go on where the last one ended do so in each of two layers by itself.
+#[test]
+fn two_layers_are_searched_in_turn() {
+    let (mut entries, mut cells) = (vec![Entry::default(); 200], vec![Cell::default(); 1]);
+    let mut pool = Pool::new(&mut entries, &mut cells);
+    let mut layers = [Layer::EMPTY, Layer::EMPTY];
+    let held = |index, count| Held { key: Key { object: 3, index }, value: Value::Zero(count) };
+    for index in 0..80 {
+        for (which, layer) in layers.iter_mut().enumerate() {
+            set(&mut pool, layer, &held(index, 1 + which as u64));
+            pool.check_way(layer);
+        }
+    }
+    for (which, layer) in layers.iter().enumerate() {
+        assert_eq!(pool.check(layer), 80);
+        let (first, last) = (held(0, 1), held(79, 1 + which as u64));
+        assert_eq!((pool.at_or_after(layer, first.key), pool.find(layer, last.key)), (Some(first), Some(last)));
+    }
 }

@@ -1,24 +1,49 @@
-//! Small epochs beside raw writes of the same bytes and a flush, turn about, one command at a time.
+//! Small epochs beside raw writes of the same pages and a flush, turn about, one command at a time.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use snapshot_server::{Command, Disk, Op, PageRef};
-use world::{FileHost, HostMemory};
+use world::HostMemory;
 
 use crate::files::{self, RAW, STORE};
 use crate::subject::{Bench, sizes};
+use crate::timed::Timed;
 use crate::{Error, median, print};
 
-/// A raw write of `pages` at `block` and a flush.
-fn raw(host: &mut FileHost, block: u64, pages: &[PageRef]) -> Result<Duration, Error> {
-    let started = Instant::now();
-    host.submit(&Command { tag: 0, op: Op::Write, block, pages }).map_err(|_| "full")?;
-    host.submit(&Command { tag: 0, op: Op::Flush, block: 0, pages: &[] }).map_err(|_| "full")?;
-    while let Some(done) = host.poll() {
-        done.result.map_err(|error| format!("{error:?}"))?;
+/// Blocks of the file that is written raw.
+const RAW_BLOCKS: usize = 16_384;
+
+/// One epoch, and the raw writes beside it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    store: Duration,
+    /// What of that was not spent in commands of the disk.
+    own: Duration,
+    /// Of its pages.
+    raw: Duration,
+    /// Of as many blocks as the epoch writes: one more, its descriptor.
+    blocks: Duration,
+}
+
+fn round(bench: &mut Bench<'_, Timed>, number: usize, count: usize) -> Result<Round, Error> {
+    let mut round = Round::default();
+    let mut pages = None;
+    let room = RAW_BLOCKS / (count + 1);
+    let place = ((number * 2 % room) * (count + 1), ((number * 2 + 1) % room) * (count + 1));
+    // Each first every third time.
+    for turn in 0..3 {
+        let of = pages.get_or_insert_with(|| bench.next_pages(count + 1));
+        match (number + turn) % 3 {
+            0 => round.raw = bench.store.host_mut().raw(place.0 as u64, &of[..count])?,
+            1 => {
+                bench.store.host_mut().in_commands();
+                round.store = bench.commit((number * count % 4096) as u64, count as u64)?;
+                round.own = round.store.saturating_sub(bench.store.host_mut().in_commands());
+            }
+            _ => round.blocks = bench.store.host_mut().raw(place.1 as u64, of)?,
+        }
     }
-    Ok(started.elapsed())
+    Ok(round)
 }
 
 /// Prints the ratios for epochs of 4 and 64 KiB, over `rounds` of each.
@@ -26,27 +51,22 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Result<(), Error> {
     let blocks = 131_072;
     let mut memory = HostMemory::new(&sizes(blocks, 384));
     let host = files::host(&files::make(folder, STORE, blocks)?, memory.page_count())?;
-    let mut raw_host = files::host(&files::make(folder, RAW, 16_384)?, 128)?;
-    // As scattered in memory as the store's: neither may profit from pages that happen to lie side by side.
-    let pages: Vec<PageRef> = (0..128).rev().map(PageRef).collect();
+    let host = Timed::new(host, files::direct(&files::make(folder, RAW, RAW_BLOCKS)?)?);
     let mut bench = Bench::new(&mut memory, host, true)?;
     bench.incarnate()?;
-    for (name, count) in [("commit_4k_ratio", 1usize), ("commit_64k_ratio", 16)] {
-        let mut pairs = Vec::new();
-        for round in 0..rounds {
-            // Each first every other time.
-            let mut pair = (0.0, 0.0);
-            for turn in 0..2 {
-                if (round + turn) % 2 == 0 {
-                    pair.0 = raw(&mut raw_host, (round * count % 16_384) as u64, &pages[..count])?.as_secs_f64();
-                } else {
-                    pair.1 = bench.commit((round * count % 4096) as u64, count as u64)?.as_secs_f64();
-                }
-            }
-            pairs.push(pair);
-        }
-        print(name, median(pairs.iter().map(|(raw, store)| store / raw).collect()), "of-raw");
-        print(&name.replace("ratio", "us"), median(pairs.iter().map(|pair| pair.1).collect()) * 1e6, "us");
+    for (name, count) in [("commit_4k", 1usize), ("commit_64k", 16)] {
+        let rounds: Vec<Round> =
+            (0..rounds).map(|number| round(&mut bench, number, count)).collect::<Result<_, Error>>()?;
+        let ratio = |of: fn(&Round) -> Duration| {
+            median(rounds.iter().map(|round| round.store.as_secs_f64() / of(round).as_secs_f64()).collect())
+        };
+        let time =
+            |of: fn(&Round) -> Duration| median(rounds.iter().map(|round| of(round).as_secs_f64() * 1e6).collect());
+        print(&format!("{name}_ratio"), ratio(|round| round.raw), "of-raw");
+        print(&format!("{name}_ratio_of_blocks"), ratio(|round| round.blocks), "of-raw");
+        print(&format!("{name}_us"), time(|round| round.store), "us");
+        print(&format!("{name}_raw_us"), time(|round| round.raw), "us");
+        print(&format!("{name}_own_us"), time(|round| round.own), "us");
     }
     Ok(())
 }

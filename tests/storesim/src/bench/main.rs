@@ -9,6 +9,7 @@ mod meter;
 mod stream;
 mod subject;
 mod threads;
+mod timed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -170,6 +170,11 @@ impl<'m, H: BenchHost> Bench<'m, H> {
         }
     }
 
+    /// The pages that the next epoch takes, in the order in which it does.
+    pub(crate) fn next_pages(&self, count: usize) -> Vec<PageRef> {
+        self.free.iter().rev().take(count).copied().collect()
+    }
+
     /// One epoch of these pages, on its way to the disk.
     pub(crate) fn epoch_of(&mut self, pages: impl Iterator<Item = u64>) -> Result<(), Error> {
         self.begin()?;
