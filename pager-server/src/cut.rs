@@ -46,6 +46,7 @@ impl Pager {
         self.running = point.running;
         self.said_short = false;
         self.shelter.cut();
+        self.reserve.cut();
         let quiet = point.quiet && tables_quiet && !written;
         Ok(ToStore::CutDone { ended, running: point.running, quiet })
     }

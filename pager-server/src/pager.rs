@@ -206,6 +206,7 @@ impl Pager {
             ToPager::Begin { epoch } => {
                 self.expect_phase(Phase::Waiting)?;
                 self.begin(epoch);
+                self.reserve.begin();
                 *self.counters.change(0) = *self.counters.get(0);
                 env.send(ToStore::Ready);
             }

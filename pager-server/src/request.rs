@@ -119,7 +119,7 @@ impl Pager {
             Request::CreateObject => {
                 let flags = ObjectFlags::from_bits(words[1]).ok_or(Error::BadArgument)?;
                 let transient = flags.contains(ObjectFlags::TRANSIENT);
-                if !transient && self.is_full() {
+                if !transient && self.refuses_objects() {
                     return Err(Error::StoreFull);
                 }
                 self.create_object(space, words[0], transient).map(Done::Object)
@@ -165,7 +165,7 @@ impl Pager {
             Request::CopyObject => {
                 let Some(Badge::Space(id)) = came_with else { return Err(Error::BadCapability) };
                 let space = self.spaces.find(id).ok_or(Error::Gone)?;
-                if !self.objects.get(object).is_transient() && self.is_full() {
+                if !self.objects.get(object).is_transient() && self.refuses_objects() {
                     return Err(Error::StoreFull);
                 }
                 self.copy_object(env, object, space).map(Done::Object)

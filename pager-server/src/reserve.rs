@@ -28,6 +28,8 @@ pub(crate) struct Reserve {
     tried: Left,
     /// The snapshot server believes that somebody waits for room.
     told_waits: bool,
+    /// A new world has begun, and no epoch of it has ended.
+    begins: bool,
 }
 
 /// Pages that may still be dirtied, and how many of them may be new.
@@ -40,12 +42,22 @@ pub(crate) struct Left {
 impl Reserve {
     pub(crate) fn new() -> Self {
         let said = Room { handled: 0, writes: 0, growth: 0 };
-        Self { said, handed: 0, told: u64::MAX, tried: Left::default(), told_waits: false }
+        Self { said, handed: 0, told: u64::MAX, tried: Left::default(), told_waits: false, begins: false }
     }
 
     /// A page was handed over.
     pub(crate) fn handed(&mut self) {
         self.handed += 1;
+    }
+
+    /// A new world begins.
+    pub(crate) fn begin(&mut self) {
+        self.begins = true;
+    }
+
+    /// An epoch has ended.
+    pub(crate) fn cut(&mut self) {
+        self.begins = false;
     }
 
     /// The kernel was told how far first writes may go.
@@ -78,9 +90,15 @@ impl Pager {
         position.saturating_add(self.left().writes)
     }
 
-    /// Whether nothing new can be kept: what needs room is refused.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether nothing new can be kept.
+    fn is_full(&self) -> bool {
         self.left().growth == 0
+    }
+
+    /// Whether new objects are refused for want of room. In the first epoch of a world none is: what does not fit is
+    /// found when it should commit, all of it is counted, and people are told how large a disk it needs.
+    pub(crate) fn refuses_objects(&self) -> bool {
+        !self.reserve.begins && self.is_full()
     }
 
     /// Tells the kernel how far it may go, if that has changed; tries what waits for room, if there is more; tells the

@@ -531,6 +531,19 @@ fn the_kernel_writes_no_further_than_there_is_room() {
     world.read_all();
 }
 
+/// The first epoch of a world is refused as a whole, with the size of a disk that takes it: by the store, not by the
+/// pager, which would have to stop in the midst of it.
+#[test]
+fn a_world_that_begins_is_not_refused_for_want_of_room() {
+    let (mut world, space, _) = world(Shape { growth: 0, ..CALM }, 20);
+    cut(&mut world);
+    commit_all(&mut world);
+    let badge = Badge::Space(world.outside.kernel.model.spaces[&space].id);
+    let nothing: world::kernel::Effect = Box::new(|_, answered| assert_ne!(answered.tag, 0));
+    let made = world.request(badge, Request::CreateObject, [1, 0, 0, 0], None, nothing);
+    assert_eq!(made.map(|answered| answered.tag), Some(Error::StoreFull as u64));
+}
+
 #[test]
 fn when_the_store_is_full_what_there_is_is_written_and_dropping_makes_room() {
     let (mut world, space, first) = world(Shape { growth: 24, frames: 160, ..CALM }, 20);
