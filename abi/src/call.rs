@@ -132,8 +132,9 @@ pub enum Call {
     /// the frame is claimed, or the log or the donated frames are used up); `PeerDied` also for a process that is being
     /// destroyed. All CPUs have dropped what was mapped there before when it returns.
     Map = 22,
-    /// Remove mappings. Process as for `Map`; arg 0 address, arg 1 pages (1 … 512), arg 5 process. Out arg 0: how many
-    /// were mapped. All CPUs have dropped their translations when it returns. Errors: `BadAddress`.
+    /// Remove mappings. Process as for `Map`, or `handle` is the Epoch (right EPOCH_CUT) and arg 5 names a process of the world,
+    /// whoever serves its memory now; arg 0 address, arg 1 pages (1 … 512), arg 5 process. Out arg 0: how many were mapped.
+    /// All CPUs have dropped their translations when it returns. Errors: `BadAddress`.
     Unmap = 23,
     /// Change rights: as `Unmap`, arg 2 [`crate::MapFlags`] (only ever narrows what `Map` allowed).
     Protect = 24,

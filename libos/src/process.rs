@@ -3,7 +3,7 @@
 use crate::error::errors;
 use crate::message::Message;
 use crate::raw::{Window, syscall};
-use crate::{Capability, Endpoint, Memory};
+use crate::{Capability, Endpoint, EpochControl, Memory};
 use abi::protocol::startup::WindowFlags;
 use abi::{Call, Control, Epoch, Handle, MAP_PAGES_MAX, MapFlags, PAGE_SIZE, Rights, WORDS};
 
@@ -41,6 +41,8 @@ pub enum Space {
     Own(Process),
     /// By the memory port's receiving capability and the name from a fault message.
     Served(Endpoint, ProcessName),
+    /// Any process of the world, by the right to end its epochs and a name: to take pages from it, and for nothing else.
+    OfWorld(EpochControl, ProcessName),
 }
 
 impl Space {
@@ -49,6 +51,7 @@ impl Space {
         match self {
             Self::Own(process) => (process.0, 0),
             Self::Served(port, process) => (port.0, process.0),
+            Self::OfWorld(epoch, process) => (epoch.0, process.0),
         }
     }
 

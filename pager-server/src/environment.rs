@@ -71,7 +71,8 @@ pub struct FirstWrite {
 pub trait Kernel {
     /// `Map` of one page.
     fn map(&mut self, mapping: &Mapping) -> Result<(), Status>;
-    /// `Unmap`: when it returns no CPU has a translation left.
+    /// `Unmap`, whoever serves the process now: when it returns no CPU has a translation left. It fails only when there is no
+    /// such process any more.
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status>;
     /// `Accessed` of one page: whether it was since this was last asked; no, if the process is gone.
     fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool;

@@ -4,7 +4,7 @@ use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::space::{ACCESSED, Run};
-use crate::{Capability, Kernel, Machine};
+use crate::{Capability, Kernel, Machine, Process};
 use abi::boot_info::INTERRUPT_LINES;
 use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status, WORDS};
 
@@ -34,14 +34,31 @@ impl Kernel {
         match capability.kind() {
             Some(Kind::Process) if capability.rights().contains(Rights::PROCESS_MAP) => Ok(capability.object),
             Some(Kind::Endpoint) if capability.rights().contains(Rights::RECEIVE) => {
-                let (number, generation) = (name as u32, (name >> 32) as u32);
-                let named = self.processes.try_get(number).is_some_and(|process| process.generation == generation);
+                let number = self.process_named(name)?;
                 let served = self.memory_port(number).is_some_and(|port| port.object == capability.object);
-                if named && served { Ok(number) } else { Err(Status::BadArgument) }
+                if served { Ok(number) } else { Err(Status::BadArgument) }
             }
             Some(Kind::Process | Kind::Endpoint) => Err(Status::MissingRight),
             _ => Err(Status::WrongKind),
         }
+    }
+
+    /// The process with this name, as a fault message tells it.
+    fn process_named(&self, name: u64) -> Result<u32, Status> {
+        let number = name as u32;
+        let is_it = |process: &Process| process.exists() && process.name(number) == name;
+        let named = self.processes.try_get(number).is_some_and(is_it);
+        if named { Ok(number) } else { Err(Status::BadArgument) }
+    }
+
+    /// The process that `Unmap` is about: as above, or any of the world for who may end its epochs. That is who keeps its
+    /// pages, and must be able to take them from a process that has another memory port by now, or none.
+    fn unmap_target(&self, caller: Caller, name: u64) -> Result<u32, Status> {
+        if self.named(caller, Rights::EPOCH_CUT).is_err() {
+            return self.target_process(caller, name);
+        }
+        let number = self.process_named(name)?;
+        if self.is_world_process(number) { Ok(number) } else { Err(Status::BadArgument) }
     }
 
     /// System call `Map`.
@@ -87,7 +104,7 @@ impl Kernel {
     /// System call `Unmap`.
     pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
-        let process = self.target_process(caller, name)?;
+        let process = self.unmap_target(caller, name)?;
         Self::check_range(address, pages)?;
         self.replace_leaves(m, process, (address, pages), |_| 0)
     }

@@ -163,7 +163,9 @@ impl Kernel for Machine {
     }
 
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status> {
-        self.space(process)?.unmap(address, pages).map(|_| ()).map_err(Failure::status)
+        // Not by the port: it may have another one by now, and would keep what is given to others.
+        let space = Space::OfWorld(self.epoch, libos::ProcessName(process.0));
+        space.unmap(address, pages).map(|_| ()).map_err(Failure::status)
     }
 
     fn was_accessed(&mut self, process: ProcessName, address: u64) -> bool {

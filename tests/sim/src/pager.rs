@@ -217,8 +217,8 @@ impl Kernel for PagerEnvironment<'_, '_, '_> {
     }
 
     fn unmap(&mut self, process: ProcessName, address: u64, pages: u64) -> Result<(), Status> {
-        let port = self.actor.given().port;
-        let frame = self.actor.call(Call::Unmap, port, |r| {
+        let epoch = self.actor.given().epoch;
+        let frame = self.actor.call(Call::Unmap, epoch, |r| {
             r.rdi = address;
             r.words = [pages, 0, 0, 0, process.0, 0, 0, 0];
         });

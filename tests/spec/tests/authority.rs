@@ -2,7 +2,7 @@
 //! made again, threads that are bound to what was taken back, a revoke that nobody ends. Each step is held against the
 //! specification and all invariants.
 
-use abi::{Call, Epoch, Event as Arrival, FLAG_REPEATABLE, Rights, Status, Timeout};
+use abi::{Call, Epoch, Event as Arrival, FLAG_REPEATABLE, MapFlags, Rights, Status, Timeout};
 use spec::model::{Doing, Model, Object};
 use spec::{Event, Frame, Genesis, Op, Sim, abstraction, property, refines};
 
@@ -47,6 +47,13 @@ impl Story {
 
     fn sleep(&mut self) {
         self.call(Op::new(Call::Wait, 0));
+    }
+
+    /// While who runs sleeps for a while, another thread makes a call, which succeeds.
+    fn let_another(&mut self, op: Op) {
+        self.call(Op::new(Call::Wait, 0).within(Timeout::from_ms(10)));
+        assert_eq!(self.status(op), Status::Ok);
+        self.step(Event::Timer(0));
     }
 
     fn frame_of(&self, thread: u32) -> Frame {
@@ -497,5 +504,43 @@ fn nobody_of_the_world_comes_before_who_serves_it() {
         for (priority, status) in [(highest.into(), Status::Ok), (u64::from(highest) + 1, Status::BadArgument)] {
             assert_eq!(story.status(Op::new(Call::SetPriority, thread).with(priority, &[])), status);
         }
+    }
+}
+
+/// What a server has mapped is its own to take back and give to others, also from a process that has another memory port by
+/// now, or none.
+#[test]
+fn pages_are_taken_from_a_process_whoever_serves_it() {
+    const ADDRESS: u64 = 0x70_0000;
+    for revoked in [false, true] {
+        let mut genesis = Genesis::roomy();
+        let (port, other) = (genesis.endpoint(WORLD, 0), genesis.endpoint(WORLD, 0));
+        let (process, outside, keeper) = (genesis.process(WORLD), genesis.process(VOLATILE), genesis.process(WORLD));
+        let [held, instead, kept] =
+            [port, other, process].map(|made| genesis.grant(keeper, made.handle, Rights::all(), 0));
+        let [name, outside] =
+            [process, outside].map(|made| genesis.call(Op::new(Call::Identify, made.handle)).words[2]);
+        let without = genesis.call(Op::copy(EPOCH, Rights::EPOCH_RECORDS, 0)).rdi as u16;
+        genesis.thread(WORLD, keeper, 10);
+        genesis.resume();
+        let mut story = Story::new(genesis.sim);
+        let set = |by| Op::new(Call::SetMemoryPort, kept).with(7, &[]).objects(&[by]);
+        story.let_another(set(held));
+        let words = [0, 1, MapFlags::WRITE.bits(), story.sim.kernel.epoch().bits(), name];
+        let map = |by| Op::new(Call::Map, by).with(ADDRESS, &words).objects(&[MEMORY]);
+        let unmap = |by, name| Op::new(Call::Unmap, by).with(ADDRESS, &[1, 0, 0, 0, name]);
+        assert_eq!(story.status(map(port.handle)), Status::Ok);
+        story.let_another(if revoked { Op::new(Call::Revoke, held) } else { set(instead) });
+        assert_eq!(story.status(unmap(port.handle, name)), Status::BadArgument, "revoked: {revoked}");
+        assert_eq!(story.model.pages.maps.len(), 1);
+        // By the right to end epochs: from the world alone, and taken only.
+        assert_eq!(story.status(unmap(without, name)), Status::WrongKind);
+        assert_eq!(story.status(map(EPOCH)), Status::WrongKind);
+        assert_eq!(story.status(unmap(EPOCH, name + (1 << 32))), Status::BadArgument);
+        assert_eq!(story.status(unmap(EPOCH, outside)), Status::BadArgument);
+        assert_eq!((story.call(unmap(EPOCH, name)).rdi, story.model.pages.maps.len()), (1, 0));
+        // Nor from one that is no more.
+        while story.status(Op::new(Call::Destroy, process.handle)) != Status::Ok || story.sim.is_again(0) {}
+        assert_eq!(story.status(unmap(EPOCH, name)), Status::BadArgument);
     }
 }

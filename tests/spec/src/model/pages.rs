@@ -137,13 +137,15 @@ impl Model {
             Object::Is(Kind::Process, process) => self.allows(name, Rights::PROCESS_MAP).map(|()| process),
             Object::Is(Kind::Endpoint, endpoint) => {
                 self.allows(name, Rights::RECEIVE)?;
-                let process = frame.words[4] as u32;
-                let named = self.processes.get(&process).is_some_and(|record| record.name == frame.words[4]);
-                let served = named && self.memory_port(process).is_some_and(|(port, _)| port == endpoint);
-                if served { Ok(process) } else { Err(Status::BadArgument) }
+                let served = |&process: &u32| self.memory_port(process).is_some_and(|(port, _)| port == endpoint);
+                self.process_named(frame.words[4]).filter(served).ok_or(Status::BadArgument)
             }
             _ => Err(Status::WrongKind),
         }
+    }
+
+    fn process_named(&self, name: u64) -> Option<u32> {
+        self.processes.get(&(name as u32)).filter(|record| record.name == name).map(|_| name as u32)
     }
 
     /// `Map`. A mapping for writing was decided in the running epoch, or it is refused: what was writable then need
@@ -194,9 +196,15 @@ impl Model {
         Ok(End::Done)
     }
 
-    /// `Unmap`, and `Protect`, which narrows.
+    /// `Unmap`, and `Protect`, which narrows. Whoever may end epochs takes pages from any process of the world.
     pub(super) fn change_pages(&mut self, thread: u32, name: Name, frame: Frame, protect: bool) -> Called {
-        let process = self.process_for(name, frame)?;
+        let process = if !protect && self.allows(name, Rights::EPOCH_CUT).is_ok() {
+            self.process_named(frame.words[4])
+                .filter(|&process| self.is_world_process(process))
+                .ok_or(Status::BadArgument)?
+        } else {
+            self.process_for(name, frame)?
+        };
         let flags = MapFlags::from_bits(if protect { frame.words[1] } else { 0 }).ok_or(Status::BadArgument)?;
         range(frame.rdi, frame.words[0])?;
         let pages: Vec<_> = (0..frame.words[0]).map(|page| (process, frame.rdi + page * PAGE)).collect();
