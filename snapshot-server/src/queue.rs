@@ -6,7 +6,8 @@
 //! Positions are how the rest of the store speaks of durability: what was pushed below `flushed` is on the medium.
 //!
 //! A page is handed back when it is durable, not when its write was completed: a disk that is reset may forget what it
-//! had completed and not flushed, and then all of that is written again ([`Disk::resets`]).
+//! had completed and not flushed ([`Disk::resets`]), and so may one that fails to flush it. Then all of that is written
+//! again.
 //!
 //! Invariants: (Q1) the order above, and `head - released` never exceeds the ring; (Q2) no flush is submitted between
 //! a reset and the repetition of what the disk may have forgotten; (Q3) no entry at or beyond `hold` is issued: the
@@ -98,8 +99,12 @@ pub(crate) struct Queue<'m> {
     busy: usize,
     /// Writes among the commands.
     writing: usize,
-    /// Resets of the disk that were dealt with.
+    /// Resets of the disk, and failed flushes, that were dealt with.
     resets: u64,
+    /// Flushes that failed: what they were to make durable is lost or not.
+    failed_flushes: u64,
+    /// How often in a row the medium refused one.
+    flush_tries: u8,
     /// Blocks written again after resets.
     pub(crate) rewritten: u64,
     /// Writes that went out before a late block which was pushed before them.
@@ -128,6 +133,8 @@ impl<'m> Queue<'m> {
             busy: 0,
             writing: 0,
             resets: 0,
+            failed_flushes: 0,
+            flush_tries: 0,
             rewritten: 0,
             overtaken: 0,
             failed: None,
@@ -263,7 +270,8 @@ impl<'m> Queue<'m> {
 
     /// Issues what can be issued; true when something was.
     pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) -> bool {
-        if self.resets != disk.resets() && !self.rewind(disk.resets()) {
+        let lost = self.times_lost(disk);
+        if self.resets != lost && !self.rewind(lost) {
             return false;
         }
         let mut progress = self.repeat(disk) | self.pump_late(disk);
@@ -331,7 +339,12 @@ impl<'m> Queue<'m> {
         count
     }
 
-    /// The disk was reset: what is not known to be durable is written again from the start. False: commands from
+    /// How often the disk may have forgotten what it had not made durable.
+    fn times_lost(&self, disk: &impl Disk) -> u64 {
+        disk.resets() + self.failed_flushes
+    }
+
+    /// The disk was reset, or could not flush: what is not known to be durable is written again from the start. False: commands from
     /// before are still under way, and could land on what is written now.
     fn rewind(&mut self, resets: u64) -> bool {
         let is_write = |slot: &Slot| matches!(slot, Slot::Write { .. } | Slot::Late | Slot::Flush { .. });
@@ -376,7 +389,7 @@ impl<'m> Queue<'m> {
         let wanted = self.flush_wanted > self.flushed && self.completed >= goal || late || pressed;
         // A submission before this one may have found out about a reset (Q2).
         if !wanted
-            || self.resets != disk.resets()
+            || self.resets != self.times_lost(disk)
             || self.slots.iter().any(|(slot, _)| matches!(slot, Slot::Flush { .. }))
         {
             return false;
@@ -406,7 +419,7 @@ impl<'m> Queue<'m> {
                 Slot::Late => self.late.is_none_or(|late| disk.submit(&late.command(index as u32)).is_ok()),
                 Slot::Flush { .. } => {
                     let flush = Command { tag: index as u32, op: Op::Flush, block: 0, pages: &[] };
-                    self.resets == disk.resets() && disk.submit(&flush).is_ok()
+                    self.resets == self.times_lost(disk) && disk.submit(&flush).is_ok()
                 }
                 _ => true,
             };
@@ -418,9 +431,9 @@ impl<'m> Queue<'m> {
 
     /// Takes one completion; of a read, says whose. Completions of unknown commands are ignored.
     pub(crate) fn complete<D: Disk>(&mut self, disk: &D, completion: Completion) -> Option<ReadDone> {
-        let reset = self.resets != disk.resets();
+        let reset = self.resets != self.times_lost(disk);
         let index = completion.tag as usize;
-        let (slot, tries) = *self.slots.get(index)?;
+        let (slot, _) = *self.slots.get(index)?;
         if slot == Slot::Free || self.again[index] {
             return None;
         }
@@ -435,8 +448,12 @@ impl<'m> Queue<'m> {
             }
             (_, Err(error)) => {
                 // A driver that died says nothing about the medium: such commands are repeated for as long as it takes.
+                let is_flush = matches!(slot, Slot::Flush { .. });
+                self.failed_flushes += u64::from(is_flush);
+                let counted = if is_flush { &mut self.flush_tries } else { &mut self.slots[index].1 };
+                let tries = *counted;
                 if error != DiskError::Lost {
-                    self.slots[index].1 += 1;
+                    *counted += 1;
                 }
                 if error == DiskError::Refused || tries >= MEDIUM_RETRIES_MAX {
                     self.fail(slot, error);
@@ -467,6 +484,7 @@ impl<'m> Queue<'m> {
                 // Of a flush that ends behind a reset nobody knows what it covered.
                 if !reset {
                     self.flushed = self.flushed.max(covers);
+                    self.flush_tries = 0;
                     if late {
                         self.set_late(LateState::Durable);
                     }

@@ -314,12 +314,37 @@ fn what_the_medium_refuses_is_repeated_and_then_given_up() {
     disk.sent.clear();
     queue.pump(&mut disk);
     let flush = disk.taken().1[0];
-    disk.ends(&mut queue, flush, Err(DiskError::Lost));
-    assert!(queue.pump(&mut disk));
-    assert_eq!(disk.taken(), (vec![(Op::Flush, 0, 0)], vec![flush]));
     disk.ends(&mut queue, flush, Err(DiskError::Refused));
     assert_eq!(queue.failed, Some(CommandFailed { op: Op::Flush, block: Block::NONE, error: DiskError::Refused }));
     assert_eq!(queue.flushed, 0);
+}
+
+/// What a disk could not make durable it may have dropped, and then the next flush ends well all the same.
+#[test]
+fn what_a_failed_flush_may_have_lost_is_written_again() {
+    let (mut ring, mut disk) = ([Pending::default(); 256], Slow::default());
+    let mut queue = Queue::new(&mut ring);
+    push(&mut queue, [10, 20]);
+    queue.want_flush(2);
+    queue.pump(&mut disk);
+    let mut write_and_fail = |queue: &mut Queue<'_>, error| {
+        let (sent, tags) = disk.taken();
+        assert_eq!(sent, [(Op::Write, 10, 1), (Op::Write, 20, 1)], "{error:?}");
+        tags.iter().for_each(|tag| assert_eq!(disk.ends(queue, *tag, Ok(())), None));
+        assert!(queue.pump(&mut disk));
+        let (sent, flush) = disk.taken();
+        assert_eq!(sent, [(Op::Flush, 0, 0)]);
+        disk.ends(queue, flush[0], Err(error));
+        assert_eq!((queue.flushed, queue.release()), (0, None));
+        assert!(queue.pump(&mut disk) || queue.failed.is_some());
+        queue.failed
+    };
+    for _ in 0..MEDIUM_RETRIES_MAX {
+        assert_eq!(write_and_fail(&mut queue, DiskError::Lost), None);
+        assert_eq!(write_and_fail(&mut queue, DiskError::Medium), None);
+    }
+    let failed = CommandFailed { op: Op::Flush, block: Block::NONE, error: DiskError::Medium };
+    assert_eq!(write_and_fail(&mut queue, DiskError::Medium), Some(failed));
 }
 
 #[test]
