@@ -10,7 +10,7 @@ use crate::trap::{self, edge};
 use crate::ways::{self, Carried};
 use abi::fault::Access;
 use abi::{Outcome, USER_END};
-use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
+use kernel_core::{BootProcess, Bring, Cpu, Kernel, Short, Switch};
 use x86_64::registers::control::Cr2;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -249,7 +249,7 @@ fn finish(state: &'static mut State, cpu: usize) {
         &raw mut *own as u64
     });
     let edge = &mut state.kernel.cpus[cpu].edge;
-    edge[edge::OWN] = own.unwrap_or(edge[edge::SELF].wrapping_sub(trap::REGISTERS as u64));
+    edge[edge::OWN] = own.unwrap_or(trap::frame_as_record(edge[edge::SELF] as *const Cpu));
     let idle = state.kernel.is_idle(cpu);
     state.hardware.idle |= u64::from(idle) << cpu;
     lock::release();

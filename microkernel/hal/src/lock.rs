@@ -13,7 +13,7 @@ use crate::instructions::save_vectors;
 use crate::layout::CPUS_MAX;
 use crate::processors::this_cpu;
 use crate::shared::Shared;
-use crate::trap::edge;
+use crate::trap::{self, edge};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use kernel_core::VectorState;
 use x86_64::{VirtAddr, instructions::tlb};
@@ -78,6 +78,8 @@ fn answer_stop(cpu: usize) {
             (*state).edge[edge::IN_SYSCALL] = mark::SET_BACK;
             (*state).frame.rip = (*state).frame.rip.wrapping_sub(SYSCALL_BYTES);
         }
+        // A cut keeps the record as it is, and not every way back to the program sets this anew.
+        (*state).edge[edge::OWN] = trap::frame_as_record(state);
     }
     STOP_PENDING.fetch_and(!bit, Ordering::Release);
 }

@@ -19,8 +19,9 @@
 //!    fast way saves only what a function may change. What a message leaves to the thread itself it saves where the edge
 //!    word `OWN` says; if another thread goes on, that comes from the record of the other one, and `OWN` says so.
 //! 3. `OWN` names the record of the running thread only while that need not be kept aside for an older epoch: a cut ends
-//!    that, and no CPU runs a program after a cut before `dispatch::finish` has set its `OWN`. The registers in the record
-//!    of a thread that a CPU runs say nothing, but for flags as after a call, and are written by that CPU alone.
+//!    that. A CPU that is stopped for one lets its `OWN` say the frame; the one that makes it comes by `dispatch::finish`.
+//!    The registers in the record of a thread that a CPU runs say nothing, but for flags as after a call, and are written
+//!    by that CPU alone.
 //! 4. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
 //!    program survives the entry.
 //! 5. A program's GS base is 0 whenever it runs: it could otherwise carry words from one process to another.
@@ -50,6 +51,11 @@ pub(crate) const fn edge_offset(word: usize) -> usize {
 
 /// Of the registers in a thread's record.
 pub(crate) const REGISTERS: usize = offset_of!(Task, thread) + offset_of!(Thread, registers);
+
+/// What `OWN` says in place of a record: where one would lie whose registers are the frame of this CPU.
+pub(crate) fn frame_as_record(cpu: *const Cpu) -> u64 {
+    (cpu as u64).wrapping_sub(REGISTERS as u64)
+}
 
 pub(crate) const fn word_offset(word: usize) -> usize {
     offset_of!(Registers, words) + word * 8
