@@ -4,7 +4,7 @@
 use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
-use crate::graph::{Graph, is_sound, is_within};
+use crate::graph::{Graph, has_reached, is_sound, is_within};
 use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{QUEUED, Queue};
@@ -172,6 +172,7 @@ impl Kernel {
         self.time_offset = arguments.words[0].max(self.world.time_ns).wrapping_sub(m.now_ns());
         if self.restored {
             self.void_volatile_claims();
+            self.void_replies_to_come();
             self.rebuild(m)?;
         }
         self.started = true;
@@ -297,6 +298,27 @@ impl Kernel {
                 while !self.empty_slot(slot, Status::Restarted) {}
             }
         }
+    }
+
+    /// A Reply to a call that is yet to come stands for none: who wrote it lies, or it has been left behind by as many calls
+    /// as can be counted.
+    fn void_replies_to_come(&mut self) {
+        for thread in 0..self.threads.world() {
+            if let Some(past) = self.held_reply(thread).and_then(|reply| self.past_call(reply)) {
+                self.threads.change(thread).serving_sequence = past;
+            }
+        }
+        for slot in 0..self.capabilities.world() {
+            if let Some(past) = self.saved_reply(slot).and_then(|reply| self.past_call(reply)) {
+                self.capabilities.change(slot).generation = past;
+            }
+        }
+    }
+
+    /// The call of a thread before the last one, if it has not come to call number `sequence`.
+    fn past_call(&self, (caller, sequence): (u32, u32)) -> Option<u32> {
+        let now = self.threads.get(caller).call_sequence;
+        (!has_reached(now, sequence)).then(|| now.wrapping_sub(1))
     }
 
     /// Older worlds say in the record of a process what is now the capability in the first of its slots.
