@@ -119,27 +119,44 @@ impl Kernel {
         if !is_within(table, index, &self.world.capacities) {
             return Err(RecordError::Field);
         }
+        macro_rules! load {
+            ($table:ident, $record:ty, |$taken:ident| $whole:expr) => {{
+                #[allow(unused_mut, reason = "a thread's registers are made harmless first")]
+                let mut $taken = <$record>::read(bytes)?;
+                self.begin_restore();
+                let whole = $whole;
+                self.$table.load(index, whole);
+            }};
+        }
         match table {
             t if t == Kept::World as u16 => self.take_world(bytes)?,
-            t if t == Kept::Process as u16 => self.processes.load(index, Process::read(bytes)?),
-            t if t == Kept::Thread as u16 => {
-                let mut thread = Thread::read(bytes)?;
+            t if t == Kept::Process as u16 => load!(processes, Process, |process| process),
+            t if t == Kept::Thread as u16 => load!(threads, Thread, |thread| {
                 m.sanitize(&mut thread.registers);
-                self.threads.load(index, Task { thread, ..*self.threads.get(index) });
-            }
+                Task { thread, ..*self.threads.get(index) }
+            }),
             t if t == Kept::Vector as u16 => {
-                let vector = VectorState::read(bytes)?;
-                self.threads.load(index, Task { vector, ..*self.threads.get(index) });
+                load!(threads, VectorState, |vector| Task { vector, ..*self.threads.get(index) })
             }
-            t if t == Kept::Endpoint as u16 => self.endpoints.load(index, Endpoint::read(bytes)?),
-            t if t == Kept::Notification as u16 => self.notifications.load(index, Notification::read(bytes)?),
-            t if t == Kept::Budget as u16 => self.budgets.load(index, Budget::read(bytes)?),
-            t if t == Kept::Capability as u16 => self.capabilities.load(index, Capability::read(bytes)?),
+            t if t == Kept::Endpoint as u16 => load!(endpoints, Endpoint, |taken| taken),
+            t if t == Kept::Notification as u16 => load!(notifications, Notification, |taken| taken),
+            t if t == Kept::Budget as u16 => load!(budgets, Budget, |taken| taken),
+            t if t == Kept::Capability as u16 => load!(capabilities, Capability, |taken| taken),
             _ => return Err(RecordError::Field),
         }
-        self.restored = true;
         self.capabilities.outdate();
         Ok(())
+    }
+
+    /// With the first record goes what this boot would have begun a world with: its own record, and its root budget.
+    fn begin_restore(&mut self) {
+        if core::mem::replace(&mut self.restored, true) {
+            return;
+        }
+        self.world.version = 0;
+        if self.budgets.world() > 0 {
+            self.budgets.load(0, Budget::FREE);
+        }
     }
 
     fn take_world(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
@@ -147,6 +164,7 @@ impl Kernel {
         if !world.is_shaped_like(&self.world) {
             return Err(RecordError::Field);
         }
+        self.begin_restore();
         // Volatile threads have drawn tickets since this boot began.
         self.last_ticket = self.last_ticket.max(TICKET_MIDDLE + world.ticket);
         self.world = world;
@@ -184,6 +202,10 @@ impl Kernel {
 
     /// The references of all records, as a graph. What passes can be rebuilt without a failure.
     pub(crate) fn check_graph(&mut self) -> Result<(), Refused> {
+        if self.world.version == 0 {
+            // Its own record never came.
+            return Err((Kept::World as u16, 0));
+        }
         for (table, count) in COUNTED.into_iter().zip(self.world.capacities) {
             for index in 0..count {
                 let Ok(sound) = is_sound(&mut &*self, table as u16, index);

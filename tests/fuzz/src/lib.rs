@@ -15,6 +15,7 @@ mod call;
 mod campaign;
 mod exported;
 mod image;
+mod judges;
 mod restore;
 mod source;
 mod spoil;

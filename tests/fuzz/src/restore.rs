@@ -12,11 +12,11 @@ use storesim::Random;
 use crate::{Source, call};
 
 /// Handle of init's memory and the frame behind its first page, as [`Genesis`] gives them.
-const MEMORY: u16 = 16;
-const FRAME: u32 = 32;
+pub(crate) const MEMORY: u16 = 16;
+pub(crate) const FRAME: u32 = 32;
 
 /// Worlds of the universe `restore` at different moments, as a store would hold them.
-fn exports() -> &'static [Records] {
+pub(crate) fn exports() -> &'static [Records] {
     static EXPORTS: OnceLock<Vec<Records>> = OnceLock::new();
     EXPORTS.get_or_init(|| {
         let universe = universe::named("restore").expect("there is one");
@@ -39,10 +39,10 @@ fn exports() -> &'static [Records] {
     })
 }
 
-type Record = ((u16, u32), Vec<u8>);
+pub(crate) type Record = ((u16, u32), Vec<u8>);
 
 /// Spoils one record, or the list of them.
-fn spoil(records: &mut Vec<Record>, source: &mut Source<'_>) {
+pub(crate) fn spoil(records: &mut Vec<Record>, source: &mut Source<'_>) {
     if records.is_empty() {
         return;
     }
@@ -81,7 +81,7 @@ fn spoil(records: &mut Vec<Record>, source: &mut Source<'_>) {
     }
 }
 
-fn attempt(sim: &mut Sim, op: Op) -> Status {
+pub(crate) fn attempt(sim: &mut Sim, op: Op) -> Status {
     sim.call_to_its_end(0, op.frame);
     Frame::of(&sim.kernel.cpus[0].frame).outcome().status()
 }
@@ -109,6 +109,11 @@ fn import(sim: &mut Sim, records: &[Record], source: &mut Source<'_>) -> bool {
     true
 }
 
+/// A fresh machine of the universe `restore`.
+pub(crate) fn machine() -> Sim {
+    Genesis::new([3, 3, 2, 0, 1, 48], [1, 1, 0, 1, 0, 16], 1).sim
+}
+
 /// Every invariant but I6, which counts budgets: records say what was spent.
 fn is_sound(sim: &Sim) -> Result<(), String> {
     match sim.kernel.check(&sim.m) {
@@ -124,8 +129,7 @@ pub(crate) fn run(bytes: &[u8]) -> Result<(), String> {
         exports[source.below(exports.len())].iter().map(|(key, bytes)| (*key, bytes.clone())).collect();
     let spoilt = source.byte() % 5;
     (0..spoilt).for_each(|_| spoil(&mut records, &mut source));
-    // The machine of the universe `restore`.
-    let mut sim = Genesis::new([3, 3, 2, 0, 1, 48], [1, 1, 0, 1, 0, 16], 1).sim;
+    let mut sim = machine();
     let taken = import(&mut sim, &records, &mut source);
     is_sound(&sim)?;
     if spoilt == 0 && source.is_empty() && !taken {

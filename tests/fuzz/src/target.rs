@@ -1,6 +1,6 @@
 //! What can be fuzzed, by name.
 
-use crate::{block, bundle, call, exported, image, restore, store};
+use crate::{block, bundle, call, exported, image, judges, restore, store};
 
 /// What takes an input; what went wrong with it, if anything did. A panic is a finding too.
 pub type Run = fn(&[u8]) -> Result<(), String>;
@@ -18,7 +18,7 @@ pub struct Target {
     pub run: Run,
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         name: "call",
         about: "any registers in any call, any event, on two CPUs",
@@ -30,6 +30,12 @@ const TARGETS: [Target; 7] = [
         about: "spoilt exports into Restore and Resume, and the world that comes of it",
         bytes_max: 1500,
         run: restore::run,
+    },
+    Target {
+        name: "judges",
+        about: "spoilt exports before the kernel and before those who keep its records: do they agree?",
+        bytes_max: 200,
+        run: judges::run,
     },
     Target { name: "block", about: "every parser of blocks of the store", bytes_max: 4200, run: block::run },
     Target { name: "bundle", about: "the boot bundle's parser", bytes_max: 4000, run: bundle::run },

@@ -145,6 +145,27 @@ fn what_was_written_is_taken() {
     assert_eq!(with_threads(serves, |_, _| {}), Status::Ok);
 }
 
+/// What a boot would begin a world with is none of a world that is taken back.
+#[test]
+fn a_world_brings_its_own_record_and_root_budget() {
+    const OWN: (u16, u32) = (Kept::World as u16, 0);
+    const ROOT: (u16, u32) = (Kept::Budget as u16, 0);
+    for missing in [OWN, ROOT] {
+        let mut records = exported();
+        assert!(records.iter().any(|(table, index, _)| (*table, *index) == missing));
+        records.retain(|(table, index, _)| (*table, *index) != missing);
+        assert_eq!(verdict(&records), Status::BadRecord, "without {missing:?}");
+    }
+    let mut records = exported();
+    let world = records.iter().find(|(table, ..)| *table == OWN.0).expect("a world").clone();
+    records.push((world.0, 1, world.2));
+    assert_eq!(verdict(&records), Status::BadRecord, "two of them");
+    // What is refused before anything was taken leaves the kernel as it was.
+    let (mut rig, status) = taken(&[(OWN.0, 1, vec![0; 56])]);
+    assert_eq!(status, Status::BadRecord);
+    rig.create(WORLD, Kind::Endpoint, [0; 4], Handle::NULL);
+}
+
 #[test]
 fn nobody_answers_his_own_call() {
     let itself = |index, thread: &mut Thread| (thread.serving, thread.serving_sequence) = (index, thread.call_sequence);
