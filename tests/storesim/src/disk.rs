@@ -36,7 +36,7 @@ impl CutMode {
 /// Faults beyond losing power, each with the chance of happening per command, in 1/10,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// A write or flush fails, and works when repeated.
+    /// A write or flush fails, and works when repeated: what a flush has failed for may be forgotten by then.
     pub write_error: u64,
     /// A read fails, and works when repeated.
     pub read_error: u64,
@@ -90,6 +90,8 @@ pub struct FaultCount {
     pub resets: u64,
     /// Unflushed blocks, completed or not, that a reset lost.
     pub reset_lost: u64,
+    /// Completed blocks that a failed flush lost.
+    pub flush_lost: u64,
     /// Reads of blocks that are bad.
     pub bad_reads: u64,
     /// Completions out of the order of submission.
@@ -150,6 +152,8 @@ pub struct SimDisk {
     pub commands: u64,
     /// Writes and flushes until none succeeds any more; `None`: they do.
     pub writes_left: Option<u64>,
+    /// Whether one that is worn out still takes writes, and flushes nothing.
+    pub takes_writes: bool,
     /// Commands in the order in which they came complete in: no reordering, one at a time.
     pub in_order: bool,
     /// Memory.
@@ -176,6 +180,7 @@ impl SimDisk {
             next_write: 0,
             commands_left: None,
             writes_left: None,
+            takes_writes: false,
             dead: false,
             fault: Fault::default(),
             broken: Broken::No,
@@ -326,12 +331,31 @@ impl SimDisk {
         self.writes.retain(|(_, write)| !covered(write) || ours && write.data.iter().any(|data| !is_a(data, b"PERN")));
     }
 
-    /// Whether the medium takes nothing more.
+    /// What a flush was to make durable and could not a disk may drop: then the next one ends well without it.
+    fn forget_some(&mut self) {
+        for (number, write) in core::mem::take(&mut self.writes) {
+            if write.completed.is_none() || self.random.chance(50) {
+                self.writes.push((number, write));
+                continue;
+            }
+            self.count.flush_lost += write.data.len() as u64;
+            (write.block..write.block + write.data.len())
+                .for_each(|block| self.visible[block] = Rc::clone(&self.durable[block]));
+        }
+        // Of two writes to a block the second may have been kept.
+        for (_, write) in self.writes.iter().filter(|(_, write)| write.completed.is_some()) {
+            for (offset, data) in write.data.iter().enumerate() {
+                self.visible[write.block + offset] = Rc::clone(data);
+            }
+        }
+    }
+
+    /// Whether the medium takes nothing more of this kind.
     fn is_worn_out(&mut self, op: Op) -> bool {
         match &mut self.writes_left {
             _ if op == Op::Read => false,
             None => false,
-            Some(0) => true,
+            Some(0) => op == Op::Flush || !self.takes_writes,
             Some(left) => {
                 *left -= 1;
                 false
@@ -342,7 +366,10 @@ impl SimDisk {
     fn run(&mut self, waiting: Waiting) -> Result<(), DiskError> {
         if self.is_worn_out(waiting.op) {
             self.count.write_errors += 1;
-            self.writes.retain(|(number, _)| *number != waiting.write);
+            match waiting.op {
+                Op::Flush => self.forget_some(),
+                _ => self.writes.retain(|(number, _)| *number != waiting.write),
+            }
             return Err(DiskError::Medium);
         }
         if self.happens(self.fault.command_lost) {
@@ -382,6 +409,7 @@ impl SimDisk {
             Op::Flush => {
                 if self.happens(self.fault.write_error) {
                     self.count.write_errors += 1;
+                    self.forget_some();
                     return Err(DiskError::Medium);
                 }
                 self.apply_flush(waiting.submitted);

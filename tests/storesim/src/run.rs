@@ -277,7 +277,9 @@ fn live(life: &mut Life<'_>, script: &Script, plan: &LifePlan, formatting: bool)
         life.store.host_mut().fault = plan.fault;
     }
     life.faults_expected |= plan.writes.is_some();
-    life.store.host_mut().writes_left = plan.writes;
+    let disk = life.store.host_mut();
+    disk.writes_left = plan.writes;
+    disk.takes_writes = plan.writes.is_some_and(|writes| writes % 2 == 0);
     if script.kind == Kind::Room {
         return room::work(life, plan);
     }
@@ -355,6 +357,7 @@ mod tests {
             "fault: command lost",
             "fault: reset",
             "fault: block forgotten by a reset",
+            "fault: block forgotten by a failed flush",
             "store: block written again",
             "store: next epoch written before a commit",
             "store: retired by itself",

@@ -90,6 +90,7 @@ impl Tally {
         self.add("fault: misdirected write", count.misdirected);
         self.add("fault: reset", count.resets);
         self.add("fault: block forgotten by a reset", count.reset_lost);
+        self.add("fault: block forgotten by a failed flush", count.flush_lost);
         self.add("disk: completed out of order", count.reordered);
         self.add("cut: block lost", count.cut_lost);
         self.add("cut: block kept", count.cut_kept);

@@ -1,5 +1,5 @@
-//! A medium that takes nothing more from some write on, in the middle of an epoch: the store stops and says at what; what
-//! was committed is whole, and on a disk that writes again the world goes on.
+//! A medium that takes nothing more from some write on, or flushes nothing more, in the middle of an epoch: the store stops
+//! and says at what; what was committed is whole, and on a disk that writes again the world goes on.
 
 use snapshot_server::{Failure, Op};
 
