@@ -18,6 +18,9 @@ pub const COMMAND_LINE_MAX: usize = 1024;
 /// Interrupts with lower numbers are lines, which stay masked from their arrival until they are acknowledged; the others
 /// are messages of devices.
 pub const INTERRUPT_LINES: u32 = 24;
+/// What a world has room for unless the kernel was told otherwise: processes, threads, endpoints, notifications, budgets,
+/// capability slots. The same on every machine, so that a disk can move between them.
+pub const WORLD_CAPACITIES: [u32; 6] = [256, 1024, 2048, 2048, 256, 32_768];
 
 /// Handles that init starts with.
 pub mod handle {

@@ -2,6 +2,7 @@
 //! by what memory there is.
 
 use crate::layout::PAGE;
+use abi::boot_info::WORLD_CAPACITIES;
 use kernel_core::{Capacities, Counts};
 
 /// Word on the command line that multiplies all counts of objects: `tables=4`. The world's are fixed at its genesis:
@@ -13,9 +14,7 @@ const SCALE_MAX: u32 = 64;
 /// with 112 MiB, with 96 init finds no room for the servers' memory. The kernel's own share is about 13 MiB.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 111 << 20;
 
-/// Objects of the world: processes, threads, endpoints, notifications, budgets, capability slots.
-const WORLD: [u32; 6] = [256, 1024, 2048, 2048, 256, 32_768];
-/// Objects of this boot, likewise.
+/// Objects of this boot: processes, threads, endpoints, notifications, budgets, capability slots.
 const VOLATILE: [u32; 6] = [64, 256, 512, 512, 64, 16_384];
 
 /// One page in so many is a page-table page of programs.
@@ -36,7 +35,7 @@ pub(crate) fn scale(option: Option<&str>) -> u32 {
 pub(crate) fn choose(memory: u64, end: u64, cpus: usize, scale: u32) -> Capacities {
     let frames = memory / PAGE;
     Capacities {
-        world: Counts(WORLD.map(|count| count * scale)),
+        world: Counts(WORLD_CAPACITIES.map(|count| count * scale)),
         volatile: Counts(VOLATILE.map(|count| count * scale)),
         cpus: cpus as u32,
         tables: (frames / TABLES_SHARE).clamp(TABLES_MIN, TABLES_MAX) as u32 * scale,

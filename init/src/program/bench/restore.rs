@@ -2,7 +2,7 @@
 
 use super::peer::Workshop;
 use super::{Longest, Step, Stopped};
-use libos::abi::boot_info::handle;
+use libos::abi::boot_info::{WORLD_CAPACITIES, handle};
 use libos::abi::protocol::startup::WINDOWS_START;
 use libos::abi::record::{BatchWriter, Table};
 use libos::abi::{Epoch, MapFlags, PAGE_SIZE};
@@ -12,6 +12,9 @@ use libos::{EpochControl, Mapping, Process, Space, println, store_word, ticks};
 const BATCH_AT: u64 = WINDOWS_START + (1 << 40);
 /// Records that the kernel takes before it lets others in.
 const STEP_RECORDS: u32 = 16;
+
+/// Vector components of all threads: x87, SSE, AVX.
+const COMPONENTS: u32 = 7;
 
 const EPOCH: EpochControl = EpochControl(handle::EPOCH);
 
@@ -35,17 +38,30 @@ pub(super) fn run(workshop: &mut Workshop, longest: &mut Longest) -> Result<(), 
     Ok(())
 }
 
-/// Fills the page with at most `records` records: the smallest there are, of endpoints that have died.
+/// Fills the page with at most `records` records: those of an empty world, and then the smallest there are, of endpoints
+/// that have died.
 fn fill_batch(records: u32) {
     let mut page = [0; PAGE_SIZE];
     let mut batch = BatchWriter::new(&mut page);
+    let mut push = |table: Table, index: u32, words: &[u32]| {
+        let fill = |to: &mut [u8]| {
+            for (to, word) in to.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+        };
+        batch.push(table as u16, index, words.len() * 4, fill)
+    };
+    // Version, components; epoch, tickets and time, of 64 bits each; capacities.
+    let mut world = [1, COMPONENTS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    world[8..].copy_from_slice(&WORLD_CAPACITIES);
+    // What is left, what is used; generation, parent, life, zero.
+    let mut root = [0; 16];
+    root[..6].copy_from_slice(&WORLD_CAPACITIES);
+    root[12..].copy_from_slice(&[1, u32::MAX, 1, 0]);
+    let mut pushed = u32::from(push(Table::World, 0, &world)) + u32::from(push(Table::Budget, 0, &root));
     // Generation, service, budget, life.
-    let record = [1, 0, u32::MAX, 0_u32].map(u32::to_le_bytes);
-    let mut index = 0;
-    while index < records
-        && batch.push(Table::Endpoint as u16, index, record.len() * 4, |to| to.copy_from_slice(record.as_flattened()))
-    {
-        index += 1;
+    while pushed < records && push(Table::Endpoint, pushed, &[1, 0, u32::MAX, 0]) {
+        pushed += 1;
     }
     batch.finish();
     for (address, bytes) in (BATCH_AT..).step_by(8).zip(page.chunks_exact(8)) {
