@@ -240,3 +240,16 @@ fn no_segment_is_writable_and_executable() {
     assert!(flags.len() >= 3, "{text}");
     assert!(flags.iter().all(|flags| !flags.contains("wx")), "{text}");
 }
+
+/// Records that init makes up are a world that the kernel takes back; what is measured of that is for people.
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_page_of_records_is_taken_back_and_resumed() {
+    let mut machine = machine();
+    machine.command_line = "bench=restore".to_owned();
+    let (ending, console) = run(&machine);
+    assert_eq!(ending, Ending::Success, "the machine said:\n{console}");
+    for row in ["BENCH resume_insns ", "BENCH longest_entry_insns "] {
+        assert!(console.contains(row), "no {row:?} in:\n{console}");
+    }
+}
