@@ -6,7 +6,7 @@
 //! | vectors | what |
 //! | --- | --- |
 //! | 32 + n | line n (0 … 23) or message n (24 … `INTERRUPTS` − 1) |
-//! | 0xf0 … 0xf3 | timer, reschedule, shootdown, stop |
+//! | 0xf0, 0xf1 | timer, another CPU |
 //! | 0xff | spurious |
 //!
 //! Reference: Intel SDM vol. 3A, chapter 11; Intel 82093AA datasheet.
@@ -23,12 +23,8 @@ pub const INTERRUPTS: u32 = 192;
 pub(crate) const FIRST_VECTOR: u32 = 32;
 /// One-shot timer of this CPU.
 pub(crate) const TIMER: u8 = 0xf0;
-/// Another CPU asks this one to look at its queues.
-pub(crate) const RESCHEDULE: u8 = 0xf1;
-/// Another CPU waits until this one has dropped translations.
-pub(crate) const SHOOTDOWN: u8 = 0xf2;
-/// Another CPU needs this one out of user mode.
-pub(crate) const STOP: u8 = 0xf3;
+/// Another CPU needs this one in the kernel: to look at its queues, or out of user mode.
+pub(crate) const ENTER: u8 = 0xf1;
 const SPURIOUS: u8 = 0xff;
 
 const _: () = assert!(FIRST_VECTOR + INTERRUPTS <= TIMER as u32);

@@ -139,7 +139,7 @@ impl Boot {
             pool_tables,
             ram: self.memory.all().clone(),
             cpus: self.cpus,
-            idle: u64::MAX,
+            idle: !1,
             void,
         };
         // SAFETY: only the first processor looks at it; the others wait for `release_all`.

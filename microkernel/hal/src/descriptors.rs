@@ -6,7 +6,7 @@
 
 use crate::layout::{CPUS_MAX, StackKind};
 use crate::shared::Shared;
-use crate::trap;
+use crate::trap::{self, PAGE_FAULT};
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::{lgdt, lidt, load_tss};
@@ -47,7 +47,6 @@ const BREAKPOINT: usize = 3;
 const NON_MASKABLE: usize = 2;
 const DOUBLE_FAULT: usize = 8;
 const MACHINE_CHECK: usize = 18;
-const PAGE_FAULT: usize = 14;
 
 fn gate(vector: usize, address: u64) -> Gate {
     let stack = u64::from(matches!(vector, NON_MASKABLE | DOUBLE_FAULT | MACHINE_CHECK));
@@ -74,7 +73,7 @@ pub(crate) fn load_boot() {
 /// No other processor runs; `alone`: and none ever will.
 pub(crate) unsafe fn set_page_fault(alone: bool) {
     // SAFETY: 1. in bounds; 2. the only processor that runs (caller).
-    unsafe { (*GATES.get())[PAGE_FAULT] = gate(PAGE_FAULT, trap::page_fault_address(alone)) };
+    unsafe { (*GATES.get())[usize::from(PAGE_FAULT)] = gate(PAGE_FAULT.into(), trap::page_fault_address(alone)) };
 }
 
 /// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).

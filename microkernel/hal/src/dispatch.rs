@@ -1,16 +1,17 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
-use crate::apic::{FIRST_VECTOR, LocalApic, RESCHEDULE, SHOOTDOWN, STOP, TIMER, interrupt_number};
+use crate::apic::{ENTER, FIRST_VECTOR, LocalApic, TIMER, interrupt_number};
 use crate::kernel::{State, with_state};
 use crate::lock;
 use crate::machine::Hardware;
 use crate::processor;
-use crate::processors;
-use crate::trap::{self, edge};
+use crate::processors::{self, this_cpu};
+use crate::trap::{self, PAGE_FAULT, REGISTERS, edge};
 use crate::ways::{self, Carried};
 use abi::fault::Access;
-use abi::{Outcome, USER_END};
-use kernel_core::{BootProcess, Bring, Cpu, Kernel, Short, Switch};
+use abi::{Outcome, Registers, USER_END};
+use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
+use x86_64::instructions::segmentation::{GS, Segment64};
 use x86_64::registers::control::Cr2;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -25,17 +26,15 @@ mod page_error {
 
 /// Starts the first thread, on the first CPU; the way out of boot.
 pub(crate) fn begin(process: BootProcess) -> ! {
-    lock::acquire(0, false);
-    let state = with_state();
-    if state.kernel.cpus.count() == 1 {
-        // SAFETY: all that there are have joined the kernel.
-        unsafe { processor::be_alone() };
-    }
-    state.hardware.idle &= !1;
-    state.kernel.boot_start(&mut state.hardware, 0, process);
-    finish(state, 0);
+    enter(0, false, |kernel, hardware| {
+        if kernel.cpus.count() == 1 {
+            // SAFETY: all that there are have joined the kernel.
+            unsafe { processor::be_alone() };
+        }
+        kernel.boot_start(hardware, 0, process);
+    });
     // SAFETY: 1. GS is based (`Boot::make_kernel`); 2. the core has filled the frame and loaded space and vector
-    // registers; 3. released by `finish`; boot is over, its stack needed no more.
+    // registers; 3. released by `enter`; boot is over, its stack needed no more.
     unsafe { trap::leave_kernel() }
 }
 
@@ -45,6 +44,12 @@ fn try_acquire<const ALONE: bool>() -> Option<usize> {
         return Some(0);
     }
     lock::try_acquire().then(processors::current)
+}
+
+fn release<const ALONE: bool>() {
+    if !ALONE {
+        lock::release();
+    }
 }
 
 /// A fast call that keeps all registers: rbx, rbp and r12 to r15 are still the thread's own, the others are in its frame.
@@ -82,127 +87,127 @@ pub(crate) extern "C" fn wait_fast<const ALONE: bool>(control: u64) -> u64 {
     })
 }
 
-/// Another thread goes on.
-///
-/// # Safety
-/// As [`ways::exchange`].
+/// A fast call, or a fault, after which another thread goes on, with this of a message. Comes back if it has not been
+/// made.
 #[inline(always)]
-unsafe fn go_on<const ALONE: bool>(carried: Carried, Switch { to, bring, .. }: Switch<'_>) -> ! {
-    // SAFETY: caller.
-    unsafe {
-        match bring {
-            Bring::Message(rax) => ways::exchange::<ALONE>(carried, to, rax),
-            Bring::Fault(rax, words) => ways::deliver::<ALONE>(to, rax, words),
-            Bring::All => ways::depart::<ALONE>(to),
-        }
-    }
-}
-
-/// Fast calls after which another thread goes on, with five words of a message in the registers of the first arguments
-/// and the control word in the frame.
-macro_rules! switching {
-    ($name:ident, $make:ident) => {
-        pub(crate) extern "C" fn $name<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
-            let carried = Carried([tag, w0, w1, w2, w3]);
-            if let Some(cpu) = try_acquire::<ALONE>() {
-                let State { kernel, hardware, .. } = with_state();
-                if let Some(switch) = kernel.$make::<ALONE>(hardware, cpu) {
-                    // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record
-                    // it may change; 3. taken above.
-                    unsafe { go_on::<ALONE>(carried, switch) }
-                }
-                release::<ALONE>();
+fn switching<const ALONE: bool>(
+    carried: Carried,
+    make: impl FnOnce(&'static mut Kernel, &'static mut Hardware, usize) -> Option<Switch<'static>>,
+) {
+    let Some(cpu) = try_acquire::<ALONE>() else { return };
+    let State { kernel, hardware, .. } = with_state();
+    if let Some(Switch { to, bring, .. }) = make(kernel, hardware, cpu) {
+        // SAFETY: 1. the edge's words as they came; 2. the core has switched to the thread, whose record it may change;
+        // 3. taken above.
+        unsafe {
+            match bring {
+                Bring::Message(rax) => ways::exchange::<ALONE>(carried, to, rax),
+                Bring::Fault(rax, words) => ways::deliver::<ALONE>(to, rax, words),
+                Bring::All => ways::depart::<ALONE>(to),
             }
-            // SAFETY: 1. the edge's words as they came; 3. released, or not had.
-            unsafe { ways::decline::<ALONE>(carried) }
         }
-    };
+    }
+    release::<ALONE>();
 }
 
-switching!(call_fast, fast_call);
-switching!(reply_fast, fast_reply_receive);
+/// Takes five words of a message in the registers of the first arguments; the control word is where `OWN` says.
+pub(crate) extern "C" fn call_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
+    let carried = Carried([tag, w0, w1, w2, w3]);
+    switching::<ALONE>(carried, |k, h, cpu| k.fast_call::<ALONE>(h, cpu));
+    // SAFETY: 1. the edge's words as they came; 3. released, or not had.
+    unsafe { ways::declined::<ALONE>(carried) }
+}
 
-/// A page that is not there, of a program whose registers are in its own record, or where the edge word `OWN` says.
+/// Likewise.
+pub(crate) extern "C" fn reply_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
+    let carried = Carried([tag, w0, w1, w2, w3]);
+    switching::<ALONE>(carried, |k, h, cpu| k.fast_reply_receive::<ALONE>(h, cpu));
+    // SAFETY: as `call_fast`.
+    unsafe { ways::declined::<ALONE>(carried) }
+}
+
+/// A page that is not there, of a program whose registers are where `OWN` says.
 pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
-    if let Some(cpu) = try_acquire::<ALONE>() {
-        let State { kernel, hardware, .. } = with_state();
-        if let Some(switch) =
-            kernel.fast_fault::<ALONE>(hardware, cpu, (Cr2::read_raw(), access(error & !page_error::PRESENT), error))
-        {
-            // SAFETY: 1. no message of the program's; 2. the core has switched; 3. taken above.
-            unsafe { go_on::<ALONE>(Carried([0; 5]), switch) }
-        }
-        release::<ALONE>();
-    }
-    // SAFETY: as the edge has called; the lock is released, or not had.
-    unsafe { ways::decline_fault::<ALONE>(error) }
+    switching::<ALONE>(Carried([0; 5]), |k, h, cpu| {
+        k.fast_fault::<ALONE>(h, cpu, (Cr2::read_raw(), access(error & !page_error::PRESENT), error))
+    });
+    fault_declined::<ALONE>(error)
 }
 
-fn release<const ALONE: bool>() {
-    if !ALONE {
-        lock::release();
+/// The slow way with such a fault.
+#[cold]
+fn fault_declined<const ALONE: bool>(error: u64) -> ! {
+    // SAFETY: 1. if this is the only CPU GS is the program's, else ours already; 2. no one else looks at this CPU's state
+    // without the lock, and `OWN` names registers; 3. what `leave_kernel` wants `enter` has done.
+    unsafe {
+        if ALONE {
+            GS::swap();
+        }
+        let state = this_cpu();
+        (*state).frame = *(((*state).edge[edge::OWN] + REGISTERS as u64) as *const Registers);
+        page_fault((*state).edge[edge::CPU] as usize, error);
+        trap::leave_kernel()
     }
+}
+
+/// One event, with the kernel lock held; then the core is left: to the thread in the frame, or to wait for an interrupt.
+fn enter(cpu: usize, to_call: bool, event: impl FnOnce(&mut Kernel, &mut Hardware)) {
+    lock::acquire(cpu, to_call);
+    let state = with_state();
+    event(&mut state.kernel, &mut state.hardware);
+    finish(state, cpu);
 }
 
 /// A system call; the registers are in the CPU's frame.
 pub(crate) extern "C" fn syscall(cpu: usize) {
-    lock::acquire(cpu, true);
-    let state = with_state();
-    state.kernel.syscall(&mut state.hardware, cpu);
-    finish(state, cpu);
+    enter(cpu, true, |kernel, hardware| kernel.syscall(hardware, cpu));
 }
 
 /// A system call that a fast function has declined, likewise: there may be more to find, or it is less usual.
 pub(crate) extern "C" fn declined(cpu: usize) {
-    lock::acquire(cpu, true);
-    let state = with_state();
-    if !state.kernel.fast(&mut state.hardware, cpu) {
-        state.kernel.syscall(&mut state.hardware, cpu);
-    }
-    finish(state, cpu);
+    enter(cpu, true, |kernel, hardware| {
+        if !kernel.fast(hardware, cpu) {
+            kernel.syscall(hardware, cpu);
+        }
+    });
 }
 
 /// A page fault of a program, whose registers are in the CPU's frame.
-pub(crate) extern "C" fn page_fault(cpu: usize, error: u64) {
+fn page_fault(cpu: usize, error: u64) {
     lock::acquire(cpu, false);
     let fault = (Cr2::read_raw(), access(error), error);
     assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
     let state = with_state();
     let made = state.kernel.fast_page_fault(&mut state.hardware, cpu, fault);
     if !made && state.kernel.page_fault(&mut state.hardware, cpu, fault) {
-        return lock::release();
+        return release_to(state, cpu);
     }
     finish(state, cpu);
 }
 
-/// Another exception or an interrupt that arrived while a program ran; its registers are in the CPU's frame.
-pub(crate) extern "C" fn from_user(cpu: usize, vector: u64, error: u64) {
+/// An exception or an interrupt: while a program ran, whose registers are in the CPU's frame, or an interrupt while this
+/// CPU had nothing to run.
+pub(crate) extern "C" fn interrupt(cpu: usize, vector: u64, error: u64) {
     let vector = vector as u8;
-    if u32::from(vector) >= FIRST_VECTOR {
-        return interrupted(cpu, vector);
+    if vector == PAGE_FAULT {
+        return page_fault(cpu, error);
     }
-    lock::acquire(cpu, false);
-    let state = with_state();
-    state.kernel.exception(&mut state.hardware, cpu, vector, error);
-    finish(state, cpu);
-}
-
-/// An interrupt that arrived while this CPU had nothing to run.
-pub(crate) extern "C" fn from_idle(cpu: usize, vector: u64) {
-    let vector = vector as u8;
-    if vector == SHOOTDOWN {
-        shot_down(cpu);
-        // SAFETY: 1. GS is based since this CPU joined; 2. it was idle, so the kernel's space is loaded; 3. the lock is
-        // not held, and `idle_loop` starts its stack anew.
-        unsafe { trap::idle_loop() }
-    }
-    interrupted(cpu, vector);
-}
-
-/// Without the lock: its holder waits for us.
-fn shot_down(cpu: usize) {
-    LocalApic.end_of_interrupt();
-    lock::answer_flush(cpu);
+    enter(cpu, false, |kernel, hardware| {
+        if u32::from(vector) < FIRST_VECTOR {
+            return kernel.exception(hardware, cpu, vector, error);
+        }
+        hardware.idle &= !(1 << cpu);
+        match vector {
+            TIMER => kernel.timer(hardware, cpu),
+            ENTER => kernel.reschedule(hardware, cpu),
+            _ => match interrupt_number(vector) {
+                Some(number) => kernel.interrupt(hardware, cpu, number),
+                // Spurious: was never there, wants no end.
+                None => return,
+            },
+        }
+        LocalApic.end_of_interrupt();
+    });
 }
 
 fn access(error: u64) -> Access {
@@ -211,27 +216,6 @@ fn access(error: u64) -> Access {
     access.set(Access::WRITE, error & page_error::WRITE != 0);
     access.set(Access::EXECUTE, error & page_error::EXECUTE != 0);
     access
-}
-
-fn interrupted(cpu: usize, vector: u8) {
-    if vector == SHOOTDOWN {
-        return shot_down(cpu);
-    }
-    lock::acquire(cpu, false);
-    let state = with_state();
-    let (kernel, hardware) = (&mut state.kernel, &mut state.hardware);
-    hardware.idle &= !(1 << cpu);
-    match vector {
-        TIMER => kernel.timer(hardware, cpu),
-        RESCHEDULE | STOP => kernel.reschedule(hardware, cpu),
-        _ => match interrupt_number(vector) {
-            Some(number) => kernel.interrupt(hardware, cpu, number),
-            // Spurious: was never there, wants no end.
-            None => return finish(state, cpu),
-        },
-    }
-    LocalApic.end_of_interrupt();
-    finish(state, cpu);
 }
 
 /// Leaves the core: to the thread in the frame, or to wait for an interrupt. Releases the lock.
@@ -244,18 +228,23 @@ fn finish(state: &'static mut State, cpu: usize) {
     if state.kernel.orphan.is_some() {
         state.report_orphan_fault();
     }
-    let own = state.kernel.own_record(cpu).map(|own| {
-        (own.registers.rflags, own.registers.r11) = (trap::FLAGS.into(), trap::FLAGS.into());
-        &raw mut *own as u64
-    });
-    let edge = &mut state.kernel.cpus[cpu].edge;
-    edge[edge::OWN] = own.unwrap_or(trap::frame_as_record(edge[edge::SELF] as *const Cpu));
     let idle = state.kernel.is_idle(cpu);
     state.hardware.idle |= u64::from(idle) << cpu;
-    lock::release();
+    release_to(state, cpu);
     if idle {
         // SAFETY: 1. GS is based since this CPU joined; 2. the core has loaded the kernel's own space when it found
         // nothing to run; 3. released above, and `idle_loop` starts its stack anew.
         unsafe { trap::idle_loop() }
     }
+}
+
+/// Releases the lock to whoever runs on `cpu` now. A cut, here or elsewhere, may have ended what was its `OWN`.
+fn release_to(state: &'static mut State, cpu: usize) {
+    let own = state.kernel.own_record(cpu).map(|own| {
+        (own.registers.rflags, own.registers.r11) = (trap::FLAGS.into(), trap::FLAGS.into());
+        &raw mut *own as u64
+    });
+    let edge = &mut state.kernel.cpus[cpu].edge;
+    edge[edge::OWN] = own.unwrap_or(edge[edge::SELF]);
+    lock::release();
 }

@@ -1,6 +1,6 @@
 //! What the core asks of the machine, answered by this one.
 
-use crate::apic::{IoApics, LocalApic, RESCHEDULE, SHOOTDOWN, STOP};
+use crate::apic::{ENTER, IoApics, LocalApic};
 use crate::clock::Clock;
 use crate::firmware::{MAP_MAX, Span};
 use crate::instructions::{copy_page, load_vectors, save_vectors, set_cr3};
@@ -10,6 +10,7 @@ use abi::{PAGE_SIZE, Registers, USER_END};
 use heapless::Vec;
 use kernel_core::{Machine, TableId, VectorState};
 use x86_64::VirtAddr;
+use x86_64::instructions::tlb;
 use x86_64::structures::port::{PortRead, PortWrite};
 
 const ENTRIES: usize = 512;
@@ -37,7 +38,8 @@ pub(crate) struct Hardware {
     pub(crate) ram: Vec<Span, MAP_MAX>,
     /// CPUs that run.
     pub(crate) cpus: usize,
-    /// CPUs that wait for an interrupt without a thread, a bit each; they run no program before they get the lock.
+    /// CPUs that wait for an interrupt without a thread, a bit each; they have the kernel's own
+    /// space loaded, and run no program before they get the lock.
     pub(crate) idle: u64,
     /// Stands in for frames that are no RAM, so that no capability makes the kernel touch an address it has not mapped.
     pub(crate) void: &'static mut [u8; PAGE_SIZE],
@@ -63,6 +65,14 @@ impl Hardware {
     fn others(&self, cpu: usize) -> u64 {
         u64::MAX >> (64 - self.cpus) & !(1 << cpu)
     }
+
+    /// Stops those that run a program, and drops their translations.
+    fn stop(&self, cpus: u64) {
+        let running = cpus & !self.idle;
+        if running != 0 {
+            lock::stop_others(running, |cpu| LocalApic.send(processors::apic_id(cpu), ENTER));
+        }
+    }
 }
 
 impl Machine for Hardware {
@@ -79,11 +89,11 @@ impl Machine for Hardware {
     }
 
     fn kick(&mut self, cpu: usize) {
-        LocalApic.send(processors::apic_id(cpu), RESCHEDULE);
+        LocalApic.send(processors::apic_id(cpu), ENTER);
     }
 
     fn stop_others(&mut self, cpu: usize) {
-        lock::stop_others(self.others(cpu) & !self.idle, |other| LocalApic.send(processors::apic_id(other), STOP));
+        self.stop(self.others(cpu));
     }
 
     #[inline(always)]
@@ -151,12 +161,12 @@ impl Machine for Hardware {
         // Where there is one only, a fast call may come here with the program's GS.
         let own = if self.cpus == 1 { 0 } else { processors::current() };
         if cpus >> own & 1 == 1 {
-            lock::drop_translations(page);
+            match page {
+                Some(page) => tlb::flush(VirtAddr::new_truncate(page)),
+                None => tlb::flush_all(),
+            }
         }
-        let others = cpus & self.others(own);
-        if others != 0 {
-            lock::flush_others(others, page, |other| LocalApic.send(processors::apic_id(other), SHOOTDOWN));
-        }
+        self.stop(cpus & self.others(own));
     }
 
     fn copy_frame(&mut self, from: u32, to: u32) {

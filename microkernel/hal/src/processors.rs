@@ -9,7 +9,7 @@ use crate::instructions::stop_forever;
 use crate::layout::{CPUS_MAX, PHYSMAP, StackKind};
 use crate::serial::say;
 use crate::start::{AP_PAGE, MAILBOX, Mailbox, ap_code};
-use crate::trap::{self, edge};
+use crate::trap::{self, REGISTERS, edge};
 use crate::{descriptors, processor};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use kernel_core::Cpu;
@@ -95,7 +95,7 @@ pub(crate) unsafe fn adopt(cpu: usize, state: *mut Cpu) {
     unsafe {
         (*state).edge[edge::STACK] = StackKind::Main.top(cpu);
         (*state).edge[edge::CPU] = cpu as u64;
-        (*state).edge[edge::SELF] = state as u64;
+        (*state).edge[edge::SELF] = (state as u64).wrapping_sub(REGISTERS as u64);
         processor::set_gs_base(state as u64);
     }
 }

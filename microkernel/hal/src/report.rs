@@ -9,7 +9,7 @@ use crate::layout::{Image, StackKind, cpu_of_stack};
 use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
-use crate::trap::KernelTrap;
+use crate::trap::{KernelTrap, PAGE_FAULT};
 use abi::fault::exception_name;
 use core::fmt::Write;
 use core::mem::MaybeUninit;
@@ -144,7 +144,6 @@ const REGISTER_NAMES: [&str; 18] = [
     "r14", "r15",
 ];
 
-const PAGE_FAULT: u64 = 14;
 const DOUBLE_FAULT: u64 = 8;
 
 /// Says in words what a page fault tried.
@@ -186,7 +185,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     let name = exception_name(trap.vector).unwrap_or("exception");
     say!();
     say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
-    if trap.vector == PAGE_FAULT {
+    if trap.vector == PAGE_FAULT.into() {
         explain_page_fault(record.fault_address, trap.error);
     }
     if trap.vector == DOUBLE_FAULT && cpu_of_stack(record.fault_address).is_some() {

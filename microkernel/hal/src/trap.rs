@@ -4,12 +4,11 @@
 //! user mode at 0. Its `frame` takes the registers of the thread, its `edge` words are ours:
 //!
 //! ```text
-//! syscall ─▶ syscall_{alone,several} ▶ dispatch::{call,reply,…}_fast ▶ sysret, at once, or leave, from a record
+//! syscall ─▶ syscall_{0,1} ▶ dispatch::{call,reply,…}_fast ▶ sysret, at once, or leave, from a record
 //!              │ if it declines: dispatch::declined
 //!              └───────────────────┬─▶ dispatch::syscall ────┐
-//! vector ──▶ stub ─▶ trap_entry ────┼─▶ dispatch::page_fault ─┼─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
-//!                        │          ├─▶ dispatch::from_user ──┤          └─▶ iret
-//!                        │          └─▶ dispatch::from_idle ──┘
+//! vector ──▶ stub ─▶ trap_entry ────┴─▶ dispatch::interrupt ──┴─▶ leave ─┬─▶ sysret (rcx = rip and r11 = rflags)
+//!                        │                                              └─▶ iret
 //!                        └─▶ report::fatal (an exception of the kernel itself)
 //! ```
 //!
@@ -19,7 +18,7 @@
 //!    fast way saves only what a function may change. What a message leaves to the thread itself it saves where the edge
 //!    word `OWN` says; if another thread goes on, that comes from the record of the other one, and `OWN` says so.
 //! 3. `OWN` names the record of the running thread only while that need not be kept aside for an older epoch: a cut ends
-//!    that. A CPU that is stopped for one lets its `OWN` say the frame; the one that makes it comes by `dispatch::finish`.
+//!    that, and whoever was stopped for one or made it comes by `dispatch::release_to`, which sets `OWN` anew.
 //!    The registers in the record of a thread that a CPU runs say nothing, but for flags as after a call, and are written
 //!    by that CPU alone.
 //! 4. The flags that Rust runs with are the kernel's: no direction, alignment-check, trap or nested-task flag of a
@@ -37,12 +36,10 @@ pub(crate) mod edge {
     pub(crate) const STACK: usize = 0;
     /// Number of this CPU.
     pub(crate) const CPU: usize = 1;
-    /// Address of its `Cpu`.
+    /// Where a record would lie whose registers are this CPU's frame.
     pub(crate) const SELF: usize = 2;
-    /// 1 while a system call waits for the kernel lock: not made yet, to be made again if a cut comes between.
-    pub(crate) const IN_SYSCALL: usize = 3;
-    /// Address of the running thread's record, if its registers may be written; else as if those were the frame.
-    pub(crate) const OWN: usize = 4;
+    /// Address of the running thread's record, if its registers may be written; else as `SELF`.
+    pub(crate) const OWN: usize = 3;
 }
 
 pub(crate) const fn edge_offset(word: usize) -> usize {
@@ -52,17 +49,12 @@ pub(crate) const fn edge_offset(word: usize) -> usize {
 /// Of the registers in a thread's record.
 pub(crate) const REGISTERS: usize = offset_of!(Task, thread) + offset_of!(Thread, registers);
 
-/// What `OWN` says in place of a record: where one would lie whose registers are the frame of this CPU.
-pub(crate) fn frame_as_record(cpu: *const Cpu) -> u64 {
-    (cpu as u64).wrapping_sub(REGISTERS as u64)
-}
-
 pub(crate) const fn word_offset(word: usize) -> usize {
     offset_of!(Registers, words) + word * 8
 }
 
 const _: () = assert!(offset_of!(Cpu, frame) == 0);
-// What `null_alone` and `null_several` take for granted; and `go_on`, which tells outcomes from control words.
+// What the edge's `null` takes for granted; and `go_on`, which tells outcomes from control words.
 const _: () = assert!(Outcome::of(Status::Ok).0 == 0 && Status::WouldBlock as u8 != Call::Wait as u8);
 
 /// Flags of a thread after a system call: interrupts on, all else clear (`abi::registers`).
@@ -70,12 +62,12 @@ pub(crate) const FLAGS: u32 = 0x202;
 
 unsafe extern "C" {
     static vector_stubs: u8;
-    /// Where `syscall` goes on a machine with one CPU, and with several.
-    fn syscall_alone();
-    fn syscall_several();
+    /// Where `syscall` goes on a machine with several CPUs, and with one.
+    fn syscall_0();
+    fn syscall_1();
     /// Page faults likewise.
-    fn page_fault_alone();
-    fn page_fault_several();
+    fn page_fault_0();
+    fn page_fault_1();
 
     /// Goes to the thread in this CPU's frame.
     ///
@@ -85,7 +77,7 @@ unsafe extern "C" {
     /// 3. The kernel lock is released and nothing on the stack is needed any more.
     pub(crate) fn leave_kernel() -> !;
 
-    /// Waits for an interrupt; whatever arrives enters by `dispatch::from_idle`.
+    /// Waits for an interrupt; whatever arrives enters by `dispatch::interrupt`.
     ///
     /// # Safety
     /// 1. GS is based at this CPU's `Cpu`.
@@ -93,6 +85,9 @@ unsafe extern "C" {
     /// 3. The kernel lock is released and nothing on the stack is needed any more.
     pub(crate) fn idle_loop() -> !;
 }
+
+/// Vector of page faults, which have a way of their own.
+pub(crate) const PAGE_FAULT: u8 = 14;
 
 /// Bytes of a stub.
 pub(crate) const STUB_BYTES: usize = 16;
@@ -104,12 +99,12 @@ pub(crate) fn stub_address(vector: usize) -> u64 {
 
 /// Where `syscall` goes, if this is the only CPU or not.
 pub(crate) fn syscall_address(alone: bool) -> u64 {
-    (if alone { syscall_alone } else { syscall_several }) as *const () as u64
+    (if alone { syscall_1 } else { syscall_0 }) as *const () as u64
 }
 
 /// Where page faults go, likewise.
 pub(crate) fn page_fault_address(alone: bool) -> u64 {
-    (if alone { page_fault_alone } else { page_fault_several }) as *const () as u64
+    (if alone { page_fault_1 } else { page_fault_0 }) as *const () as u64
 }
 
 /// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
