@@ -172,29 +172,23 @@ impl IoApics {
         Self { topology, target }
     }
 
-    fn read(place: &IoApicPlace, register: u32) -> u32 {
-        // SAFETY: mapped, uncached, aligned (`new`); the window is selected first, by one CPU at a time (kernel lock).
-        unsafe {
-            (place.address as *mut u32).write_volatile(register);
-            ((place.address + 0x10) as *const u32).read_volatile()
-        }
-    }
-
-    fn write(place: &IoApicPlace, register: u32, value: u32) {
-        // SAFETY: as `read`.
-        unsafe {
-            (place.address as *mut u32).write_volatile(register);
-            ((place.address + 0x10) as *mut u32).write_volatile(value);
-        }
+    /// The window on this register, for one CPU at a time (kernel lock).
+    fn window(place: &IoApicPlace, register: u32) -> *mut u32 {
+        // SAFETY: mapped, uncached, aligned (`new`).
+        unsafe { (place.address as *mut u32).write_volatile(register) };
+        (place.address + 0x10) as *mut u32
     }
 
     fn entries(place: &IoApicPlace) -> u32 {
-        (Self::read(place, 1) >> 16 & 0xff) + 1
+        // SAFETY: as `window`.
+        (unsafe { Self::window(place, 1).read_volatile() } >> 16 & 0xff) + 1
     }
 
     fn set(place: &IoApicPlace, entry: u32, value: u64) {
-        Self::write(place, 0x10 + entry * 2 + 1, (value >> 32) as u32);
-        Self::write(place, 0x10 + entry * 2, value as u32);
+        for (register, half) in [(0x11 + entry * 2, value >> 32), (0x10 + entry * 2, value)] {
+            // SAFETY: as `window`.
+            unsafe { Self::window(place, register).write_volatile(half as u32) }
+        }
     }
 
     fn find(&self, number: u32) -> Option<(&IoApicPlace, u32)> {
@@ -210,23 +204,17 @@ impl IoApics {
             let address = 0xfee0_0000 | u64::from(self.target & 0xff) << 12;
             return (address, u64::from(FIRST_VECTOR + interrupt));
         }
-        let wiring = self.topology.wiring(interrupt);
-        if let Some((place, entry)) = self.find(wiring.number) {
-            let mut value = MASKED | u64::from(FIRST_VECTOR + interrupt) | u64::from(self.target) << 56;
-            value |= if wiring.level { LEVEL } else { 0 } | if wiring.active_low { ACTIVE_LOW } else { 0 };
-            Self::set(place, entry, value);
-        }
+        self.mask(interrupt, true);
         (0, 0)
     }
 
-    /// Masks or unmasks a line; messages are not affected.
+    /// Masks or unmasks a line that leads to this kernel; messages are not affected.
     pub(crate) fn mask(&self, interrupt: u32, masked: bool) {
-        if interrupt >= INTERRUPT_LINES {
-            return;
-        }
-        if let Some((place, entry)) = self.find(self.topology.wiring(interrupt).number) {
-            let low = Self::read(place, 0x10 + entry * 2) & !(MASKED as u32);
-            Self::write(place, 0x10 + entry * 2, if masked { low | MASKED as u32 } else { low });
+        let wiring = self.topology.wiring(interrupt);
+        if let Some((place, entry)) = self.find(wiring.number).filter(|_| interrupt < INTERRUPT_LINES) {
+            let mut value = u64::from(FIRST_VECTOR + interrupt) | u64::from(self.target) << 56;
+            value |= if wiring.level { LEVEL } else { 0 } | if wiring.active_low { ACTIVE_LOW } else { 0 };
+            Self::set(place, entry, value | if masked { MASKED } else { 0 });
         }
     }
 }

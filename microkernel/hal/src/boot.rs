@@ -14,10 +14,10 @@ use crate::processor;
 use crate::processors;
 use crate::report::refuse;
 use crate::serial::say;
+use crate::start::{MAILBOX, Mailbox, high_64};
 use crate::symbols;
 use crate::{dispatch, init, sizes};
 use abi::bundle::Bundle;
-use core::arch::asm;
 use kernel_core::Kernel;
 
 /// A machine on its way up.
@@ -30,8 +30,7 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Looks at what the loader told; refuses a machine that cannot work. Makes and loads the kernel's own page tables: the
-    /// loader's identity mapping is gone afterwards.
+    /// Looks at what the loader told; refuses a machine that cannot work. Makes the kernel's own page tables.
     #[must_use]
     pub fn survey(firmware: Firmware) -> Self {
         allow_exit(firmware.option("exit").is_some());
@@ -49,28 +48,18 @@ impl Boot {
         }
         // SAFETY: the boot tables are loaded; `BootMemory` takes from below 4 GiB.
         let space = unsafe { KernelSpace::new(&mut memory, cpus, firmware.bundle.as_ref()) };
-        // SAFETY: the firmware's tables have been read; code, stack and physmap keep their addresses.
-        unsafe { space.load() };
-        processors::note_stacks(cpus);
         Self { firmware, memory, topology, space, cpus: 1 }
     }
 
-    /// Goes on with `next` on the first CPU's own stack, below which a page is not mapped.
+    /// Goes on with `next` in the kernel's own page tables, without the loader's identity mapping, on the first CPU's own
+    /// stack, below which a page is not mapped.
     pub fn on_own_stack(mut self, next: extern "C" fn(&mut Boot) -> !) -> ! {
-        let boot = &raw mut self;
-        // SAFETY: 1. the stack is mapped (`survey`); 2. `boot` stays where it is: this function never returns, and
-        // its stack is never used again; 3. `next` does not return.
+        let (root, stack_top, argument) = (self.space.root(), StackKind::Main.top(0), &raw mut self as u64);
+        // SAFETY: 1. no other processor is on its way in; the stack is mapped (`survey`), the firmware's tables have been
+        // read, and code, boot stack and physmap keep their addresses; 2. this function never returns, so `self` stays.
         unsafe {
-            asm!(
-                "mov rsp, {stack}",
-                "xor ebp, ebp",
-                "call {next}",
-                "ud2",
-                stack = in(reg) StackKind::Main.top(0),
-                next = in(reg) next,
-                in("rdi") boot,
-                options(noreturn)
-            )
+            *MAILBOX.get() = Mailbox { root, argument, next: next as *const (), stack_top };
+            high_64()
         }
     }
 
@@ -111,7 +100,7 @@ impl Boot {
             "kernel: {} CPU{}, {} MiB of memory, clock {} MHz",
             self.cpus,
             if self.cpus == 1 { "" } else { "s" },
-            self.memory.total() >> 20,
+            self.memory.total >> 20,
             clock.tsc_hz() / 1_000_000
         );
     }
@@ -124,7 +113,7 @@ impl Boot {
         let (space, memory) = (&mut self.space, &mut self.memory);
         let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
         let root = space.root();
-        let capacities = sizes::choose(self.memory.total(), self.memory.end_below(u64::MAX), self.cpus, scale);
+        let capacities = sizes::choose(self.memory.total, self.memory.end_below(u64::MAX), self.cpus, scale);
         let pool_tables = capacities.tables;
         let pool = self.memory.take(u64::from(pool_tables));
         // SAFETY: the physmap is loaded.
@@ -137,7 +126,7 @@ impl Boot {
             root,
             pool,
             pool_tables,
-            ram: self.memory.all().clone(),
+            ram: self.memory.all.clone(),
             cpus: self.cpus,
             idle: !1,
             void,

@@ -11,10 +11,9 @@ use x86_64::structures::port::{PortRead, PortWrite};
 const PIT_HZ: u64 = 1_193_182;
 /// Ticks that a measurement takes: 10 ms.
 const MEASURE_TICKS: u16 = 11_932;
-/// Measurements.
-const MEASUREMENTS: usize = 3;
-/// Readings of which the quickest counts: a hypervisor may take the CPU away in the middle of one.
-const READINGS: usize = 5;
+/// Measurements, of which the middle one counts: a hypervisor may take the CPU away in the middle of one, between two
+/// readings or for so long that the interval timer, which comes round every 55 ms, does so unseen.
+const MEASUREMENTS: usize = 5;
 /// Readings of the interval timer while a measurement waits; a timer that stands still must not hang the machine.
 const POLLS_MAX: u32 = 10_000_000;
 const FRACTION_BITS: u32 = 32;
@@ -31,14 +30,6 @@ pub struct Clock {
     tsc_hz: u64,
 }
 
-/// The interval timer's counter with the time-stamp counter and the APIC timer at that moment.
-#[derive(Clone, Copy)]
-struct Reading {
-    pit: u16,
-    tsc: u64,
-    timer: u32,
-}
-
 fn pit_count() -> u16 {
     // SAFETY: the interval timer has no access to memory. Latch counter 2, then read its two bytes.
     unsafe {
@@ -47,34 +38,12 @@ fn pit_count() -> u16 {
     }
 }
 
-fn reading(apic: LocalApic) -> Reading {
-    let mut best = (u64::MAX, Reading { pit: 0, tsc: 0, timer: 0 });
-    for _ in 0..READINGS {
-        let before = tsc();
-        let pit = pit_count();
-        let timer = apic.timer_left();
-        let after = tsc();
-        if after - before < best.0 {
-            best = (after - before, Reading { pit, tsc: before + (after - before) / 2, timer });
-        }
-    }
-    best.1
-}
-
 impl Clock {
     /// Measures for some 10 ms, a few times. `None` if the interval timer stands still.
-    ///
-    /// Its counter comes round every 55 ms: a hypervisor that takes the CPU away for so long makes a measurement too short
-    /// by that, so that everything else seems too quick. The slowest is right.
     pub(crate) fn measure(apic: LocalApic) -> Option<Self> {
-        let mut slowest = Self::measure_once(apic)?;
-        for _ in 1..MEASUREMENTS {
-            let again = Self::measure_once(apic)?;
-            if again.tsc_hz < slowest.tsc_hz {
-                slowest = again;
-            }
-        }
-        Some(Self { origin: tsc(), ..slowest })
+        let mut measured = [(); MEASUREMENTS].map(|()| Self::measure_once(apic));
+        measured.sort_unstable_by_key(|clock| clock.map(|clock| clock.tsc_hz));
+        Some(Self { origin: tsc(), ..measured[MEASUREMENTS / 2]? })
     }
 
     fn measure_once(apic: LocalApic) -> Option<Self> {
@@ -86,19 +55,19 @@ impl Clock {
             u8::write_to_port(0x42, 0);
         }
         apic.start_timer(u32::MAX);
-        let start = reading(apic);
+        let (start_pit, start_tsc, start_timer) = (pit_count(), tsc(), apic.timer_left());
         let mut polls = 0;
-        while start.pit.wrapping_sub(pit_count()) < MEASURE_TICKS {
+        while start_pit.wrapping_sub(pit_count()) < MEASURE_TICKS {
             polls += 1;
             if polls > POLLS_MAX {
                 return None;
             }
         }
-        let end = reading(apic);
+        let (end_pit, end_tsc, end_timer) = (pit_count(), tsc(), apic.timer_left());
         apic.start_timer(0);
-        let pit = u64::from(start.pit.wrapping_sub(end.pit));
-        let tsc_hz = (end.tsc - start.tsc) * PIT_HZ / pit;
-        let timer_hz = u64::from(start.timer - end.timer) * PIT_HZ / pit;
+        let pit = u64::from(start_pit.wrapping_sub(end_pit));
+        let tsc_hz = (end_tsc - start_tsc) * PIT_HZ / pit;
+        let timer_hz = u64::from(start_timer - end_timer) * PIT_HZ / pit;
         if tsc_hz == 0 || timer_hz == 0 {
             return None;
         }

@@ -11,7 +11,7 @@ use crate::ways::{self, Carried};
 use abi::fault::Access;
 use abi::{Outcome, Registers, USER_END};
 use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
-use x86_64::instructions::segmentation::{GS, Segment64};
+use x86_64::instructions::segmentation::GS;
 use x86_64::registers::control::Cr2;
 
 const GENERAL_PROTECTION: u8 = 13;

@@ -12,16 +12,10 @@ use heapless::{String, Vec};
 /// Ranges of the memory map that are looked at; real ones have less than 30.
 pub(crate) const MAP_MAX: usize = 64;
 
-/// A range of physical memory that programs may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-}
-
 /// All that the loader told.
 pub struct Firmware {
-    pub(crate) ram: Vec<Span, MAP_MAX>,
+    /// Physical memory that programs may use.
+    pub(crate) ram: Vec<Range<u64>, MAP_MAX>,
     pub(crate) bundle: Option<Range<u64>>,
     pub(crate) rsdp: u64,
     /// What is too long or not ASCII is cut off.
@@ -93,7 +87,7 @@ impl Firmware {
                 && let (Some(end), KIND_RAM) = (start.checked_add(bytes), kind as u32)
             {
                 // More than there is room for is not used.
-                let _ = firmware.ram.push(Span { start, end });
+                let _ = firmware.ram.push(start..end);
             }
         }
         firmware

@@ -150,7 +150,7 @@ impl Boot {
         info.cpus = self.cpus as u32;
         info.rsdp = self.firmware.rsdp;
         info.tsc_hz = with_state().hardware.clock.tsc_hz();
-        info.memory_bytes = self.memory.total();
+        info.memory_bytes = self.memory.total;
         info.frames_end = self.memory.end_below(u64::MAX) / PAGE;
         let line = self.firmware.command_line.as_bytes();
         info.command_line[..line.len()].copy_from_slice(line);

@@ -7,6 +7,8 @@
 //! | `STACKS` … | two stacks a CPU, an unmapped page below each | write |
 //! | `DEVICES` … | local APIC, I/O APICs | write, uncached |
 
+use core::ops::Range;
+
 /// All RAM, at its physical address.
 pub(crate) const PHYSMAP: u64 = 0xffff_8000_0000_0000;
 /// Physical memory that the physmap has room for (one root entry); what lies above is not used.
@@ -81,34 +83,22 @@ unsafe extern "C" {
     static __image_end: u8;
 }
 
-/// The kernel's image: physical start, text, rodata and end, all at page boundaries and the last four as addresses.
-pub(crate) struct Image {
-    pub(crate) physical_start: u64,
-    pub(crate) text: u64,
-    pub(crate) rodata: u64,
-    pub(crate) data: u64,
-    pub(crate) end: u64,
+/// The kernel's code. It and the other parts of the image begin and end at page boundaries.
+pub(crate) fn text() -> Range<u64> {
+    &raw const __text_start as u64..&raw const __text_end as u64
 }
 
-impl Image {
-    /// As the linker laid it out.
-    pub(crate) fn linked() -> Self {
-        Self {
-            physical_start: &raw const __image_start as u64,
-            text: &raw const __text_start as u64,
-            rodata: &raw const __text_end as u64,
-            data: &raw const __rodata_end as u64,
-            end: &raw const __image_end as u64,
-        }
-    }
+/// Its constants.
+pub(crate) fn rodata() -> Range<u64> {
+    text().end..&raw const __rodata_end as u64
+}
 
-    /// Whether `address` is in the kernel's text.
-    pub(crate) fn is_text(&self, address: u64) -> bool {
-        (self.text..self.rodata).contains(&address)
-    }
+/// Its variables.
+pub(crate) fn data() -> Range<u64> {
+    rodata().end..&raw const __image_end as u64
+}
 
-    /// The frames it occupies, what ran before paging included.
-    pub(crate) fn physical(&self) -> core::ops::Range<u64> {
-        self.physical_start..self.end - KERNEL_BASE
-    }
+/// The frames that all of it occupies, what ran before paging included.
+pub(crate) fn image() -> Range<u64> {
+    &raw const __image_start as u64..data().end - KERNEL_BASE
 }

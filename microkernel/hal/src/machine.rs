@@ -2,11 +2,13 @@
 
 use crate::apic::{ENTER, IoApics, LocalApic};
 use crate::clock::Clock;
-use crate::firmware::{MAP_MAX, Span};
+use crate::firmware::MAP_MAX;
 use crate::instructions::{copy_page, load_vectors, save_vectors, set_cr3};
 use crate::layout::{PAGE, PHYSMAP};
 use crate::{lock, processors, serial};
 use abi::{PAGE_SIZE, Registers, USER_END};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 use heapless::Vec;
 use kernel_core::{Machine, TableId, VectorState};
 use x86_64::VirtAddr;
@@ -35,7 +37,7 @@ pub(crate) struct Hardware {
     pub(crate) pool: u64,
     pub(crate) pool_tables: u32,
     /// RAM that the physmap maps.
-    pub(crate) ram: Vec<Span, MAP_MAX>,
+    pub(crate) ram: Vec<Range<u64>, MAP_MAX>,
     /// CPUs that run.
     pub(crate) cpus: usize,
     /// CPUs that wait for an interrupt without a thread, a bit each; they have the kernel's own
@@ -46,15 +48,16 @@ pub(crate) struct Hardware {
 }
 
 impl Hardware {
+    /// A page-table page. Atomic, as the CPUs set accessed and dirty bits behind our back.
     #[inline(always)]
-    fn entry(&self, table: TableId, index: usize) -> *mut u64 {
-        assert!(table < self.pool_tables && index < ENTRIES);
-        (PHYSMAP + self.table_address(table) + index as u64 * 8) as *mut u64
+    fn table(&self, table: TableId) -> &[AtomicU64; ENTRIES] {
+        assert!(table < self.pool_tables);
+        table_in_physmap(self.table_address(table))
     }
 
     fn page(&mut self, frame: u32) -> *mut u8 {
         let start = u64::from(frame) * PAGE;
-        if self.ram.iter().any(|span| span.start <= start && start < span.end) {
+        if self.ram.iter().any(|span| span.contains(&start)) {
             (PHYSMAP + start) as *mut u8
         } else {
             self.void.as_mut_ptr()
@@ -73,6 +76,14 @@ impl Hardware {
             lock::stop_others(running, |cpu| LocalApic.send(processors::apic_id(cpu), ENTER));
         }
     }
+}
+
+/// The page-table page at this physical address: of the pool, or the kernel's root.
+#[inline(always)]
+fn table_in_physmap<'a>(address: u64) -> &'a [AtomicU64; ENTRIES] {
+    // SAFETY: 1. a whole page that the physmap maps, for ever; 2. any words will do, and all who look at it do so by this;
+    // 3. what the entries map is programs' halves of address spaces, which the kernel never touches.
+    unsafe { &*((PHYSMAP + address) as *const _) }
 }
 
 impl Machine for Hardware {
@@ -98,48 +109,26 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn table_entry(&self, table: TableId, index: usize) -> u64 {
-        // SAFETY: 1. in bounds and a table of the pool (`entry`), which the physmap maps; 2. volatile, as the CPUs set
-        // accessed and dirty bits behind our back.
-        unsafe { self.entry(table, index).read_volatile() }
+        self.table(table)[index].load(Ordering::Relaxed)
     }
 
     #[inline(always)]
     fn set_table_entry(&mut self, table: TableId, index: usize, entry: u64) {
-        // SAFETY: as `table_entry`; what the entry maps is a program's half of an address space, which the kernel
-        // never touches.
-        unsafe { self.entry(table, index).write_volatile(entry) }
+        self.table(table)[index].store(entry, Ordering::Relaxed);
     }
 
     fn update_entries(&mut self, table: TableId, first: usize, count: usize, mut update: impl FnMut(u64) -> u64) {
-        assert!(count <= ENTRIES && first <= ENTRIES - count);
-        let start = self.entry(table, 0);
-        let mut change = |index| {
-            // SAFETY: as `table_entry` and `set_table_entry`; within the page (checked above).
-            unsafe {
-                let place = start.add(index);
-                place.write_volatile(update(place.read_volatile()));
-            }
-        };
-        let (mut index, end) = (first, first + count);
-        while end - index >= UNROLLED {
-            (0..UNROLLED).for_each(|at| change(index + at));
-            index += UNROLLED;
-        }
-        (index..end).for_each(change);
+        let mut change = |entry: &AtomicU64| entry.store(update(entry.load(Ordering::Relaxed)), Ordering::Relaxed);
+        let (turns, rest) = self.table(table)[first..first + count].as_chunks::<UNROLLED>();
+        turns.iter().for_each(|turn| turn.iter().for_each(&mut change));
+        rest.iter().for_each(change);
     }
 
     fn clear_table(&mut self, table: TableId, root: bool) {
-        let first = self.entry(table, 0);
-        if !root {
-            // SAFETY: a whole page of the pool, mapped by the physmap; in use by no CPU, as it was free.
-            unsafe { first.write_bytes(0, ENTRIES) };
-            return;
-        }
-        let kernel = (PHYSMAP + self.root) as *const u64;
-        // SAFETY: 1. as above; 2. the kernel's root table is mapped, and another page.
-        unsafe {
-            first.write_bytes(0, KERNEL_HALF);
-            first.add(KERNEL_HALF).copy_from_nonoverlapping(kernel.add(KERNEL_HALF), KERNEL_HALF);
+        let kernel = table_in_physmap(self.root);
+        for (index, (entry, shared)) in self.table(table).iter().zip(kernel).enumerate() {
+            let keep = root && index >= KERNEL_HALF;
+            entry.store(if keep { shared.load(Ordering::Relaxed) } else { 0 }, Ordering::Relaxed);
         }
     }
 

@@ -5,8 +5,8 @@
 //! 2. None overlaps the kernel's image or the boot bundle.
 //! 3. What has been taken is in no span any more.
 
-use crate::firmware::{Firmware, MAP_MAX, Span};
-use crate::layout::{Image, PAGE, PHYSMAP, PHYSMAP_BYTES_MAX};
+use crate::firmware::{Firmware, MAP_MAX};
+use crate::layout::{self, PAGE, PHYSMAP, PHYSMAP_BYTES_MAX};
 use abi::boot_info::{FrameRange, RANGES_MAX};
 use core::ops::Range;
 use heapless::Vec;
@@ -20,12 +20,13 @@ pub(crate) const BOOT_REACH: u64 = 4 << 30;
 
 /// Memory that nobody owns yet.
 pub(crate) struct BootMemory {
-    spans: Vec<Span, MAP_MAX>,
+    spans: Vec<Range<u64>, MAP_MAX>,
     /// The span that the kernel takes from: the largest that the boot tables reach.
     source: usize,
     /// The spans before anything was taken: what the physmap maps.
-    all: Vec<Span, MAP_MAX>,
-    total: u64,
+    pub(crate) all: Vec<Range<u64>, MAP_MAX>,
+    /// All RAM of the machine, in bytes.
+    pub(crate) total: u64,
 }
 
 impl BootMemory {
@@ -37,7 +38,7 @@ impl BootMemory {
             memory.add(span.start.max(LOW_END), span.end.min(BOOT_REACH));
             memory.add(span.start.max(BOOT_REACH), span.end.min(PHYSMAP_BYTES_MAX));
         }
-        memory.remove(Image::linked().physical());
+        memory.remove(layout::image());
         if let Some(bundle) = firmware.bundle.clone() {
             memory.remove(bundle);
         }
@@ -57,7 +58,7 @@ impl BootMemory {
         let (start, end) = (start.next_multiple_of(PAGE), end & !(PAGE - 1));
         if start < end {
             // More than there is room for is not used.
-            let _ = self.spans.push(Span { start, end });
+            let _ = self.spans.push(start..end);
         }
     }
 
@@ -78,13 +79,8 @@ impl BootMemory {
         let spans = &self.spans;
         assert!(spans.iter().all(|span| span.start < span.end && span.start % PAGE == 0 && span.end % PAGE == 0));
         assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "overlapping RAM in the loader's map");
-        let image = Image::linked().physical();
+        let image = layout::image();
         assert!(spans.iter().all(|span| span.end <= image.start || span.start >= image.end));
-    }
-
-    /// All RAM of the machine, in bytes.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
     }
 
     /// End of the highest RAM below `limit`, as the loader reports it and the physmap has room for.
@@ -100,11 +96,6 @@ impl BootMemory {
     /// Bytes that have been taken.
     pub(crate) fn taken(&self) -> u64 {
         self.all.iter().map(|span| span.end - span.start).sum::<u64>() - self.free()
-    }
-
-    /// Everything that was free at the start.
-    pub(crate) fn all(&self) -> &Vec<Span, MAP_MAX> {
-        &self.all
     }
 
     /// Refuses a machine that has less memory than `least` bytes.
@@ -147,7 +138,7 @@ impl BootMemory {
     pub(crate) fn rest(&self) -> Vec<FrameRange, RANGES_MAX> {
         let mut sorted = self.spans.clone();
         sorted.sort_unstable_by_key(|span| core::cmp::Reverse(span.end - span.start));
-        let of = |span: &Span| FrameRange { first: span.start / PAGE, count: (span.end - span.start) / PAGE };
+        let of = |span: &Range<u64>| FrameRange { first: span.start / PAGE, count: (span.end - span.start) / PAGE };
         sorted.iter().take(RANGES_MAX).map(of).collect()
     }
 }

@@ -3,8 +3,7 @@
 //! What lies where: [`crate::layout`]. Nothing is both writable and executable; page 0, the page below each stack and
 //! the image's frames in the physmap are not mapped; the identity that the boot tables had is gone.
 
-use crate::instructions::set_cr3;
-use crate::layout::{CPUS_MAX, DEVICES, Image, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
+use crate::layout::{self, CPUS_MAX, DEVICES, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
 use crate::memory::BootMemory;
 use x86_64::structures::paging::{
     FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size2MiB, Size4KiB,
@@ -40,7 +39,7 @@ impl KernelSpace {
         // With image, RAM and stacks both upper tables exist: every root can copy them once and for all.
         space.map_image(memory);
         // The page tables just taken are RAM as well: the map is of everything that was free at the start.
-        for span in memory.all().clone() {
+        for span in memory.all.clone() {
             space.map_range(memory, PHYSMAP + span.start, span.start, span.end - span.start, READ_WRITE);
         }
         if let Some(bundle) = bundle {
@@ -58,14 +57,9 @@ impl KernelSpace {
     }
 
     fn map_image(&mut self, memory: &mut BootMemory) {
-        let image = Image::linked();
-        let parts = [
-            (image.text, image.rodata, EXECUTE),
-            (image.rodata, image.data, READ_ONLY),
-            (image.data, image.end, READ_WRITE),
-        ];
-        for (start, end, rights) in parts {
-            self.map_range(memory, start, start - KERNEL_BASE, end - start, rights);
+        let parts = [(layout::text(), EXECUTE), (layout::rodata(), READ_ONLY), (layout::data(), READ_WRITE)];
+        for (part, rights) in parts {
+            self.map_range(memory, part.start, part.start - KERNEL_BASE, part.end - part.start, rights);
         }
     }
 
@@ -105,15 +99,6 @@ impl KernelSpace {
         self.devices_mapped += 1;
         self.map_page::<Size4KiB>(memory, address, physical, DEVICE);
         address + physical % PAGE
-    }
-
-    /// Loads it on this CPU.
-    ///
-    /// # Safety
-    /// Nothing that only the boot tables map is used any more.
-    pub(crate) unsafe fn load(&self) {
-        // SAFETY: 1. image and physmap keep their addresses; 2. caller.
-        unsafe { set_cr3(self.root) }
     }
 
     /// Physical address of its root table.

@@ -22,8 +22,6 @@ const JOIN_NS_MAX: u64 = 1_000_000_000;
 
 /// CPUs that have joined.
 static JOINED: AtomicUsize = AtomicUsize::new(0);
-/// CPUs whose stacks are mapped.
-static WITH_STACKS: AtomicUsize = AtomicUsize::new(0);
 /// APIC id of each CPU.
 static IDS: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
 /// The `Cpu`s of all CPUs, once there are any.
@@ -33,11 +31,6 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// APIC id of a CPU.
 pub(crate) fn apic_id(cpu: usize) -> u32 {
     IDS[cpu].load(Ordering::Relaxed)
-}
-
-/// Whether the stacks of `cpu` are mapped.
-pub(crate) fn has_stacks(cpu: usize) -> bool {
-    cpu < WITH_STACKS.load(Ordering::Relaxed)
 }
 
 /// This CPU's own state, which it has already.
@@ -67,11 +60,6 @@ pub(crate) fn stop_all() {
         let own = LocalApic.id();
         (0..joined).map(apic_id).filter(|&id| id != own).for_each(|id| LocalApic.command(id, NON_MASKABLE));
     }
-}
-
-/// Takes note that the stacks of so many CPUs are mapped.
-pub(crate) fn note_stacks(cpus: usize) {
-    WITH_STACKS.store(cpus, Ordering::Relaxed);
 }
 
 /// Loads what every CPU needs before it can take threads, and counts it.
@@ -129,8 +117,9 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     }
     for id in others() {
         let cpu = JOINED.load(Ordering::SeqCst);
+        let stack_top = StackKind::Main.top(cpu);
         // SAFETY: no other processor is on its way in.
-        unsafe { *MAILBOX.get() = Mailbox { root, stack_top: StackKind::Main.top(cpu), cpu: cpu as u64 } };
+        unsafe { *MAILBOX.get() = Mailbox { root, argument: cpu as u64, next: join as *const (), stack_top } };
         let end = clock.now_ns() + JOIN_NS_MAX;
         for _ in 0..2 {
             LocalApic.command(id, STARTUP | (AP_PAGE >> 12) as u32);
@@ -152,8 +141,8 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
 }
 
 /// First Rust function of every processor but the first, on its own stack and the kernel's tables.
-pub(crate) extern "C" fn join(cpu: usize) -> ! {
-    // SAFETY: `start_all`'s caller has mapped our stacks; `high_ap64` has loaded the kernel's tables.
+extern "C" fn join(cpu: usize) -> ! {
+    // SAFETY: `start_all`'s caller has mapped our stacks; `high_64` has loaded the kernel's tables.
     unsafe { prepare(cpu) };
     let mut states = CPU_STATES.load(Ordering::Acquire);
     while states.is_null() {

@@ -5,7 +5,7 @@
 
 use crate::halt::{Halt, halt};
 use crate::instructions::stop_forever;
-use crate::layout::{Image, StackKind, cpu_of_stack};
+use crate::layout::{PHYSMAP, cpu_of_stack, text};
 use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
@@ -15,7 +15,9 @@ use core::fmt::Write;
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
-use x86_64::registers::control::Cr2;
+use x86_64::VirtAddr;
+use x86_64::registers::control::{Cr2, Cr3};
+use x86_64::structures::paging::{OffsetPageTable, Translate};
 
 /// Frames of a backtrace at most.
 const FRAMES_MAX: usize = 24;
@@ -87,20 +89,19 @@ fn frame_pointer() -> u64 {
     rbp
 }
 
-/// Whether the word at `address` lies in memory that is always mapped: a stack of ours, or the kernel's image.
+/// Whether the word at `address` is mapped, in the kernel's half.
 fn is_readable(address: u64) -> bool {
-    let image = Image::linked();
-    let on_stack = cpu_of_stack(address).filter(|&cpu| crate::processors::has_stacks(cpu)).is_some_and(|cpu| {
-        let in_stack = |kind: StackKind| address >= kind.bottom(cpu) && address + 8 <= kind.top(cpu);
-        in_stack(StackKind::Main) || in_stack(StackKind::Emergency)
-    });
-    address.is_multiple_of(8) && (on_stack || (address >= image.data && address + 16 <= image.end))
+    let root = PHYSMAP + Cr3::read().0.start_address().as_u64();
+    // SAFETY: 1. the physmap has all page tables of the kernel's half; 2. nothing changes these any more.
+    let tables = unsafe { OffsetPageTable::new(&mut *(root as *mut _), VirtAddr::new(PHYSMAP)) };
+    address.is_multiple_of(8)
+        && address >= PHYSMAP
+        && VirtAddr::try_new(address).is_ok_and(|address| tables.translate_addr(address).is_some())
 }
 
-/// Follows the chain of frame pointers; stops at the first that leaves our stacks, does not ascend, or returns to no
+/// Follows the chain of frame pointers; stops at the first that is not mapped, does not ascend, or returns to no
 /// text.
 fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
-    let image = Image::linked();
     let mut count = 0;
     if let Some(rip) = first {
         frames[0] = rip;
@@ -109,7 +110,7 @@ fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
     while count < FRAMES_MAX && is_readable(frame) && is_readable(frame + 8) {
         // SAFETY: both words are mapped (`is_readable`) and aligned.
         let [next, back] = unsafe { *(frame as *const [u64; 2]) };
-        if !image.is_text(back) {
+        if !text().contains(&back) {
             break;
         }
         // A return address points behind its call, which may be the last instruction of a function.
@@ -126,7 +127,7 @@ fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
 fn caller(rsp: u64) -> Option<u64> {
     // SAFETY: mapped and aligned (`is_readable`).
     let back = is_readable(rsp).then(|| unsafe { *(rsp as *const u64) })?;
-    Image::linked().is_text(back).then_some(back - 1)
+    text().contains(&back).then_some(back - 1)
 }
 
 fn print_frames(frames: &[u64; FRAMES_MAX]) {
@@ -158,7 +159,7 @@ fn explain_page_fault(address: u64, error: u64) {
         ", a null pointer"
     } else if cpu_of_stack(address).is_some() {
         ", a guard page or stack: the kernel's stack has overflowed"
-    } else if Image::linked().is_text(address) {
+    } else if text().contains(&address) {
         ", the kernel's text"
     } else {
         ""
@@ -178,7 +179,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     record.error = trap.error;
     record.registers[..3].copy_from_slice(&[trap.rip, trap.rsp, trap.rflags]);
     record.registers[3..].copy_from_slice(&trap.general);
-    let lost = !Image::linked().is_text(trap.rip);
+    let lost = !text().contains(&trap.rip);
     walk(trap.general[6], if lost { caller(trap.rsp) } else { Some(trap.rip) }, &mut record.frames);
     record.magic = PANIC_MAGIC;
 

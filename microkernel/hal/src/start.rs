@@ -29,20 +29,30 @@ pub(crate) fn boot_emergency_stack() -> u64 {
     BOOT_STACK.get() as u64 + BOOT_STACK_BYTES as u64 / 4
 }
 
-/// What a joining processor needs before it can run Rust; filled by [`crate::processors`], one processor at a time.
+/// How a processor goes on, in the kernel's own address space and on a stack there; for one processor at a time, which
+/// takes its words in this order.
 #[repr(C)]
 pub(crate) struct Mailbox {
     pub(crate) root: u64,
+    pub(crate) argument: u64,
+    /// A function that takes `argument` and never returns.
+    pub(crate) next: *const (),
     pub(crate) stack_top: u64,
-    pub(crate) cpu: u64,
 }
 
 /// Written by the first processor only while no other one is on its way in.
-pub(crate) static MAILBOX: Shared<Mailbox> = Shared::new(Mailbox { root: 0, stack_top: 0, cpu: 0 });
+pub(crate) static MAILBOX: Shared<Mailbox> =
+    Shared::new(Mailbox { root: 0, argument: 0, next: core::ptr::null(), stack_top: 0 });
 
 unsafe extern "C" {
     static ap_entry: u8;
     static ap_entry_end: u8;
+    /// Goes on as [`MAILBOX`] says.
+    ///
+    /// # Safety
+    /// 1. What it says is so, and the image and the memory that `next` uses are mapped there as they are now. 2. Nothing on
+    ///    this stack is needed but what `argument` points to.
+    pub(crate) fn high_64() -> !;
 }
 
 /// The code to copy to [`AP_PAGE`], by its physical address and length.
@@ -166,18 +176,20 @@ low_ap32:
     jmp low_long
     .code64
 low_ap64:
-    movabsq $high_ap64, %rax    # the kernel's own tables do not know this page
+    movabsq $high_64, %rax      # the kernel's own tables do not know this page
     jmp *%rax
 
-    .section .text.high_ap64,"ax",@progbits
-high_ap64:
-    movabsq ${mailbox}, %rbx
-    movq {mailbox_root}(%rbx), %rax
+    .section .text.high_64,"ax",@progbits
+    .global high_64
+high_64:
+    movabsq ${mailbox}, %rsp
+    popq %rax
     movq %rax, %cr3
-    movq {mailbox_stack}(%rbx), %rsp
-    movq {mailbox_cpu}(%rbx), %rdi
+    popq %rdi
+    popq %rax
+    popq %rsp
     xorl %ebp, %ebp
-    call {join}
+    call *%rax
     ud2
 
     .section .low.data,"aw",@progbits
@@ -214,11 +226,7 @@ low_gdtr:
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     first_rust = sym first_rust,
-    join = sym crate::processors::join,
     ap_page = const AP_PAGE,
     mailbox = sym MAILBOX,
-    mailbox_root = const core::mem::offset_of!(Mailbox, root),
-    mailbox_stack = const core::mem::offset_of!(Mailbox, stack_top),
-    mailbox_cpu = const core::mem::offset_of!(Mailbox, cpu),
     options(att_syntax)
 );
