@@ -224,11 +224,8 @@ impl Kernel {
     }
 
     fn tell_waits(&self, with: Canonical, to: &mut impl Listener) {
-        for priority in 0..=u8::MAX {
-            let ready = self.ready(priority);
-            if !ready.is_empty() {
-                to.part(Part::Ready, priority.into(), &ready);
-            }
+        for priority in self.ready_priorities() {
+            to.part(Part::Ready, priority.into(), &self.ready(priority));
         }
         // The shape of the heap is history.
         let mut deadlines: Vec<(u64, u32)> =

@@ -4,7 +4,8 @@
 use crate::destroy::is_worn;
 use crate::object::NONE;
 use crate::queue::{QUEUED, Queue};
-use crate::{Counts, Cpu, Kernel, Machine, State, TableId};
+use crate::space::PRESENT;
+use crate::{Counts, Cpu, HostMachine, Kernel, State, TableId};
 use abi::Kind;
 
 /// An invariant that does not hold, and where.
@@ -25,7 +26,7 @@ fn require(holds: bool, invariant: &'static str, index: u32) -> Checked {
 impl Kernel {
     /// All invariants, in their order. Between the first `Restore` and `Resume` records are there and nothing derived
     /// from them is yet: there is nothing to hold.
-    pub fn check(&self, m: &impl Machine) -> Checked {
+    pub fn check(&self, m: &HostMachine) -> Checked {
         if self.restored && !self.started {
             return Ok(());
         }
@@ -351,7 +352,7 @@ impl Kernel {
     }
 
     /// I9: in a world space, a leaf that a CPU could write through maps a frame whose first write was settled.
-    fn check_spaces(&self, m: &impl Machine) -> Checked {
+    fn check_spaces(&self, m: &HostMachine) -> Checked {
         for process in 0..self.processes.world() {
             let root = self.spaces[process as usize].root;
             if root != NONE && self.is_fresh_table(root) {
@@ -361,16 +362,17 @@ impl Kernel {
         Ok(())
     }
 
-    fn check_table(&self, m: &impl Machine, table: TableId, level: u32) -> Checked {
-        let entries = if level == 3 { 256 } else { 512 };
-        for index in 0..entries {
-            require(self.is_noted(m, table, index), "I9: present entries are noted", table)?;
+    fn check_table(&self, m: &HostMachine, table: TableId, level: u32) -> Checked {
+        let words = if level == 3 { 4 } else { 8 };
+        let mut present = [0_u64; 8];
+        for (index, entry) in m.entries(table).filter(|&(index, entry)| entry & PRESENT != 0 && index < words * 64) {
+            present[usize::from(index) / 64] |= 1 << (index % 64);
             if level == 0 {
-                require(self.leaf_is_sound(m, table, index), "I9: writable leaf", table)?;
-            } else if let Some((child, true)) = self.fresh_child(m, table, index) {
+                require(self.leaf_is_sound(entry), "I9: writable leaf", table)?;
+            } else if let Some(child) = self.fresh_child(m, entry) {
                 self.check_table(m, child, level - 1)?;
             }
         }
-        Ok(())
+        require(self.notes(table)[..words.into()] == present[..words.into()], "I9: present entries are noted", table)
     }
 }

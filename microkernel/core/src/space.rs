@@ -444,27 +444,19 @@ impl TablePool {
 #[cfg(any(test, feature = "host"))]
 impl Kernel {
     /// Invariant 2, seen from one leaf: used by the checker.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn leaf_is_sound(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
-        let entry = m.table_entry(table, index);
+    pub(crate) fn leaf_is_sound(&self, entry: u64) -> bool {
         entry & (PRESENT | WRITABLE) != PRESENT | WRITABLE
             || entry & MAY_WRITE != 0 && self.is_writable_now(((entry & ADDRESS) >> 12) as u32)
     }
 
-    /// Whether an entry of a table is noted as present just when it is.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn is_noted(&self, m: &impl Machine, table: TableId, index: usize) -> bool {
-        let noted = self.pool.tables[table as usize].present[index / 64] >> (index % 64) & 1;
-        noted == m.table_entry(table, index) & PRESENT
+    /// Which entries of a table are noted as present, a bit each, for the checker.
+    pub(crate) fn notes(&self, table: TableId) -> &[u64; 8] {
+        &self.pool.tables[table as usize].present
     }
 
-    /// The children of a table that are present and fresh, for the checker.
-    #[cfg(any(test, feature = "host"))]
-    pub(crate) fn fresh_child(&self, m: &impl Machine, table: TableId, index: usize) -> Option<(TableId, bool)> {
-        let entry = m.table_entry(table, index);
-        (entry & PRESENT != 0).then(|| {
-            let child = m.table_at(entry & ADDRESS);
-            (child, self.pool.tables[child as usize].stamp == self.stamp)
-        })
+    /// The child that an entry of a table names, if that is fresh, for the checker.
+    pub(crate) fn fresh_child(&self, m: &impl Machine, entry: u64) -> Option<TableId> {
+        let child = m.table_at(entry & ADDRESS);
+        (self.pool.tables[child as usize].stamp == self.stamp).then_some(child)
     }
 }

@@ -166,7 +166,7 @@ impl<'a> Life<'a> {
 
     /// Every invariant of kernel and pager.
     pub(crate) fn check(&self) {
-        assert_eq!(self.board.kernel.check(&self.board.machine), Ok(()), "the kernel");
+        assert_eq!(self.board.kernel.check(self.board.machine.host()), Ok(()), "the kernel");
         assert_eq!(self.pager.check(), Ok(()), "the pager");
     }
 

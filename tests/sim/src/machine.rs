@@ -78,6 +78,11 @@ impl Machine {
         Ok(frame)
     }
 
+    /// The machine without what CPUs remember.
+    pub(crate) fn host(&self) -> &HostMachine {
+        &self.host
+    }
+
     /// Reads an aligned word of a frame.
     pub(crate) fn read(&mut self, frame: u32, address: u64) -> u64 {
         let at = address as usize % PAGE_SIZE;

@@ -13,6 +13,10 @@
 //! Neighbours: `kernel-core` with the feature `host` (what is explored), `abi` (the calls).
 #![forbid(unsafe_code)]
 
+/// Every step clones a kernel: of an exploration's time a fifth was the system's allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod abstraction;
 mod congruence;
 mod digest;
