@@ -5,16 +5,11 @@
 #![no_std]
 #![no_main]
 
-use kernel_hal::{Boot, Firmware};
+use kernel_hal::Boot;
 
 kernel_hal::entry!(start);
 
-fn start(firmware: Firmware) -> ! {
-    let boot = Boot::survey(firmware);
-    boot.on_own_stack(go_on)
-}
-
-extern "C" fn go_on(boot: &mut Boot) -> ! {
+fn start(boot: &mut Boot) -> ! {
     let bundle = boot.open_bundle();
     let clock = boot.start_clock();
     boot.start_processors(&clock);

@@ -8,21 +8,16 @@
 
 use core::arch::asm;
 use core::hint::black_box;
-use kernel_hal::{Boot, Firmware};
+use kernel_hal::Boot;
 
-kernel_hal::entry!(start);
+kernel_hal::entry!(go_on);
 
-fn start(firmware: Firmware) -> ! {
-    let boot = Boot::survey(firmware);
-    boot.on_own_stack(go_on)
-}
-
-extern "C" fn go_on(boot: &mut Boot) -> ! {
+fn go_on(boot: &mut Boot) -> ! {
     boot.open_bundle();
     let clock = boot.start_clock();
     boot.start_processors(&clock);
     boot.make_kernel(clock);
-    provoke(boot.option("fault").unwrap_or_default())
+    provoke(boot.firmware.option("fault").unwrap_or_default())
 }
 
 /// All RAM, at its physical address; where it is mapped in the image's place.

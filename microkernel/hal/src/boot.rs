@@ -8,13 +8,13 @@ use crate::halt::allow_exit;
 use crate::kernel::{self, State};
 use crate::layout::{LOCAL_APIC, PAGE, PHYSMAP, StackKind};
 use crate::machine::Hardware;
-use crate::memory::{BootArena, BootMemory};
+use crate::memory::BootMemory;
 use crate::paging::KernelSpace;
 use crate::processor;
 use crate::processors;
 use crate::report::refuse;
 use crate::serial::say;
-use crate::start::{MAILBOX, Mailbox, high_64};
+use crate::start::{MAILBOX, Mailbox, high_64, prepare_ap_page};
 use crate::symbols;
 use crate::{dispatch, init, sizes};
 use abi::bundle::Bundle;
@@ -22,7 +22,8 @@ use kernel_core::Kernel;
 
 /// A machine on its way up.
 pub struct Boot {
-    pub(crate) firmware: Firmware,
+    /// What the loader told.
+    pub firmware: Firmware,
     pub(crate) memory: BootMemory,
     topology: Topology,
     space: KernelSpace,
@@ -31,8 +32,7 @@ pub struct Boot {
 
 impl Boot {
     /// Looks at what the loader told; refuses a machine that cannot work. Makes the kernel's own page tables.
-    #[must_use]
-    pub fn survey(firmware: Firmware) -> Self {
+    pub(crate) fn survey(firmware: Firmware) -> Self {
         allow_exit(firmware.option("exit").is_some());
         say!("kernel: Perennial {}", env!("CARGO_PKG_VERSION"));
         processor::require();
@@ -41,7 +41,7 @@ impl Boot {
         // SAFETY: the boot tables are loaded.
         let topology = unsafe { Topology::read(firmware.rsdp) };
         // SAFETY: the boot tables are loaded; memory below 1 MiB is never given away.
-        unsafe { processors::prepare_ap_page() };
+        unsafe { prepare_ap_page() };
         let cpus = topology.processors.len().max(1);
         if topology.left_out > 0 {
             say!("kernel: {} more processors than there is room for are left out", topology.left_out);
@@ -53,8 +53,8 @@ impl Boot {
 
     /// Goes on with `next` in the kernel's own page tables, without the loader's identity mapping, on the first CPU's own
     /// stack, below which a page is not mapped.
-    pub fn on_own_stack(mut self, next: extern "C" fn(&mut Boot) -> !) -> ! {
-        let (root, stack_top, argument) = (self.space.root(), StackKind::Main.top(0), &raw mut self as u64);
+    pub(crate) fn on_own_stack(mut self, next: extern "C" fn(&mut Boot) -> !) -> ! {
+        let (root, stack_top, argument) = (self.space.root, StackKind::Main.top(0), &raw mut self as u64);
         // SAFETY: 1. no other processor is on its way in; the stack is mapped (`survey`), the firmware's tables have been
         // read, and code, boot stack and physmap keep their addresses; 2. this function never returns, so `self` stays.
         unsafe {
@@ -95,13 +95,13 @@ impl Boot {
     /// Starts the other processors.
     pub fn start_processors(&mut self, clock: &Clock) {
         // SAFETY: `survey` has prepared the page and mapped a stack for each.
-        self.cpus = unsafe { processors::start_all(&self.topology.processors, self.space.root(), clock) };
+        self.cpus = unsafe { processors::start_all(&self.topology.processors, self.space.root, clock) };
         say!(
             "kernel: {} CPU{}, {} MiB of memory, clock {} MHz",
             self.cpus,
             if self.cpus == 1 { "" } else { "s" },
             self.memory.total >> 20,
-            clock.tsc_hz() / 1_000_000
+            clock.tsc_hz / 1_000_000
         );
     }
 
@@ -112,13 +112,13 @@ impl Boot {
         let target = LocalApic.id();
         let (space, memory) = (&mut self.space, &mut self.memory);
         let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
-        let root = space.root();
+        let root = space.root;
         let capacities = sizes::choose(self.memory.total, self.memory.end_below(u64::MAX), self.cpus, scale);
         let pool_tables = capacities.tables;
         let pool = self.memory.take(u64::from(pool_tables));
         // SAFETY: the physmap is loaded.
         let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
-        let kernel = Kernel::new(&mut BootArena(&mut self.memory), &capacities);
+        let kernel = Kernel::new(&mut self.memory, &capacities);
         let hardware = Hardware {
             io_apics,
             clock,
@@ -138,11 +138,6 @@ impl Boot {
         unsafe { processors::adopt(0, &raw mut cpus.first) };
         // The others find theirs by their numbers, which begin with 1.
         processors::release_all(cpus.others.as_mut_ptr().wrapping_sub(1));
-    }
-
-    /// The value of `key=value` on the command line.
-    pub fn option(&self, key: &str) -> Option<&str> {
-        self.firmware.option(key)
     }
 
     /// Makes the first process from the bundle, and runs threads from now on.

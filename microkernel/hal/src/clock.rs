@@ -27,7 +27,8 @@ pub struct Clock {
     ns_per_tick: u64,
     /// Ticks of the APIC timer a nanosecond, with 32 binary places.
     timer_per_ns: u64,
-    tsc_hz: u64,
+    /// Ticks of the time-stamp counter a second.
+    pub(crate) tsc_hz: u64,
 }
 
 fn pit_count() -> u16 {
@@ -89,11 +90,6 @@ impl Clock {
     pub(crate) fn timer_ticks(&self, ns: u64) -> u32 {
         let ticks = ((u128::from(ns) * u128::from(self.timer_per_ns)) >> FRACTION_BITS) + 1;
         ticks.min(u128::from(u32::MAX)) as u32
-    }
-
-    /// Ticks of the time-stamp counter a second.
-    pub(crate) fn tsc_hz(&self) -> u64 {
-        self.tsc_hz
     }
 
     /// Waits, doing nothing.

@@ -9,9 +9,9 @@ use crate::shared::Shared;
 use crate::trap::{self, PAGE_FAULT};
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};
-use x86_64::instructions::tables::{lgdt, lidt, load_tss};
+use x86_64::instructions::tables::{lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
-use x86_64::structures::gdt::SegmentSelector;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 
 /// 64-bit code of the kernel.
@@ -29,7 +29,7 @@ const _: () = assert!(USER_CODE == (KERNEL_DATA | 3) + 16 && USER_DATA == (KERNE
 
 #[repr(C, align(64))]
 struct PerCpu {
-    segments: [u64; 7],
+    segments: GlobalDescriptorTable,
     task: TaskStateSegment,
 }
 
@@ -38,7 +38,7 @@ type Gate = [u64; 2];
 
 /// An entry is written only by its CPU, while it starts.
 static PER_CPU: Shared<[PerCpu; CPUS_MAX]> =
-    Shared::new([const { PerCpu { segments: [0; 7], task: TaskStateSegment::new() } }; CPUS_MAX]);
+    Shared::new([const { PerCpu { segments: GlobalDescriptorTable::new(), task: TaskStateSegment::new() } }; CPUS_MAX]);
 /// Written once, before any other processor runs.
 static GATES: Shared<[Gate; 256]> = Shared::new([[0; 2]; 256]);
 
@@ -88,21 +88,17 @@ fn load_with(cpu: usize, main: u64, emergency: u64) {
     tables.task = TaskStateSegment::new();
     tables.task.privilege_stack_table[0] = VirtAddr::new(main);
     tables.task.interrupt_stack_table[0] = VirtAddr::new(emergency);
-    let base = &raw const tables.task as u64;
-    let limit = size_of::<TaskStateSegment>() as u64 - 1;
-    tables.segments = [
-        0,
-        0x00af_9a00_0000_ffff, // kernel code
-        0x00cf_9200_0000_ffff, // kernel data
-        0x00cf_f200_0000_ffff, // user data
-        0x00af_fa00_0000_ffff, // user code
-        limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56,
-        base >> 32,
-    ];
+    tables.segments = GlobalDescriptorTable::new();
+    tables.segments.append(Descriptor::kernel_code_segment());
+    tables.segments.append(Descriptor::kernel_data_segment());
+    tables.segments.append(Descriptor::user_data_segment());
+    tables.segments.append(Descriptor::user_code_segment());
+    // SAFETY: it lives for ever.
+    tables.segments.append(unsafe { Descriptor::tss_segment_unchecked(&raw const tables.task) });
     // The data segments are null since the first instructions in long mode. SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
     // old one; 3. the task state is there, not busy, with stacks that are mapped (caller).
     unsafe {
-        lgdt(&pointer(&tables.segments));
+        tables.segments.load_unsafe();
         CS::set_reg(SegmentSelector(KERNEL_CODE));
         SS::set_reg(SegmentSelector(KERNEL_DATA));
         load_tss(SegmentSelector(TASK));

@@ -106,17 +106,6 @@ vector_stubs:
     mov rsp, \at {stack}]
     .endm
 
-    # Loads all but rax, rcx, r11 and rsp from the record at rcx; then the program's GS is there.
-    .macro load_general alone
-    mov rax, [rcx + {registers} + at_fs_base]
-    wrfsbase rax
-    load "[rcx + {registers} + ", rdi, rsi, rdx, r8, r9, r10, r12, r13, r14, r15, rbx, rbp
-    swap_if "\alone == 0"
-    xor eax, eax
-    wrgsbase rax
-    load "[rcx + {registers} + ", rax
-    .endm
-
     # Program and kernel change places in GS.
     .macro swap_if condition
     .if \condition
@@ -126,6 +115,13 @@ vector_stubs:
 
     # To the thread whose record is at rcx.
     .macro leave_from alone
+    mov rax, [rcx + {registers} + at_fs_base]
+    wrfsbase rax
+    load "[rcx + {registers} + ", rdi, rsi, rdx, r8, r9, r10, r12, r13, r14, r15, rbx, rbp
+    swap_if "\alone == 0"
+    xor eax, eax
+    wrgsbase rax
+    load "[rcx + {registers} + ", rax
     mov r11, [rcx + {registers} + at_rip]
     cmp r11, [rcx + {registers} + at_rcx]
     jne by_iret\@
@@ -133,7 +129,6 @@ vector_stubs:
     cmp r11, [rcx + {registers} + at_r11]
     jne by_iret\@
     mov dword ptr [rcx + {registers} + at_rflags], {flags}
-    load_general \alone
     load "[rcx + {registers} + ", rsp
     mov rcx, [rcx + {registers} + at_rip]
     sysretq
@@ -143,9 +138,8 @@ by_iret\@:
     push qword ptr [rcx + {registers} + at_rflags]
     push {user_code}
     push qword ptr [rcx + {registers} + at_rip]
-    mov dword ptr [rcx + {registers} + at_rflags], {flags}
-    load_general \alone
     load "[rcx + {registers} + ", r11
+    mov dword ptr [rcx + {registers} + at_rflags], {flags}
     mov qword ptr [rcx + {registers} + at_r11], {flags}
     load "[rcx + {registers} + ", rcx
     iretq

@@ -21,8 +21,6 @@ pub(crate) const BOOT_REACH: u64 = 4 << 30;
 /// Memory that nobody owns yet.
 pub(crate) struct BootMemory {
     spans: Vec<Range<u64>, MAP_MAX>,
-    /// The span that the kernel takes from: the largest that the boot tables reach.
-    source: usize,
     /// The spans before anything was taken: what the physmap maps.
     pub(crate) all: Vec<Range<u64>, MAP_MAX>,
     /// All RAM of the machine, in bytes.
@@ -32,7 +30,7 @@ pub(crate) struct BootMemory {
 impl BootMemory {
     /// All RAM that the loader reports, without the kernel's image and the bundle.
     pub(crate) fn survey(firmware: &Firmware) -> Self {
-        let mut memory = Self { spans: Vec::new(), source: 0, all: Vec::new(), total: 0 };
+        let mut memory = Self { spans: Vec::new(), all: Vec::new(), total: 0 };
         for span in &firmware.ram {
             memory.total += span.end - span.start;
             memory.add(span.start.max(LOW_END), span.end.min(BOOT_REACH));
@@ -43,15 +41,9 @@ impl BootMemory {
             memory.remove(bundle);
         }
         memory.spans.sort_unstable_by_key(|span| span.start);
-        let reachable = (0..memory.spans.len()).filter(|&index| memory.spans[index].end <= BOOT_REACH);
-        memory.source = reachable.max_by_key(|&index| memory.bytes(index)).unwrap_or(0);
         memory.all = memory.spans.clone();
         memory.check();
         memory
-    }
-
-    fn bytes(&self, index: usize) -> u64 {
-        self.spans[index].end - self.spans[index].start
     }
 
     fn add(&mut self, start: u64, end: u64) {
@@ -111,14 +103,14 @@ impl BootMemory {
         crate::report::refuse(format_args!("this machine has {total} MiB of memory, {wanted_mib} MiB are needed"))
     }
 
-    /// Takes whole pages from the largest span, for ever; their physical address. Refuses the machine when they are not
-    /// there: larger tables were asked for than its memory holds.
+    /// Takes whole pages from the largest span that the boot tables reach, for ever; their physical address. Refuses the
+    /// machine when they are not there: larger tables were asked for than its memory holds.
     pub(crate) fn take(&mut self, pages: u64) -> u64 {
         let bytes = pages * PAGE;
-        if self.spans.is_empty() || self.bytes(self.source) < bytes {
+        let fitting = self.spans.iter_mut().filter(|span| span.end <= BOOT_REACH && span.end - span.start >= bytes);
+        let Some(span) = fitting.max_by_key(|span| span.end - span.start) else {
             self.refuse_as_too_small((self.total + bytes).div_ceil(1 << 20));
-        }
-        let span = &mut self.spans[self.source];
+        };
         span.start += bytes;
         span.start - bytes
     }
@@ -143,14 +135,12 @@ impl BootMemory {
     }
 }
 
-/// Slabs for kernel-core's tables, taken from boot memory for ever.
-pub(crate) struct BootArena<'a>(pub(crate) &'a mut BootMemory);
-
-impl Arena for BootArena<'_> {
+/// Slabs for kernel-core's tables, for ever.
+impl Arena for BootMemory {
     fn slab<T: Copy + 'static>(&mut self, count: usize, value: T) -> &'static mut [T] {
         assert!(align_of::<T>() as u64 <= PAGE);
         let pages = (count * size_of::<T>()).div_ceil(PAGE as usize) as u64;
-        let memory = (PHYSMAP + self.0.take(pages)) as *mut T;
+        let memory = (PHYSMAP + self.take(pages)) as *mut T;
         for index in 0..count {
             // SAFETY: 1. within the pages just taken; 2. page-aligned, so aligned for T; 3. the physmap maps them.
             unsafe { memory.add(index).write(value) };

@@ -19,7 +19,8 @@ const TABLE: Rights = Rights::PRESENT.union(Rights::WRITABLE);
 
 /// The kernel's address space while it is being made.
 pub(crate) struct KernelSpace {
-    root: u64,
+    /// Physical address of its root table.
+    pub(crate) root: u64,
     tables: OffsetPageTable<'static>,
     devices_mapped: u64,
 }
@@ -99,11 +100,6 @@ impl KernelSpace {
         self.devices_mapped += 1;
         self.map_page::<Size4KiB>(memory, address, physical, DEVICE);
         address + physical % PAGE
-    }
-
-    /// Physical address of its root table.
-    pub(crate) fn root(&self) -> u64 {
-        self.root
     }
 }
 

@@ -6,16 +6,16 @@
 use crate::apic::{INIT, LocalApic, NON_MASKABLE, STARTUP};
 use crate::clock::Clock;
 use crate::instructions::stop_forever;
-use crate::layout::{CPUS_MAX, PHYSMAP, StackKind};
+use crate::layout::{CPUS_MAX, StackKind};
 use crate::serial::say;
-use crate::start::{AP_PAGE, MAILBOX, Mailbox, ap_code};
+use crate::start::{AP_PAGE, MAILBOX, Mailbox};
 use crate::trap::{self, REGISTERS, edge};
 use crate::{descriptors, processor};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use kernel_core::Cpu;
 use x86_64::instructions::segmentation::{GS, Segment64};
 
-/// Pause after INIT, and the time a processor has to join (Intel SDM vol. 3A, 9.4.4.1).
+/// Pauses after INIT and STARTUP, and the time a processor has to join (Intel SDM vol. 3A, 9.4.4.1).
 const INIT_PAUSE_NS: u64 = 10_000_000;
 const STARTUP_PAUSE_NS: u64 = 200_000;
 const JOIN_NS_MAX: u64 = 1_000_000_000;
@@ -93,21 +93,11 @@ pub(crate) fn release_all(cpus: *mut Cpu) {
     CPU_STATES.store(cpus, Ordering::Release);
 }
 
-/// Copies the code that processors start with to where they start.
-///
-/// # Safety
-/// The boot tables are loaded, and nothing of ours lies on that page.
-pub(crate) unsafe fn prepare_ap_page() {
-    let (code, bytes) = ap_code();
-    // SAFETY: 1. both mapped by the boot tables; 2. the code is shorter than a page (assembled so), and elsewhere.
-    unsafe { core::ptr::copy_nonoverlapping((PHYSMAP + code) as *const u8, (PHYSMAP + AP_PAGE) as *mut u8, bytes) };
-}
-
 /// Starts the processors with these APIC ids but the one that runs; returns how many CPUs there are then. One that does
 /// not join within a second is left out, with a sentence.
 ///
 /// # Safety
-/// [`prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
+/// [`crate::start::prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
 pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     let own = LocalApic.id();
     let others = || ids.iter().copied().filter(|&id| id != own);
@@ -121,20 +111,15 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
         // SAFETY: no other processor is on its way in.
         unsafe { *MAILBOX.get() = Mailbox { root, argument: cpu as u64, next: join as *const (), stack_top } };
         let end = clock.now_ns() + JOIN_NS_MAX;
-        for _ in 0..2 {
-            LocalApic.command(id, STARTUP | (AP_PAGE >> 12) as u32);
-            clock.pause_ns(STARTUP_PAUSE_NS);
-            if JOINED.load(Ordering::SeqCst) > cpu {
-                break;
-            }
-        }
         while JOINED.load(Ordering::SeqCst) == cpu {
             if clock.now_ns() > end {
                 say!("kernel: the processor with APIC id {id} does not start; going on without it and those after it");
                 // It may still come in late: never again touch what it would use.
                 return cpu;
             }
-            core::hint::spin_loop();
+            // One that has started does not heed it.
+            LocalApic.command(id, STARTUP | (AP_PAGE >> 12) as u32);
+            clock.pause_ns(STARTUP_PAUSE_NS);
         }
     }
     JOINED.load(Ordering::SeqCst)

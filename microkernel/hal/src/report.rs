@@ -177,10 +177,12 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     let record = claim(cpu);
     record.vector = trap.vector;
     record.error = trap.error;
-    record.registers[..3].copy_from_slice(&[trap.rip, trap.rsp, trap.rflags]);
+    let frame = &trap.interrupted;
+    let (rip, rsp) = (frame.instruction_pointer.as_u64(), frame.stack_pointer.as_u64());
+    record.registers[..3].copy_from_slice(&[rip, rsp, frame.cpu_flags.bits()]);
     record.registers[3..].copy_from_slice(&trap.general);
-    let lost = !text().contains(&trap.rip);
-    walk(trap.general[6], if lost { caller(trap.rsp) } else { Some(trap.rip) }, &mut record.frames);
+    let lost = !text().contains(&rip);
+    walk(trap.general[6], if lost { caller(rsp) } else { Some(rip) }, &mut record.frames);
     record.magic = PANIC_MAGIC;
 
     let name = exception_name(trap.vector).unwrap_or("exception");

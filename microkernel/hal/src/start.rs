@@ -8,6 +8,7 @@
 //! [`crate::paging`] has loaded the kernel's own tables; only joining processors still pass through it.
 //! Reference: Xen PVH boot ABI (docs/misc/pvh.pandoc), Intel SDM vol. 3A section 9.8.5.
 
+use crate::boot::Boot;
 use crate::firmware::Firmware;
 use crate::layout::{KERNEL_BASE, PHYSMAP};
 use crate::shared::Shared;
@@ -55,15 +56,21 @@ unsafe extern "C" {
     pub(crate) fn high_64() -> !;
 }
 
-/// The code to copy to [`AP_PAGE`], by its physical address and length.
-pub(crate) fn ap_code() -> (u64, usize) {
-    let (start, end) = (&raw const ap_entry as u64, &raw const ap_entry_end as u64);
-    (start, (end - start) as usize)
+/// Copies the code that processors start with to where they start.
+///
+/// # Safety
+/// The boot tables are loaded, and nothing of ours lies on that page.
+pub(crate) unsafe fn prepare_ap_page() {
+    let (start, end) = (&raw const ap_entry, &raw const ap_entry_end);
+    let (code, page) = ((PHYSMAP + start as u64) as *const u8, (PHYSMAP + AP_PAGE) as *mut u8);
+    // SAFETY: 1. both mapped by the boot tables; 2. the code is shorter than a page (assembled so), and elsewhere.
+    unsafe { core::ptr::copy_nonoverlapping(code, page, end as usize - start as usize) };
 }
 
-unsafe extern "Rust" {
+#[allow(improper_ctypes, reason = "both sides are Rust")]
+unsafe extern "C" {
     /// Defined by [`crate::entry`] in the binary.
-    fn perennial_start(firmware: Firmware) -> !;
+    safe fn perennial_start(boot: &mut Boot) -> !;
 }
 
 /// First Rust function, on the first processor's boot stack and the assembler's page tables.
@@ -73,18 +80,17 @@ extern "C" fn first_rust(start_info: u32) -> ! {
     crate::halt::allow_exit(false);
     // SAFETY: 1. the address comes from the loader in ebx, as PVH says; 2. the boot tables map the first 4 GiB.
     let firmware = unsafe { Firmware::from_pvh(u64::from(start_info)) };
-    // SAFETY: the `entry` macro defines it with this signature.
-    unsafe { perennial_start(firmware) }
+    Boot::survey(firmware).on_own_stack(perennial_start)
 }
 
-/// Names the function that the kernel's binary starts with, and makes panics of ours readable.
+/// Names the function that the kernel's binary starts with, once the machine has been surveyed, and makes panics of ours readable.
 #[macro_export]
 macro_rules! entry {
     ($start:path) => {
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
-        fn perennial_start(firmware: $crate::Firmware) -> ! {
-            $start(firmware)
+        extern "C" fn perennial_start(boot: &mut $crate::Boot) -> ! {
+            $start(boot)
         }
 
         #[panic_handler]
@@ -140,10 +146,6 @@ low_64:
     jmp *%rdi
 
 low_first:
-    movabsq $__bss_start, %rdi
-    movabsq $__image_end, %rcx
-    subq %rdi, %rcx
-    rep stosb
     movabsq ${boot_stack} + {boot_stack_bytes}, %rsp
     movl %esi, %edi
     xorl %ebp, %ebp

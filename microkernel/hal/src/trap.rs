@@ -29,6 +29,7 @@
 use abi::{Call, Outcome, Registers, Status};
 use core::mem::offset_of;
 use kernel_core::{Cpu, Task, Thread};
+use x86_64::structures::idt::InterruptStackFrameValue;
 
 /// What the words of [`Cpu::edge`] hold.
 pub(crate) mod edge {
@@ -115,9 +116,5 @@ pub(crate) struct KernelTrap {
     pub(crate) general: [u64; 15],
     pub(crate) vector: u64,
     pub(crate) error: u64,
-    pub(crate) rip: u64,
-    pub(crate) cs: u64,
-    pub(crate) rflags: u64,
-    pub(crate) rsp: u64,
-    pub(crate) ss: u64,
+    pub(crate) interrupted: InterruptStackFrameValue,
 }
