@@ -29,11 +29,6 @@ const SPURIOUS: u8 = 0xff;
 
 const _: () = assert!(FIRST_VECTOR + INTERRUPTS <= TIMER as u32);
 
-/// The interrupt number that a vector stands for.
-pub(crate) fn interrupt_number(vector: u8) -> Option<u32> {
-    u32::from(vector).checked_sub(FIRST_VECTOR).filter(|&number| number < INTERRUPTS)
-}
-
 const APIC_BASE: u32 = 0x1b;
 const ENABLED: u64 = 1 << 11;
 const X2APIC: u64 = 1 << 10;

@@ -112,10 +112,8 @@ impl Boot {
         let target = LocalApic.id();
         let (space, memory) = (&mut self.space, &mut self.memory);
         let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
-        let root = space.root;
         let capacities = sizes::choose(self.memory.total, self.memory.end_below(u64::MAX), self.cpus, scale);
-        let pool_tables = capacities.tables;
-        let pool = self.memory.take(u64::from(pool_tables));
+        let pool = self.memory.take(capacities.tables.into());
         // SAFETY: the physmap is loaded.
         let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
         let kernel = Kernel::new(&mut self.memory, &capacities);
@@ -123,9 +121,9 @@ impl Boot {
             io_apics,
             clock,
             last_ns: 0,
-            root,
+            root: self.space.root,
             pool,
-            pool_tables,
+            pool_tables: capacities.tables,
             ram: self.memory.all.clone(),
             cpus: self.cpus,
             idle: !1,

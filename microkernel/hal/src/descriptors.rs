@@ -62,18 +62,18 @@ pub(crate) fn load_boot() {
         unsafe { (*GATES.get())[vector] = gate(vector, trap::stub_address(vector)) };
     }
     // SAFETY: the only processor that runs.
-    unsafe { set_page_fault(false) };
+    unsafe { set_page_fault(trap::page_fault_0) };
     let stack = crate::start::boot_emergency_stack();
     load_with(0, stack, stack);
 }
 
-/// Page faults go the way of a machine with one CPU, or with several.
+/// Page faults go this way of the edge's.
 ///
 /// # Safety
-/// No other processor runs; `alone`: and none ever will.
-pub(crate) unsafe fn set_page_fault(alone: bool) {
+/// No other processor runs; that of the only CPU: and none ever will.
+pub(crate) unsafe fn set_page_fault(way: unsafe extern "C" fn()) {
     // SAFETY: 1. in bounds; 2. the only processor that runs (caller).
-    unsafe { (*GATES.get())[usize::from(PAGE_FAULT)] = gate(PAGE_FAULT.into(), trap::page_fault_address(alone)) };
+    unsafe { (*GATES.get())[usize::from(PAGE_FAULT)] = gate(PAGE_FAULT.into(), way as *const () as u64) };
 }
 
 /// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).

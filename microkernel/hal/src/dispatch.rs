@@ -1,6 +1,6 @@
 //! From the assembly edge into the core, and back: one event, one call, with the kernel lock held.
 
-use crate::apic::{ENTER, FIRST_VECTOR, LocalApic, TIMER, interrupt_number};
+use crate::apic::{ENTER, FIRST_VECTOR, INTERRUPTS, LocalApic, TIMER};
 use crate::kernel::{State, with_state};
 use crate::lock;
 use crate::machine::Hardware;
@@ -193,18 +193,16 @@ pub(crate) extern "C" fn interrupt(cpu: usize, vector: u64, error: u64) {
         return page_fault(cpu, error);
     }
     enter(cpu, false, |kernel, hardware| {
-        if u32::from(vector) < FIRST_VECTOR {
+        let Some(number) = u32::from(vector).checked_sub(FIRST_VECTOR) else {
             return kernel.exception(hardware, cpu, vector, error);
-        }
+        };
         hardware.idle &= !(1 << cpu);
         match vector {
             TIMER => kernel.timer(hardware, cpu),
             ENTER => kernel.reschedule(hardware, cpu),
-            _ => match interrupt_number(vector) {
-                Some(number) => kernel.interrupt(hardware, cpu, number),
-                // Spurious: was never there, wants no end.
-                None => return,
-            },
+            _ if number < INTERRUPTS => kernel.interrupt(hardware, cpu, number),
+            // Spurious: was never there, wants no end.
+            _ => return,
         }
         LocalApic.end_of_interrupt();
     });

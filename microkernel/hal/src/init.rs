@@ -6,7 +6,7 @@ use crate::boot::Boot;
 use crate::instructions::cpuid;
 use crate::kernel::{State, with_state};
 use crate::layout::{PAGE, PHYSMAP};
-use crate::memory::{BOOT_REACH, BootMemory};
+use crate::memory::{BOOT_REACH, BootMemory, bytes};
 use crate::report::refuse;
 use crate::serial::say;
 use abi::boot_info::{BOOT_INFO_ADDRESS, BOOT_INFO_MAGIC, BOOT_INFO_VERSION, FrameRange, RawBootInfo, handle};
@@ -104,9 +104,9 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
     let line = boot.firmware.command_line.as_bytes();
     info.command_line[..line.len()].copy_from_slice(line);
     info.command_line_bytes = line.len() as u32;
-    let (first, bytes) = (bundle_start / PAGE, bundle.bytes().len() as u64);
-    info.bundle = FrameRange { first, count: bytes.div_ceil(PAGE) };
-    info.bundle_bytes = bytes;
+    let first = bundle_start / PAGE;
+    info.bundle_bytes = bundle.bytes().len() as u64;
+    info.bundle = FrameRange { first, count: info.bundle_bytes.div_ceil(PAGE) };
     give(process, handle::BUNDLE, first..first + info.bundle.count);
     // Nothing of the kernel lies above the RAM below 4 GiB: what it takes, it takes from there.
     give(process, handle::DEVICES, memory.end_below(BOOT_REACH) / PAGE..frames_end());
@@ -118,7 +118,8 @@ pub(crate) fn make(boot: &mut Boot, bundle: &Bundle<'static>) -> BootProcess {
         give(process, Handle(handle::MEMORY + index as u16), range.first..range.first + range.count);
     }
     fill(info_frame, info.as_bytes());
-    say!("kernel: {} KiB for the kernel, {} MiB left", memory.taken() >> 10, memory.free() >> 20);
+    let left = bytes(&memory.spans);
+    say!("kernel: {} KiB for the kernel, {} MiB left", (bytes(&memory.all) - left) >> 10, left >> 20);
     process
 }
 

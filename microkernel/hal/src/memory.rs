@@ -18,9 +18,14 @@ const LOW_END: u64 = 1 << 20;
 /// The boot tables map this much: what is taken while they are loaded must lie below.
 pub(crate) const BOOT_REACH: u64 = 4 << 30;
 
+/// Bytes of all these.
+pub(crate) fn bytes(spans: &[Range<u64>]) -> u64 {
+    spans.iter().map(|span| span.end - span.start).sum()
+}
+
 /// Memory that nobody owns yet.
 pub(crate) struct BootMemory {
-    spans: Vec<Range<u64>, MAP_MAX>,
+    pub(crate) spans: Vec<Range<u64>, MAP_MAX>,
     /// The spans before anything was taken: what the physmap maps.
     pub(crate) all: Vec<Range<u64>, MAP_MAX>,
     /// All RAM of the machine, in bytes.
@@ -78,16 +83,6 @@ impl BootMemory {
     /// End of the highest RAM below `limit`, as the loader reports it and the physmap has room for.
     pub(crate) fn end_below(&self, limit: u64) -> u64 {
         self.all.iter().map(|span| span.end).filter(|&end| end <= limit).max().unwrap_or(0)
-    }
-
-    /// Bytes that are still free.
-    pub(crate) fn free(&self) -> u64 {
-        self.spans.iter().map(|span| span.end - span.start).sum()
-    }
-
-    /// Bytes that have been taken.
-    pub(crate) fn taken(&self) -> u64 {
-        self.all.iter().map(|span| span.end - span.start).sum::<u64>() - self.free()
     }
 
     /// Refuses a machine that has less memory than `least` bytes.

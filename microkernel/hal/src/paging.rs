@@ -5,6 +5,7 @@
 
 use crate::layout::{self, CPUS_MAX, DEVICES, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
 use crate::memory::BootMemory;
+use core::ops::Range;
 use x86_64::structures::paging::{
     FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size2MiB, Size4KiB,
 };
@@ -30,7 +31,7 @@ impl KernelSpace {
     ///
     /// # Safety
     /// The boot tables are loaded, and `memory` takes from the first 4 GiB, which they map.
-    pub(crate) unsafe fn new(memory: &mut BootMemory, cpus: usize, bundle: Option<&core::ops::Range<u64>>) -> Self {
+    pub(crate) unsafe fn new(memory: &mut BootMemory, cpus: usize, bundle: Option<&Range<u64>>) -> Self {
         assert!(cpus <= CPUS_MAX);
         // SAFETY: caller.
         let root = unsafe { memory.take_zeroed(1) };
@@ -38,38 +39,34 @@ impl KernelSpace {
         let tables = unsafe { OffsetPageTable::new(&mut *root.cast(), VirtAddr::new(PHYSMAP)) };
         let mut space = Self { root: root as u64 - PHYSMAP, tables, devices_mapped: 0 };
         // With image, RAM and stacks both upper tables exist: every root can copy them once and for all.
-        space.map_image(memory);
+        for (part, rights) in [(layout::text(), EXECUTE), (layout::rodata(), READ_ONLY), (layout::data(), READ_WRITE)] {
+            space.map_range(memory, part.start - KERNEL_BASE..part.end - KERNEL_BASE, KERNEL_BASE, rights);
+        }
         // The page tables just taken are RAM as well: the map is of everything that was free at the start.
         for span in memory.all.clone() {
-            space.map_range(memory, PHYSMAP + span.start, span.start, span.end - span.start, READ_WRITE);
+            space.map_range(memory, span, PHYSMAP, READ_WRITE);
         }
         if let Some(bundle) = bundle {
-            let start = bundle.start & !(PAGE - 1);
-            let bytes = bundle.end.next_multiple_of(PAGE) - start;
-            space.map_range(memory, PHYSMAP + start, start, bytes, READ_ONLY);
+            let pages = bundle.start & !(PAGE - 1)..bundle.end.next_multiple_of(PAGE);
+            space.map_range(memory, pages, PHYSMAP, READ_ONLY);
         }
         for cpu in 0..cpus {
             for kind in [StackKind::Main, StackKind::Emergency] {
                 let frames = memory.take(kind.pages());
-                space.map_range(memory, kind.bottom(cpu), frames, kind.pages() * PAGE, READ_WRITE);
+                let offset = kind.bottom(cpu) - frames;
+                space.map_range(memory, frames..frames + kind.pages() * PAGE, offset, READ_WRITE);
             }
         }
         space
     }
 
-    fn map_image(&mut self, memory: &mut BootMemory) {
-        let parts = [(layout::text(), EXECUTE), (layout::rodata(), READ_ONLY), (layout::data(), READ_WRITE)];
-        for (part, rights) in parts {
-            self.map_range(memory, part.start, part.start - KERNEL_BASE, part.end - part.start, rights);
-        }
-    }
-
-    fn map_range(&mut self, memory: &mut BootMemory, address: u64, physical: u64, bytes: u64, rights: Rights) {
-        let mut done = 0;
-        while done < bytes {
-            let (to, from) = (address + done, physical + done);
-            let fits = |page: u64| (to | from).is_multiple_of(page) && bytes - done >= page;
-            done += if fits(Size2MiB::SIZE) {
+    /// Maps physical memory at its address plus `offset`.
+    fn map_range(&mut self, memory: &mut BootMemory, range: Range<u64>, offset: u64, rights: Rights) {
+        let mut from = range.start;
+        while from < range.end {
+            let to = from + offset;
+            let fits = (to | from).is_multiple_of(Size2MiB::SIZE) && range.end - from >= Size2MiB::SIZE;
+            from += if fits {
                 self.map_page::<Size2MiB>(memory, to, from, rights)
             } else {
                 self.map_page::<Size4KiB>(memory, to, from, rights)

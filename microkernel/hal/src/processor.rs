@@ -104,7 +104,7 @@ pub(crate) fn configure() {
         Msr::new(SYSENTER_CODE).write(0);
         // `syscall` takes code and stack from the second, `sysret` from the first (plus 16 and plus 8).
         Star::write_raw(KERNEL_DATA | 3, KERNEL_CODE);
-        LStar::write(VirtAddr::new(trap::syscall_address(false)));
+        LStar::write(VirtAddr::from_ptr(trap::syscall_0 as *const ()));
         SFMask::write(RFlags::from_bits_retain(FLAG_MASK));
     }
     // With the components of XCR0 enabled, leaf 0Dh tells what XSAVE writes.
@@ -119,8 +119,8 @@ pub(crate) fn configure() {
 pub(crate) unsafe fn be_alone() {
     // SAFETY: as in `configure`; nobody else could hold the lock (caller).
     unsafe {
-        LStar::write(VirtAddr::new(trap::syscall_address(true)));
-        descriptors::set_page_fault(true);
+        LStar::write(VirtAddr::from_ptr(trap::syscall_1 as *const ()));
+        descriptors::set_page_fault(trap::page_fault_1);
     }
 }
 

@@ -61,11 +61,11 @@ static FAILURES: AtomicU32 = AtomicU32::new(0);
 
 impl Write for PanicRecord {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let used = self.message_bytes as usize;
-        let room = &mut self.message[used..];
-        let take = text.len().min(room.len());
-        room[..take].copy_from_slice(&text.as_bytes()[..take]);
-        self.message_bytes += take as u64;
+        let free = self.message.iter_mut().skip(self.message_bytes as usize);
+        for (place, byte) in free.zip(text.bytes()) {
+            *place = byte;
+            self.message_bytes += 1;
+        }
         Ok(())
     }
 }
@@ -101,23 +101,20 @@ fn is_readable(address: u64) -> bool {
 
 /// Follows the chain of frame pointers; stops at the first that is not mapped, does not ascend, or returns to no
 /// text.
-fn walk(mut frame: u64, first: Option<u64>, frames: &mut [u64; FRAMES_MAX]) {
-    let mut count = 0;
-    if let Some(rip) = first {
-        frames[0] = rip;
-        count = 1;
-    }
-    while count < FRAMES_MAX && is_readable(frame) && is_readable(frame + 8) {
+fn walk(mut frame: u64, frames: &mut [u64]) {
+    for place in frames {
+        if !is_readable(frame) || !is_readable(frame + 8) {
+            return;
+        }
         // SAFETY: both words are mapped (`is_readable`) and aligned.
         let [next, back] = unsafe { *(frame as *const [u64; 2]) };
         if !text().contains(&back) {
-            break;
+            return;
         }
         // A return address points behind its call, which may be the last instruction of a function.
-        frames[count] = back - 1;
-        count += 1;
+        *place = back - 1;
         if next <= frame {
-            break;
+            return;
         }
         frame = next;
     }
@@ -182,7 +179,8 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     record.registers[..3].copy_from_slice(&[rip, rsp, frame.cpu_flags.bits()]);
     record.registers[3..].copy_from_slice(&trap.general);
     let lost = !text().contains(&rip);
-    walk(trap.general[6], if lost { caller(rsp) } else { Some(rip) }, &mut record.frames);
+    record.frames[0] = caller(rsp).filter(|_| lost).unwrap_or(rip);
+    walk(trap.general[6], &mut record.frames[1..]);
     record.magic = PANIC_MAGIC;
 
     let name = exception_name(trap.vector).unwrap_or("exception");
@@ -210,7 +208,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let cpu = cpu_of_stack(frame_pointer()).unwrap_or(0);
     let record = claim(cpu);
-    walk(frame_pointer(), None, &mut record.frames);
+    walk(frame_pointer(), &mut record.frames);
     // Cut off when too long; writing never fails.
     let _ = write!(record, "{}", info.message());
     record.magic = PANIC_MAGIC;

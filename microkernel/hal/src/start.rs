@@ -114,10 +114,11 @@ global_asm!(
 pvh_entry:
     cli
     cld
+    lgdt low_gdtr
     movl %ebx, %esi
     movl $low_first, %edi
 
-low_long:                       # long mode with NX, WP and global pages, and on at edi; changes eax, ecx, edx
+low_long:                       # from low_gdt to long mode with NX, WP and global pages, on at edi; changes eax, ecx, edx
     movl $low_pml4, %eax
     movl %eax, %cr3
     movl %cr4, %eax
@@ -132,7 +133,6 @@ low_long:                       # long mode with NX, WP and global pages, and on
     andl $~0xc, %eax            # EM, TS off
     orl $0x80010023, %eax       # PG, WP, NE, MP, PE
     movl %eax, %cr0
-    lgdt low_gdtr
     ljmp $0x08, $low_64
     .code64
 low_64:
@@ -172,8 +172,6 @@ low_ap_gdtr:
 ap_entry_end:
     .code32
 low_ap32:
-    movw $0x10, %ax
-    movw %ax, %ds
     movl $low_ap64, %edi
     jmp low_long
     .code64

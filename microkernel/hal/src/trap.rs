@@ -64,11 +64,11 @@ pub(crate) const FLAGS: u32 = 0x202;
 unsafe extern "C" {
     static vector_stubs: u8;
     /// Where `syscall` goes on a machine with several CPUs, and with one.
-    fn syscall_0();
-    fn syscall_1();
+    pub(crate) fn syscall_0();
+    pub(crate) fn syscall_1();
     /// Page faults likewise.
-    fn page_fault_0();
-    fn page_fault_1();
+    pub(crate) fn page_fault_0();
+    pub(crate) fn page_fault_1();
 
     /// Goes to the thread in this CPU's frame.
     ///
@@ -96,16 +96,6 @@ pub(crate) const STUB_BYTES: usize = 16;
 /// Where the interrupt table sends `vector`.
 pub(crate) fn stub_address(vector: usize) -> u64 {
     &raw const vector_stubs as u64 + (vector * STUB_BYTES) as u64
-}
-
-/// Where `syscall` goes, if this is the only CPU or not.
-pub(crate) fn syscall_address(alone: bool) -> u64 {
-    (if alone { syscall_1 } else { syscall_0 }) as *const () as u64
-}
-
-/// Where page faults go, likewise.
-pub(crate) fn page_fault_address(alone: bool) -> u64 {
-    (if alone { page_fault_1 } else { page_fault_0 }) as *const () as u64
 }
 
 /// Registers at an exception of the kernel itself, as `trap_entry` pushes them.
