@@ -14,7 +14,7 @@
 use crate::acpi::{IoApicPlace, Topology};
 use crate::layout::LOCAL_APIC;
 use abi::boot_info::INTERRUPT_LINES;
-use x86_64::registers::model_specific::Msr;
+use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags};
 use x86_64::structures::port::PortWrite;
 
 /// Lines and messages that can be routed.
@@ -28,10 +28,6 @@ pub(crate) const ENTER: u8 = 0xf1;
 const SPURIOUS: u8 = 0xff;
 
 const _: () = assert!(FIRST_VECTOR + INTERRUPTS <= TIMER as u32);
-
-const APIC_BASE: u32 = 0x1b;
-const ENABLED: u64 = 1 << 11;
-const X2APIC: u64 = 1 << 10;
 
 const ID: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
@@ -66,20 +62,19 @@ pub(crate) struct LocalApic;
 impl LocalApic {
     /// Physical address of the registers.
     pub(crate) fn physical() -> u64 {
-        // SAFETY: every 64-bit processor has it.
-        unsafe { Msr::new(APIC_BASE).read() & 0x000f_ffff_ffff_f000 }
+        ApicBase::read().0.start_address().as_u64()
     }
 
     /// Switches this CPU's on: everything masked but the timer, which stands still.
     pub(crate) fn enable(self) {
-        let mut base = Msr::new(APIC_BASE);
+        let (base, flags) = ApicBase::read();
+        let off = flags - ApicBaseFlags::LAPIC_ENABLE - ApicBaseFlags::X2APIC_ENABLE;
         // SAFETY: exists; interrupts are off. The way from x2APIC to xAPIC leads through off, and only that.
         unsafe {
-            let before = base.read();
-            if before & X2APIC != 0 {
-                base.write(before & !(ENABLED | X2APIC));
+            if flags.contains(ApicBaseFlags::X2APIC_ENABLE) {
+                ApicBase::write(base, off);
             }
-            base.write(before & !X2APIC | ENABLED);
+            ApicBase::write(base, off | ApicBaseFlags::LAPIC_ENABLE);
         }
         self.write(TASK_PRIORITY, 0);
         self.write(TIMER_DIVIDE, DIVIDE_BY_16);

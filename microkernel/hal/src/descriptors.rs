@@ -6,12 +6,13 @@
 
 use crate::layout::{CPUS_MAX, StackKind};
 use crate::shared::Shared;
-use crate::trap::{self, PAGE_FAULT};
+use crate::trap;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::idt::ExceptionVector as Exception;
 use x86_64::structures::tss::TaskStateSegment;
 
 /// 64-bit code of the kernel.
@@ -42,15 +43,11 @@ static PER_CPU: Shared<[PerCpu; CPUS_MAX]> =
 /// Written once, before any other processor runs.
 static GATES: Shared<[Gate; 256]> = Shared::new([[0; 2]; 256]);
 
-/// The gate that programs may call with `int`.
-const BREAKPOINT: usize = 3;
-const NON_MASKABLE: usize = 2;
-const DOUBLE_FAULT: usize = 8;
-const MACHINE_CHECK: usize = 18;
-
 fn gate(vector: usize, address: u64) -> Gate {
-    let stack = u64::from(matches!(vector, NON_MASKABLE | DOUBLE_FAULT | MACHINE_CHECK));
-    let level: u64 = if vector == BREAKPOINT { 3 } else { 0 };
+    let own_stack = [Exception::NonMaskableInterrupt, Exception::Double, Exception::MachineCheck];
+    let stack = u64::from(own_stack.iter().any(|&own| own as usize == vector));
+    // Programs may call it with `int`.
+    let level: u64 = if vector == Exception::Breakpoint as usize { 3 } else { 0 };
     let low = address & 0xffff | u64::from(KERNEL_CODE) << 16 | stack << 32 | (0x8e | level << 5) << 40;
     [low | (address >> 16 & 0xffff) << 48, address >> 32]
 }
@@ -72,8 +69,9 @@ pub(crate) fn load_boot() {
 /// # Safety
 /// No other processor runs; that of the only CPU: and none ever will.
 pub(crate) unsafe fn set_page_fault(way: unsafe extern "C" fn()) {
+    let vector = Exception::Page as usize;
     // SAFETY: 1. in bounds; 2. the only processor that runs (caller).
-    unsafe { (*GATES.get())[usize::from(PAGE_FAULT)] = gate(PAGE_FAULT.into(), way as *const () as u64) };
+    unsafe { (*GATES.get())[vector] = gate(vector, way as *const () as u64) };
 }
 
 /// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).

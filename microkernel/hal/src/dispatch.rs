@@ -6,23 +6,14 @@ use crate::lock;
 use crate::machine::Hardware;
 use crate::processor;
 use crate::processors::{self, this_cpu};
-use crate::trap::{self, PAGE_FAULT, REGISTERS, edge};
+use crate::trap::{self, REGISTERS, edge};
 use crate::ways::{self, Carried};
 use abi::fault::Access;
 use abi::{Outcome, Registers, USER_END};
 use kernel_core::{BootProcess, Bring, Kernel, Short, Switch};
 use x86_64::instructions::segmentation::GS;
 use x86_64::registers::control::Cr2;
-
-const GENERAL_PROTECTION: u8 = 13;
-
-/// Bits of a page fault's error code (Intel SDM vol. 3A, 4.7).
-mod page_error {
-    pub(super) const PRESENT: u64 = 1;
-    pub(super) const WRITE: u64 = 1 << 1;
-    pub(super) const RESERVED: u64 = 1 << 3;
-    pub(super) const EXECUTE: u64 = 1 << 4;
-}
+use x86_64::structures::idt::{ExceptionVector as Exception, PageFaultErrorCode};
 
 /// Starts the first thread, on the first CPU; the way out of boot.
 pub(crate) fn begin(process: BootProcess) -> ! {
@@ -129,7 +120,7 @@ pub(crate) extern "C" fn reply_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u6
 /// A page that is not there, of a program whose registers are where `OWN` says.
 pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
     switching::<ALONE>(Carried([0; 5]), |k, h, cpu| {
-        k.fast_fault::<ALONE>(h, cpu, (Cr2::read_raw(), access(error & !page_error::PRESENT), error))
+        k.fast_fault::<ALONE>(h, cpu, (Cr2::read_raw(), access(error) - Access::PRESENT, error))
     });
     fault_declined::<ALONE>(error)
 }
@@ -176,7 +167,8 @@ pub(crate) extern "C" fn declined(cpu: usize) {
 fn page_fault(cpu: usize, error: u64) {
     lock::acquire(cpu, false);
     let fault = (Cr2::read_raw(), access(error), error);
-    assert_eq!(error & page_error::RESERVED, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
+    let reserved = PageFaultErrorCode::MALFORMED_TABLE.bits();
+    assert_eq!(error & reserved, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
     let state = with_state();
     let made = state.kernel.fast_page_fault(&mut state.hardware, cpu, fault);
     if !made && state.kernel.page_fault(&mut state.hardware, cpu, fault) {
@@ -189,7 +181,7 @@ fn page_fault(cpu: usize, error: u64) {
 /// CPU had nothing to run.
 pub(crate) extern "C" fn interrupt(cpu: usize, vector: u64, error: u64) {
     let vector = vector as u8;
-    if vector == PAGE_FAULT {
+    if vector == Exception::Page as u8 {
         return page_fault(cpu, error);
     }
     enter(cpu, false, |kernel, hardware| {
@@ -209,10 +201,10 @@ pub(crate) extern "C" fn interrupt(cpu: usize, vector: u64, error: u64) {
 }
 
 fn access(error: u64) -> Access {
-    let mut access = Access::empty();
-    access.set(Access::PRESENT, error & page_error::PRESENT != 0);
-    access.set(Access::WRITE, error & page_error::WRITE != 0);
-    access.set(Access::EXECUTE, error & page_error::EXECUTE != 0);
+    let (error, mut access) = (PageFaultErrorCode::from_bits_retain(error), Access::empty());
+    access.set(Access::PRESENT, error.contains(PageFaultErrorCode::PROTECTION_VIOLATION));
+    access.set(Access::WRITE, error.contains(PageFaultErrorCode::CAUSED_BY_WRITE));
+    access.set(Access::EXECUTE, error.contains(PageFaultErrorCode::INSTRUCTION_FETCH));
     access
 }
 
@@ -221,7 +213,7 @@ fn finish(state: &'static mut State, cpu: usize) {
     // A program that ran off the end of the lower half: neither way back takes such an address. Each turn takes a
     // thread off the CPU.
     while !state.kernel.is_idle(cpu) && state.kernel.cpus[cpu].frame.rip >= USER_END {
-        state.kernel.exception(&mut state.hardware, cpu, GENERAL_PROTECTION, 0);
+        state.kernel.exception(&mut state.hardware, cpu, Exception::GeneralProtection as u8, 0);
     }
     if state.kernel.orphan.is_some() {
         state.report_orphan_fault();

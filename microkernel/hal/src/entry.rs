@@ -2,11 +2,12 @@
 
 use crate::descriptors::{USER_CODE, USER_DATA};
 use crate::kernel::{FIRST_CPU, STATE};
-use crate::trap::{FLAGS, PAGE_FAULT, REGISTERS, STUB_BYTES, edge, edge_offset, word_offset};
+use crate::trap::{FLAGS, REGISTERS, STUB_BYTES, edge, edge_offset, word_offset};
 use crate::{dispatch, lock, report};
 use abi::{Call, Registers};
 use core::arch::global_asm;
 use core::mem::offset_of;
+use x86_64::structures::idt::ExceptionVector as Exception;
 
 /// Assembles a text in which `at_` and a register's name is that register's place in [`Registers`]. It knows each of the
 /// `fast` functions of `dispatch` twice by number: for the only CPU, then for one of several.
@@ -398,10 +399,10 @@ idle_loop:
     .section .text,"ax",@progbits
     "#,
     stub_bytes = const STUB_BYTES,
-    nmi = const 2,
-    double_fault = const 8,
-    machine_check = const 18,
-    page_fault = const PAGE_FAULT,
+    nmi = const Exception::NonMaskableInterrupt as u8,
+    double_fault = const Exception::Double as u8,
+    machine_check = const Exception::MachineCheck as u8,
+    page_fault = const Exception::Page as u8,
     flags = const FLAGS,
     serving = sym lock::SERVING,
     stack = const edge_offset(edge::STACK),

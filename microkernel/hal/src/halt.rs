@@ -10,6 +10,9 @@ const EXIT_PORT: u16 = 0xf4;
 /// Whether the exit device may be used.
 static EXIT_ALLOWED: AtomicBool = AtomicBool::new(false);
 
+/// Whether some processor is ending the run.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 /// Why the machine stops; the values are what the exit device is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -33,9 +36,22 @@ pub(crate) fn allow_exit(told: bool) {
     EXIT_ALLOWED.store(allowed, Ordering::Relaxed);
 }
 
+/// The first processor that comes here ends the run; any other one stops for good.
+pub(crate) fn claim_end() {
+    if ENDING.swap(true, Ordering::SeqCst) {
+        stop_forever();
+    }
+}
+
 /// Stops this machine. Other processors are told to stop as well.
 pub fn halt(why: Halt) -> ! {
-    crate::processors::stop_all();
+    claim_end();
+    end(why)
+}
+
+/// As [`halt`], for the one that has claimed it.
+pub(crate) fn end(why: Halt) -> ! {
+    crate::processors::stop_others();
     if EXIT_ALLOWED.load(Ordering::Relaxed) {
         // SAFETY: the exit device has no access to memory.
         unsafe { u8::write_to_port(EXIT_PORT, why as u8) }

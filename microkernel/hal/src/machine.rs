@@ -40,8 +40,8 @@ pub(crate) struct Hardware {
     pub(crate) ram: Vec<Range<u64>, MAP_MAX>,
     /// CPUs that run.
     pub(crate) cpus: usize,
-    /// CPUs that wait for an interrupt without a thread, a bit each; they have the kernel's own
-    /// space loaded, and run no program before they get the lock.
+    /// CPUs that are not there, or wait for an interrupt without a thread, a bit each; they have the kernel's own space
+    /// loaded, and run no program before they get the lock.
     pub(crate) idle: u64,
     /// Stands in for frames that are no RAM, so that no capability makes the kernel touch an address it has not mapped.
     pub(crate) void: &'static mut [u8; PAGE_SIZE],
@@ -62,11 +62,6 @@ impl Hardware {
         } else {
             self.void.as_mut_ptr()
         }
-    }
-
-    /// All CPUs that run but `cpu`, a bit each.
-    fn others(&self, cpu: usize) -> u64 {
-        u64::MAX >> (64 - self.cpus) & !(1 << cpu)
     }
 
     /// Stops those that run a program, and drops their translations.
@@ -104,7 +99,7 @@ impl Machine for Hardware {
     }
 
     fn stop_others(&mut self, cpu: usize) {
-        self.stop(self.others(cpu));
+        self.stop(!(1 << cpu));
     }
 
     #[inline(always)]
@@ -155,7 +150,7 @@ impl Machine for Hardware {
                 None => tlb::flush_all(),
             }
         }
-        self.stop(cpus & self.others(own));
+        self.stop(cpus & !(1 << own));
     }
 
     fn copy_frame(&mut self, from: u32, to: u32) {

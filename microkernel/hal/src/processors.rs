@@ -5,13 +5,12 @@
 
 use crate::apic::{INIT, LocalApic, NON_MASKABLE, STARTUP};
 use crate::clock::Clock;
-use crate::instructions::stop_forever;
 use crate::layout::{CPUS_MAX, StackKind};
 use crate::serial::say;
 use crate::start::{AP_PAGE, MAILBOX, Mailbox};
 use crate::trap::{self, REGISTERS, edge};
 use crate::{descriptors, processor};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use kernel_core::Cpu;
 use x86_64::instructions::segmentation::{GS, Segment64};
 
@@ -26,7 +25,6 @@ static JOINED: AtomicUsize = AtomicUsize::new(0);
 static IDS: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
 /// The `Cpu`s of all CPUs, once there are any.
 static CPU_STATES: AtomicPtr<Cpu> = AtomicPtr::new(core::ptr::null_mut());
-static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// APIC id of a CPU.
 pub(crate) fn apic_id(cpu: usize) -> u32 {
@@ -45,16 +43,8 @@ pub(crate) fn current() -> usize {
     unsafe { (*this_cpu()).edge[edge::CPU] as usize }
 }
 
-/// Whether some CPU is stopping the machine.
-pub(crate) fn is_stopping() -> bool {
-    STOPPING.load(Ordering::Relaxed)
-}
-
 /// Stops all other CPUs, whatever they do. They never run again.
-pub(crate) fn stop_all() {
-    if STOPPING.swap(true, Ordering::SeqCst) {
-        stop_forever();
-    }
+pub(crate) fn stop_others() {
     let joined = JOINED.load(Ordering::SeqCst);
     if joined > 1 {
         let own = LocalApic.id();

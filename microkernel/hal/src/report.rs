@@ -3,20 +3,19 @@
 //! Both ways here, a panic of ours and an exception in the kernel, fill [`PanicRecord`] first, which a debugger or a
 //! host tool finds by its symbol or its magic number, then print it. A second failure while reporting stops at once.
 
-use crate::halt::{Halt, halt};
-use crate::instructions::stop_forever;
+use crate::halt::{Halt, claim_end, end, halt};
 use crate::layout::{PHYSMAP, cpu_of_stack, text};
 use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
-use crate::trap::{KernelTrap, PAGE_FAULT};
+use crate::trap::KernelTrap;
 use abi::fault::exception_name;
 use core::fmt::Write;
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicU32, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr2, Cr3};
+use x86_64::structures::idt::ExceptionVector as Exception;
 use x86_64::structures::paging::{OffsetPageTable, Translate};
 
 /// Frames of a backtrace at most.
@@ -52,12 +51,9 @@ pub struct PanicRecord {
     pub message: [u8; MESSAGE_MAX],
 }
 
-/// Written by one processor only: the one that wins `FAILURES`.
+/// Written by one processor only: the one that ends the run.
 #[unsafe(no_mangle)]
 static PERENNIAL_PANIC_RECORD: Shared<MaybeUninit<PanicRecord>> = Shared::new(MaybeUninit::zeroed());
-
-/// How many processors have come here; the first one reports.
-static FAILURES: AtomicU32 = AtomicU32::new(0);
 
 impl Write for PanicRecord {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
@@ -70,12 +66,10 @@ impl Write for PanicRecord {
     }
 }
 
-/// The record, for the first processor that fails; any later one stops here.
+/// The record, for the first processor that fails; any later one stops here, and those that the first one stops.
 fn claim(cpu: usize) -> &'static mut PanicRecord {
-    if FAILURES.fetch_add(1, Ordering::SeqCst) > 0 {
-        stop_forever();
-    }
-    // SAFETY: 1. static memory, and zeros are a record; 2. only the first failure gets here, once.
+    claim_end();
+    // SAFETY: 1. static memory, and zeros are a record; 2. only one processor gets here, once.
     let record = unsafe { (*PERENNIAL_PANIC_RECORD.get()).assume_init_mut() };
     (record.version, record.cpu, record.vector) = (1, cpu as u32, u64::MAX);
     record.fault_address = Cr2::read_raw();
@@ -142,8 +136,6 @@ const REGISTER_NAMES: [&str; 18] = [
     "r14", "r15",
 ];
 
-const DOUBLE_FAULT: u64 = 8;
-
 /// Says in words what a page fault tried.
 fn explain_page_fault(address: u64, error: u64) {
     let access = match (error & 2 != 0, error & 16 != 0) {
@@ -166,9 +158,6 @@ fn explain_page_fault(address: u64, error: u64) {
 
 /// An exception of the kernel itself, or one that no program may cause: reports it and stops.
 pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
-    if crate::processors::is_stopping() {
-        stop_forever();
-    }
     // It lies on the stack on which the exception arrived.
     let cpu = cpu_of_stack((&raw const *trap).addr() as u64).unwrap_or(0);
     let record = claim(cpu);
@@ -186,10 +175,10 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     let name = exception_name(trap.vector).unwrap_or("exception");
     say!();
     say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
-    if trap.vector == PAGE_FAULT.into() {
+    if trap.vector == Exception::Page as u64 {
         explain_page_fault(record.fault_address, trap.error);
     }
-    if trap.vector == DOUBLE_FAULT && cpu_of_stack(record.fault_address).is_some() {
+    if trap.vector == Exception::Double as u64 && cpu_of_stack(record.fault_address).is_some() {
         explain_page_fault(record.fault_address, 2);
     }
     for (index, chunk) in record.registers.chunks(3).enumerate() {
@@ -201,7 +190,7 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     }
     print_frames(&record.frames);
     say!("kernel: stopped");
-    halt(Halt::Exception)
+    end(Halt::Exception)
 }
 
 /// A panic of ours: reports it and stops.
@@ -219,7 +208,7 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     }
     print_frames(&record.frames);
     say!("kernel: stopped");
-    halt(Halt::Panic)
+    end(Halt::Panic)
 }
 
 /// Says in one sentence why this machine, or what was loaded, cannot be used, and stops.

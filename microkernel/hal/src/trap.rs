@@ -87,9 +87,6 @@ unsafe extern "C" {
     pub(crate) fn idle_loop() -> !;
 }
 
-/// Vector of page faults, which have a way of their own.
-pub(crate) const PAGE_FAULT: u8 = 14;
-
 /// Bytes of a stub.
 pub(crate) const STUB_BYTES: usize = 16;
 
