@@ -18,7 +18,7 @@ use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags};
 use x86_64::structures::port::PortWrite;
 
 /// Lines and messages that can be routed.
-pub const INTERRUPTS: u32 = 192;
+pub(crate) const INTERRUPTS: u32 = 192;
 /// Vector of interrupt number 0.
 pub(crate) const FIRST_VECTOR: u32 = 32;
 /// One-shot timer of this CPU.

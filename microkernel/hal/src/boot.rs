@@ -17,8 +17,10 @@ use crate::serial::say;
 use crate::start::{MAILBOX, Mailbox, high_64, prepare_ap_page};
 use crate::symbols;
 use crate::{dispatch, init, sizes};
+use abi::PAGE_SIZE;
 use abi::bundle::Bundle;
 use kernel_core::Kernel;
+use records::Arena;
 
 /// A machine on its way up.
 pub struct Boot {
@@ -114,8 +116,6 @@ impl Boot {
         let io_apics = IoApics::new(topology, target, |physical| space.map_device(memory, physical));
         let capacities = sizes::choose(self.memory.total, self.memory.end_below(u64::MAX), self.cpus, scale);
         let pool = self.memory.take(capacities.tables.into());
-        // SAFETY: the physmap is loaded.
-        let void = unsafe { &mut *self.memory.take_zeroed(1).cast() };
         let kernel = Kernel::new(&mut self.memory, &capacities);
         let hardware = Hardware {
             io_apics,
@@ -127,7 +127,7 @@ impl Boot {
             ram: self.memory.all.clone(),
             cpus: self.cpus,
             idle: !1,
-            void,
+            void: &mut self.memory.slab(1, [0; PAGE_SIZE])[0],
         };
         // SAFETY: only the first processor looks at it; the others wait for `release_all`.
         unsafe { kernel::install(State { kernel, hardware, init: u32::MAX }) };

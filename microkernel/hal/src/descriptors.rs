@@ -4,7 +4,7 @@
 //! a stack of their own (IST 1), everything else arrives on the CPU's main stack.
 //! Reference: Intel SDM vol. 3A, chapters 3.4.5, 6.14 and 7.7.
 
-use crate::layout::{CPUS_MAX, StackKind};
+use crate::layout::CPUS_MAX;
 use crate::shared::Shared;
 use crate::trap;
 use x86_64::VirtAddr;
@@ -61,7 +61,7 @@ pub(crate) fn load_boot() {
     // SAFETY: the only processor that runs.
     unsafe { set_page_fault(trap::page_fault_0) };
     let stack = crate::start::boot_emergency_stack();
-    load_with(0, stack, stack);
+    load(0, stack, stack);
 }
 
 /// Page faults go this way of the edge's.
@@ -74,12 +74,8 @@ pub(crate) unsafe fn set_page_fault(way: unsafe extern "C" fn()) {
     unsafe { (*GATES.get())[vector] = gate(vector, way as *const () as u64) };
 }
 
-/// Loads the tables of `cpu`, which is the one that runs, with its own stacks (which are mapped).
-pub(crate) fn load(cpu: usize) {
-    load_with(cpu, StackKind::Main.top(cpu), StackKind::Emergency.top(cpu));
-}
-
-fn load_with(cpu: usize, main: u64, emergency: u64) {
+/// Loads the tables of `cpu`, which is the one that runs, with these stacks (which are mapped).
+pub(crate) fn load(cpu: usize, main: u64, emergency: u64) {
     // SAFETY: 1. a CPU's own entry; 2. `cpu` < CPUS_MAX, else this panics.
     let tables = unsafe { &mut (*PER_CPU.get())[cpu] };
     // No program has any I/O port: their map lies beyond the segment.
@@ -93,6 +89,8 @@ fn load_with(cpu: usize, main: u64, emergency: u64) {
     tables.segments.append(Descriptor::user_code_segment());
     // SAFETY: it lives for ever.
     tables.segments.append(unsafe { Descriptor::tss_segment_unchecked(&raw const tables.task) });
+    let gates =
+        DescriptorTablePointer { limit: size_of::<[Gate; 256]>() as u16 - 1, base: VirtAddr::from_ptr(GATES.get()) };
     // The data segments are null since the first instructions in long mode. SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
     // old one; 3. the task state is there, not busy, with stacks that are mapped (caller).
     unsafe {
@@ -100,10 +98,6 @@ fn load_with(cpu: usize, main: u64, emergency: u64) {
         CS::set_reg(SegmentSelector(KERNEL_CODE));
         SS::set_reg(SegmentSelector(KERNEL_DATA));
         load_tss(SegmentSelector(TASK));
-        lidt(&pointer(&*GATES.get()));
+        lidt(&gates);
     }
-}
-
-fn pointer<T>(table: &T) -> DescriptorTablePointer {
-    DescriptorTablePointer { limit: size_of::<T>() as u16 - 1, base: VirtAddr::from_ptr(table) }
 }

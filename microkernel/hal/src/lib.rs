@@ -48,7 +48,6 @@ mod symbols;
 mod trap;
 mod ways;
 
-pub use apic::INTERRUPTS;
 pub use boot::Boot;
 pub use clock::Clock;
 pub use firmware::Firmware;

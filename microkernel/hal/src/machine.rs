@@ -221,6 +221,6 @@ impl Machine for Hardware {
     }
 
     fn debug_write(&mut self, bytes: &[u8]) {
-        serial::write_bytes(bytes);
+        bytes.iter().copied().for_each(serial::put);
     }
 }

@@ -110,17 +110,6 @@ impl BootMemory {
         span.start - bytes
     }
 
-    /// As [`Self::take`], zeroed, as memory.
-    ///
-    /// # Safety
-    /// The physmap is loaded.
-    pub(crate) unsafe fn take_zeroed(&mut self, pages: u64) -> *mut u8 {
-        let memory = (PHYSMAP + self.take(pages)) as *mut u8;
-        // SAFETY: mapped by the physmap (caller), and no one else's since it has just been taken.
-        unsafe { memory.write_bytes(0, (pages * PAGE) as usize) };
-        memory
-    }
-
     /// What is left, largest first, at most as many ranges as boot information has room for.
     pub(crate) fn rest(&self) -> Vec<FrameRange, RANGES_MAX> {
         let mut sorted = self.spans.clone();

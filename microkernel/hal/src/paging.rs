@@ -6,6 +6,7 @@
 use crate::layout::{self, CPUS_MAX, DEVICES, KERNEL_BASE, PAGE, PHYSMAP, StackKind};
 use crate::memory::BootMemory;
 use core::ops::Range;
+use records::Arena;
 use x86_64::structures::paging::{
     FrameAllocator, Mapper, OffsetPageTable, Page, PageSize, PageTableFlags as Rights, PhysFrame, Size2MiB, Size4KiB,
 };
@@ -33,8 +34,7 @@ impl KernelSpace {
     /// The boot tables are loaded, and `memory` takes from the first 4 GiB, which they map.
     pub(crate) unsafe fn new(memory: &mut BootMemory, cpus: usize, bundle: Option<&Range<u64>>) -> Self {
         assert!(cpus <= CPUS_MAX);
-        // SAFETY: caller.
-        let root = unsafe { memory.take_zeroed(1) };
+        let root = memory.slab(1, [0_u64; 512]).as_mut_ptr();
         // SAFETY: 1. a page of zeros is a table; 2. just taken, so no one else's; 3. the physmap has all tables there.
         let tables = unsafe { OffsetPageTable::new(&mut *root.cast(), VirtAddr::new(PHYSMAP)) };
         let mut space = Self { root: root as u64 - PHYSMAP, tables, devices_mapped: 0 };

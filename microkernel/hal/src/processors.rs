@@ -57,7 +57,7 @@ pub(crate) fn stop_others() {
 /// # Safety
 /// Its stacks are mapped and the kernel's own tables are loaded.
 pub(crate) unsafe fn prepare(cpu: usize) {
-    descriptors::load(cpu);
+    descriptors::load(cpu, StackKind::Main.top(cpu), StackKind::Emergency.top(cpu));
     processor::configure();
     LocalApic.enable();
     IDS[cpu].store(LocalApic.id(), Ordering::Relaxed);

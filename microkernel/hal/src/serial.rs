@@ -20,7 +20,8 @@ pub(crate) fn initialise() {
     }
 }
 
-fn put(byte: u8) {
+/// Writes a byte as it is.
+pub(crate) fn put(byte: u8) {
     for _ in 0..POLLS_MAX {
         // SAFETY: the serial port has no access to memory.
         if unsafe { u8::read_from_port(LINE_STATUS) } & TRANSMITTER_EMPTY != 0 {
@@ -30,11 +31,6 @@ fn put(byte: u8) {
     }
     // SAFETY: the serial port has no access to memory.
     unsafe { u8::write_to_port(PORT, byte) }
-}
-
-/// Writes bytes as they are.
-pub(crate) fn write_bytes(bytes: &[u8]) {
-    bytes.iter().copied().for_each(put);
 }
 
 /// Formats text to the port, a carriage return before each line feed.
