@@ -39,7 +39,10 @@ impl Boot {
         say!("kernel: Perennial {}", env!("CARGO_PKG_VERSION"));
         processor::require();
         let mut memory = BootMemory::survey(&firmware);
-        memory.require(sizes::MEMORY_BYTES_MIN);
+        if memory.total < sizes::MEMORY_BYTES_MIN {
+            // What firmware keeps for itself is less than a MiB.
+            memory.refuse_as_too_small(sizes::MEMORY_BYTES_MIN.div_ceil(1 << 20) + 1);
+        }
         // SAFETY: the boot tables are loaded.
         let topology = unsafe { Topology::read(firmware.rsdp) };
         // SAFETY: the boot tables are loaded; memory below 1 MiB is never given away.
@@ -73,14 +76,11 @@ impl Boot {
         let (start, bytes) = ((PHYSMAP + range.start) as *const u8, (range.end - range.start) as usize);
         // SAFETY: 1. mapped read-only for ever (`KernelSpace::new`); 2. no one else writes to it: it is no free memory.
         let contents = unsafe { core::slice::from_raw_parts(start, bytes) };
-        match Bundle::open(contents) {
-            // SAFETY: only the first processor runs.
-            Ok(bundle) => unsafe {
-                symbols::remember(bundle);
-                bundle
-            },
-            Err(error) => refuse(format_args!("the boot bundle is damaged ({error}); build it again")),
-        }
+        let bundle = Bundle::open(contents)
+            .unwrap_or_else(|error| refuse(format_args!("the boot bundle is damaged ({error}); build it again")));
+        // SAFETY: only the first processor runs.
+        unsafe { symbols::remember(bundle) };
+        bundle
     }
 
     /// Switches on this CPU's features, interrupt controllers and the clock.

@@ -91,8 +91,9 @@ pub(crate) fn load(cpu: usize, main: u64, emergency: u64) {
     tables.segments.append(unsafe { Descriptor::tss_segment_unchecked(&raw const tables.task) });
     let gates =
         DescriptorTablePointer { limit: size_of::<[Gate; 256]>() as u16 - 1, base: VirtAddr::from_ptr(GATES.get()) };
-    // The data segments are null since the first instructions in long mode. SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the
-    // old one; 3. the task state is there, not busy, with stacks that are mapped (caller).
+    // The data segments are null since the first instructions in long mode.
+    // SAFETY: 1. both tables live for ever; 2. the code segment has the kernel's selector in the new table as in the old
+    // one; 3. the task state is there, not busy, with stacks that are mapped (caller).
     unsafe {
         tables.segments.load_unsafe();
         CS::set_reg(SegmentSelector(KERNEL_CODE));

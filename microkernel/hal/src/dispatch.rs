@@ -103,7 +103,7 @@ fn switching<const ALONE: bool>(
 
 /// Takes five words of a message in the registers of the first arguments; the control word is where `OWN` says.
 pub(crate) extern "C" fn call_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
-    let carried = Carried([tag, w0, w1, w2, w3]);
+    let carried = [tag, w0, w1, w2, w3];
     switching::<ALONE>(carried, |k, h, cpu| k.fast_call::<ALONE>(h, cpu));
     // SAFETY: 1. the edge's words as they came; 3. released, or not had.
     unsafe { ways::declined::<ALONE>(carried) }
@@ -111,7 +111,7 @@ pub(crate) extern "C" fn call_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u64
 
 /// Likewise.
 pub(crate) extern "C" fn reply_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u64, _: u64, w2: u64, w3: u64) -> ! {
-    let carried = Carried([tag, w0, w1, w2, w3]);
+    let carried = [tag, w0, w1, w2, w3];
     switching::<ALONE>(carried, |k, h, cpu| k.fast_reply_receive::<ALONE>(h, cpu));
     // SAFETY: as `call_fast`.
     unsafe { ways::declined::<ALONE>(carried) }
@@ -119,7 +119,7 @@ pub(crate) extern "C" fn reply_fast<const ALONE: bool>(tag: u64, w0: u64, w1: u6
 
 /// A page that is not there, of a program whose registers are where `OWN` says.
 pub(crate) extern "C" fn fault_fast<const ALONE: bool>(error: u64) -> ! {
-    switching::<ALONE>(Carried([0; 5]), |k, h, cpu| {
+    switching::<ALONE>([0; 5], |k, h, cpu| {
         k.fast_fault::<ALONE>(h, cpu, (Cr2::read_raw(), access(error) - Access::PRESENT, error))
     });
     fault_declined::<ALONE>(error)

@@ -85,15 +85,8 @@ impl BootMemory {
         self.all.iter().map(|span| span.end).filter(|&end| end <= limit).max().unwrap_or(0)
     }
 
-    /// Refuses a machine that has less memory than `least` bytes.
-    pub(crate) fn require(&self, least: u64) {
-        if self.total < least {
-            // What firmware keeps for itself is less than a MiB.
-            self.refuse_as_too_small(least.div_ceil(1 << 20) + 1);
-        }
-    }
-
-    fn refuse_as_too_small(&self, wanted_mib: u64) -> ! {
+    /// Refuses a machine that has less memory than is wanted.
+    pub(crate) fn refuse_as_too_small(&self, wanted_mib: u64) -> ! {
         let total = self.total.div_ceil(1 << 20);
         crate::report::refuse(format_args!("this machine has {total} MiB of memory, {wanted_mib} MiB are needed"))
     }

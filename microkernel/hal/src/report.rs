@@ -175,11 +175,10 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     let name = exception_name(trap.vector).unwrap_or("exception");
     say!();
     say!("kernel: EXCEPTION {} ({name}), error code {:#x}, on CPU {cpu}", trap.vector, trap.error);
-    if trap.vector == Exception::Page as u64 {
-        explain_page_fault(record.fault_address, trap.error);
-    }
-    if trap.vector == Exception::Double as u64 && cpu_of_stack(record.fault_address).is_some() {
-        explain_page_fault(record.fault_address, 2);
+    let overflown = trap.vector == Exception::Double as u64 && cpu_of_stack(record.fault_address).is_some();
+    if overflown || trap.vector == Exception::Page as u64 {
+        // The code of a double fault says nothing.
+        explain_page_fault(record.fault_address, if overflown { 2 } else { trap.error });
     }
     for (index, chunk) in record.registers.chunks(3).enumerate() {
         let names = &REGISTER_NAMES[index * 3..];

@@ -8,8 +8,7 @@ use kernel_core::Task;
 
 /// The part of a message that a fast function takes and passes on: rdi, rsi, rdx, r8, r9. The edge has put the other
 /// words into the frame.
-#[derive(Clone, Copy)]
-pub(crate) struct Carried(pub(crate) [u64; 5]);
+pub(crate) type Carried = [u64; 5];
 
 /// A way on from a fast function of the edge's, to the label of its name in `entry`.
 macro_rules! way_on {
@@ -36,8 +35,8 @@ macro_rules! way_on {
 
 way_on! {
     /// Goes to a thread with the message of the one that called, and `rax`; the lock is held, if there is one.
-    exchange(carried: Carried, to: *mut Task, rax: Outcome) in("rcx") to, in("rax") rax.0, in("rdi") carried.0[0],
-    in("rsi") carried.0[1], in("rdx") carried.0[2], in("r8") carried.0[3], in("r9") carried.0[4],
+    exchange(carried: Carried, to: *mut Task, rax: Outcome) in("rcx") to, in("rax") rax.0, in("rdi") carried[0],
+    in("rsi") carried[1], in("rdx") carried[2], in("r8") carried[3], in("r9") carried[4],
 }
 way_on! {
     /// Goes to a thread with the message of a page fault; the lock is held, if there is one.
@@ -51,6 +50,6 @@ way_on! {
 }
 way_on! {
     /// Goes the slow way with a call; the lock is not held.
-    declined(carried: Carried) in("rdi") carried.0[0], in("rsi") carried.0[1], in("rdx") carried.0[2],
-    in("r8") carried.0[3], in("r9") carried.0[4],
+    declined(carried: Carried) in("rdi") carried[0], in("rsi") carried[1], in("rdx") carried[2],
+    in("r8") carried[3], in("r9") carried[4],
 }
