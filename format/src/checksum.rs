@@ -4,7 +4,8 @@
 //! XXH3 finds accidents, not forgers: who can write the disk can forge a block (CAVEATS).
 
 use abi::Epoch;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+#[cfg(not(feature = "std"))]
+use xxhash_rust::xxh3::xxh3_128_with_seed as xxh3;
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -65,18 +66,34 @@ impl Seal {
 
     /// The checksum of `bytes` as a block of this kind at `block`, written for `epoch`.
     pub fn checksum(self, world: World, block: Block, epoch: Epoch, bytes: &[u8]) -> Checksum {
-        Checksum(xxh3_128_with_seed(bytes, self.seed(world, block, epoch.bits())))
+        Checksum(xxh3(bytes, self.seed(world, block, epoch.bits())))
     }
 }
 
 /// The checksum of a page of the world at `place`.
 pub fn page_checksum(world: World, place: Place, bytes: &BlockBytes) -> Checksum {
-    Checksum(xxh3_128_with_seed(bytes, Seal::Page.seed(world, place.block, u64::from(place.incarnation))))
+    Checksum(xxh3(bytes, Seal::Page.seed(world, place.block, u64::from(place.incarnation))))
+}
+
+/// What [`xxhash_rust`] computes with the instructions that every processor has, by the widest vectors of this one.
+#[cfg(feature = "std")]
+fn xxh3(bytes: &[u8], seed: u64) -> u128 {
+    twox_hash::XxHash3_128::oneshot_with_seed(seed, bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_ways_to_it_agree(bytes in proptest::collection::vec(any::<u8>(), 0..5_000), seed: u64) {
+            let (wide, plain) =
+                (twox_hash::XxHash3_128::oneshot_with_seed(seed, &bytes), xxhash_rust::xxh3::xxh3_128_with_seed(&bytes, seed));
+            prop_assert_eq!(wide, plain);
+        }
+    }
 
     #[test]
     fn every_part_of_the_key_matters() {

@@ -166,6 +166,10 @@ impl<'m, H: Host> Store<'m, H> {
 
     /// Moves a root on its way.
     pub(crate) fn step_root(&mut self) -> bool {
+        // A root is large: it is not moved at every step of the store.
+        if matches!(self.root_write, RootWrite::Idle) {
+            return false;
+        }
         match core::mem::replace(&mut self.root_write, RootWrite::Idle) {
             RootWrite::Idle => false,
             RootWrite::Data { position, root, why } => {

@@ -23,6 +23,7 @@ impl Formatting {
 
 impl<'m, H: Host> Store<'m, H> {
     /// Formats: both headers and the first root, then what an opening would find.
+    #[inline(never)]
     pub(crate) fn step_format(&mut self) -> bool {
         let Phase::Formatting(state) = &self.phase else {
             return false;

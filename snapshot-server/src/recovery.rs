@@ -341,6 +341,7 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     /// One step of an opening; false when it waits for the disk.
+    #[inline(never)]
     pub(crate) fn step_recovery(&mut self) -> bool {
         let Phase::Opening(mut recovery) = core::mem::replace(&mut self.phase, Phase::Stopped) else {
             return false;

@@ -11,6 +11,8 @@ use crate::Error;
 pub(crate) const STORE: &str = "bench-store.img";
 /// The file that is written without one.
 pub(crate) const RAW: &str = "bench-raw.img";
+/// Another one.
+pub(crate) const RAW_BESIDE: &str = "bench-raw-beside.img";
 
 /// Makes a file of `blocks` blocks. Blocks that were never written cost an allocation at their first write: every file
 /// pays that before the clock runs.

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use world::HostMemory;
 
-use crate::files::{self, RAW, STORE};
+use crate::files::{self, RAW, RAW_BESIDE, STORE};
 use crate::subject::{Bench, sizes};
 use crate::timed::Timed;
 use crate::{Error, median, print};
 
 /// Blocks of the file that is written raw.
 const RAW_BLOCKS: usize = 16_384;
+
+/// Who comes first, second and third: each after each other as often, since one warms what the next finds.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [0, 2, 1], [2, 0, 1], [1, 2, 0]];
 
 /// One epoch, and the raw writes beside it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,19 +31,17 @@ struct Round {
 fn round(bench: &mut Bench<'_, Timed>, number: usize, count: usize) -> Result<Round, Error> {
     let mut round = Round::default();
     let mut pages = None;
-    let room = RAW_BLOCKS / (count + 1);
-    let place = ((number * 2 % room) * (count + 1), ((number * 2 + 1) % room) * (count + 1));
-    // Each first every third time.
-    for turn in 0..3 {
+    let place = (number % (RAW_BLOCKS / (count + 1)) * (count + 1)) as u64;
+    for turn in ORDERS[number % ORDERS.len()] {
         let of = pages.get_or_insert_with(|| bench.next_pages(count + 1));
-        match (number + turn) % 3 {
-            0 => round.raw = bench.store.host_mut().raw(place.0 as u64, &of[..count])?,
-            1 => {
+        match turn {
+            0 => round.raw = bench.store.host_mut().raw(0, place, &of[..count])?,
+            1 => round.blocks = bench.store.host_mut().raw(1, place, of)?,
+            _ => {
                 bench.store.host_mut().in_commands();
                 round.store = bench.commit((number * count % 4096) as u64, count as u64)?;
                 round.own = round.store.saturating_sub(bench.store.host_mut().in_commands());
             }
-            _ => round.blocks = bench.store.host_mut().raw(place.1 as u64, of)?,
         }
     }
     Ok(round)
@@ -51,7 +52,8 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Result<(), Error> {
     let blocks = 131_072;
     let mut memory = HostMemory::new(&sizes(blocks, 384));
     let host = files::host(&files::make(folder, STORE, blocks)?, memory.page_count())?;
-    let host = Timed::new(host, files::direct(&files::make(folder, RAW, RAW_BLOCKS)?)?);
+    let raw = |name| files::direct(&files::make(folder, name, RAW_BLOCKS)?);
+    let host = Timed::new(host, [raw(RAW)?, raw(RAW_BESIDE)?]);
     let mut bench = Bench::new(&mut memory, host, true)?;
     bench.incarnate()?;
     for (name, count) in [("commit_4k", 1usize), ("commit_64k", 16)] {

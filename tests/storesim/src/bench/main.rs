@@ -28,7 +28,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn run(folder: &Path, quick: bool, only: &str) -> Result<(), Error> {
-    let (rounds, streams, blocks, times) = if quick { (50, 2, 16_384, 2) } else { (400, 16, 65_536, 10) };
+    let (rounds, streams, blocks, times) = if quick { (50, 2, 16_384, 2) } else { (1_500, 16, 65_536, 10) };
     let wanted = |name: &str| only.is_empty() || only == name;
     if wanted("latency") {
         latency::measure(folder, rounds)?;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         }
     }
     let done = run(&folder, quick, &only);
-    for name in [files::STORE, files::RAW] {
+    for name in [files::STORE, files::RAW, files::RAW_BESIDE] {
         let _ = std::fs::remove_file(folder.join(name));
     }
     match done {

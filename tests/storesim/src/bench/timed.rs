@@ -1,4 +1,4 @@
-//! A file as a disk whose commands are timed, with another one beside it to which the same pages are written raw.
+//! A file as a disk whose commands are timed, with two others beside it to which the same pages are written raw.
 //!
 //! What an epoch takes beside its commands is the store's own work. The raw writes take the very pages of the epochs, in
 //! the same order: whether pages lie side by side in memory makes up to half of a write.
@@ -18,12 +18,12 @@ use crate::subject::BenchHost;
 #[derive(Debug)]
 pub(crate) struct Timed {
     host: FileHost,
-    raw: File,
+    raw: [File; 2],
     in_commands: Duration,
 }
 
 impl Timed {
-    pub(crate) fn new(host: FileHost, raw: File) -> Self {
+    pub(crate) fn new(host: FileHost, raw: [File; 2]) -> Self {
         Self { host, raw, in_commands: Duration::ZERO }
     }
 
@@ -32,13 +32,13 @@ impl Timed {
         std::mem::take(&mut self.in_commands)
     }
 
-    /// Writes `pages` to `block` of the other file and flushes it: the same calls that the store's disk makes.
-    pub(crate) fn raw(&mut self, block: u64, pages: &[PageRef]) -> Result<Duration, Error> {
+    /// Writes `pages` to `block` of one of the other files and flushes it: the same calls that the store's disk makes.
+    pub(crate) fn raw(&mut self, file: usize, block: u64, pages: &[PageRef]) -> Result<Duration, Error> {
         let started = Instant::now();
-        self.raw.seek(SeekFrom::Start(block * BLOCK_SIZE as u64))?;
+        self.raw[file].seek(SeekFrom::Start(block * BLOCK_SIZE as u64))?;
         let slices: Vec<_> = pages.iter().map(|page| IoSlice::new(self.host.bytes(*page))).collect();
-        let written = self.raw.write_vectored(&slices)?;
-        self.raw.sync_data()?;
+        let written = self.raw[file].write_vectored(&slices)?;
+        self.raw[file].sync_data()?;
         if written == pages.len() * BLOCK_SIZE { Ok(started.elapsed()) } else { Err("a short write".into()) }
     }
 }
