@@ -168,17 +168,8 @@ by_iret\@:
     slowly \function
     .endm
 
-    # A call that keeps all registers but rax; changes what `save_changing` saves.
-    .macro short at, function
-    save "\at", rsp
-    mov rsp, \at {stack}]
-    mov \at at_rip], rcx
-    save_changing "\at"
-    mov rdi, rax
-    call \function
-    .endm
-
-    # After it: the thread goes on, unless rax is the control word: then its call, of this \number, has not been made.
+    # After a call that keeps all registers but rax, which changes what `save_changing` saves: the thread goes on, unless rax
+    # is the control word: then its call, of this \number, has not been made.
     .macro go_on alone, at, number
     cmp al, \number
     je short_declined_\alone
@@ -187,6 +178,17 @@ by_iret\@:
     load "\at", rdi, rsi, rdx, r8, r9, r10, rsp
     swap_if "\alone == 0"
     sysretq
+    .endm
+
+    # Such a call.
+    .macro short alone, at, number, function
+    save "\at", rsp
+    mov rsp, \at {stack}]
+    mov \at at_rip], rcx
+    save_changing "\at"
+    mov rdi, rax
+    call \function
+    go_on \alone, "\at", \number
     .endm
 
     # The next entry of a table of calls, of which there are \filled, is that of \number; those between are not made.
@@ -272,18 +274,15 @@ depart_\alone:
     leave_from \alone
 
 signal_\alone:
-    short "\at", \signal_fast
-    go_on \alone, "\at", {signal}
+    short \alone, "\at", {signal}, \signal_fast
 
     # Which Memory is in r15.
 map_\alone:
     save "\at", r15
-    short "\at", \map_fast
-    go_on \alone, "\at", {map}
+    short \alone, "\at", {map}, \map_fast
 
 poll_\alone:
-    short "\at", \poll_fast
-    go_on \alone, "\at", {wait}
+    short \alone, "\at", {wait}, \poll_fast
 
 short_declined_\alone:
     swap_if \alone
