@@ -6,7 +6,7 @@ use crate::fast::MapPass;
 use crate::first_write::WriteLog;
 use crate::kernel::{Cpu, Cpus, TICKET_MIDDLE, WORLD_VERSION, World};
 use crate::object::{HANDLES_MIN, NONE, Task};
-use crate::queue::{Heap, Link, Queue, RunQueues};
+use crate::queue::{Deadlines, Link, Queue, RunQueues};
 use crate::space::{Run, Space, TablePool};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
 use abi::boot_info::handle;
@@ -92,7 +92,7 @@ impl Kernel {
             bindings: arena.slab(capacities.interrupts as usize, Binding::NONE),
             orphan: None,
             run: RunQueues::new(arena),
-            deadlines: Heap::new(arena, threads),
+            deadlines: Deadlines::new(arena, threads),
             capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
             holders: arena.slab(slots.div_ceil(HANDLES_MIN) as usize, NONE),
             revoking: 0,

@@ -227,9 +227,8 @@ impl Kernel {
         for priority in self.ready_priorities() {
             to.part(Part::Ready, priority.into(), &self.ready(priority));
         }
-        // The shape of the heap is history.
         let mut deadlines: Vec<(u64, u32)> =
-            self.deadlines.entries().iter().map(|&(at, thread)| (at.saturating_sub(with.now_ns), thread)).collect();
+            self.deadlines.entries().map(|(at, thread)| (at.saturating_sub(with.now_ns), thread)).collect();
         if !deadlines.is_empty() {
             deadlines.sort_unstable();
             to.part(Part::Deadlines, 0, &deadlines);

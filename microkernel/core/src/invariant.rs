@@ -113,7 +113,7 @@ impl Kernel {
         }
         let queued = self.threads.all_beside().filter(|link| link.place == QUEUED).count();
         require(members == queued, "I1: every queued thread is a member", 0)?;
-        require(self.deadlines.is_sound(&self.threads), "I1: the heap of deadlines", 0)
+        require(self.deadlines.is_sound(), "I1: deadlines", 0)
     }
 
     /// I2: no endpoint has senders and receivers at once; nobody waits on a notification that has bits.

@@ -5,7 +5,7 @@ use crate::device::Binding;
 use crate::fast::MapPass;
 use crate::first_write::WriteLog;
 use crate::object::{NONE, read_record};
-use crate::queue::{Heap, Queue, RunQueues, Threads};
+use crate::queue::{Deadlines, Queue, RunQueues, Threads};
 use crate::space::{Space, TablePool};
 use crate::{Budget, Capability, Endpoint, Machine, Notification, OrphanFault, Process};
 use abi::protocol::service::PORTS_MAX;
@@ -138,7 +138,7 @@ pub struct Kernel {
     pub orphan: Option<OrphanFault>,
     // ---- derived ----
     pub(crate) run: RunQueues,
-    pub(crate) deadlines: Heap,
+    pub(crate) deadlines: Deadlines,
     pub(crate) capability_links: Slab<CapabilityLink>,
     /// Processes that own the slots, by chunks of 16.
     pub(crate) holders: Slab<u32>,

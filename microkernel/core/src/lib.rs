@@ -7,7 +7,7 @@
 //! [`Kernel::new`], reads no user memory, and never panics on anything a process does.
 //!
 //! Recorded state (law 2) lives in the tables of `object/` and in [`World`]; the rest (queues, child links, free sets,
-//! page tables, the deadline heap) is derived and rebuilt by `resume`.
+//! page tables, deadlines) is derived and rebuilt by `resume`.
 //!
 //! Neighbours: `abi` (the contract), `records` (tables), `microkernel/hal` (entry, exit, and the machine).
 #![cfg_attr(not(any(test, feature = "host")), no_std)]

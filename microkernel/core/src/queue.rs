@@ -1,9 +1,9 @@
-//! Queues of threads and the heap of deadlines: derived from the threads' states and tickets.
+//! Queues of threads and their deadlines: derived from the threads' states and tickets.
 //!
 //! Invariants:
 //! 1. A thread is on at most one queue, the one that its state names.
 //! 2. Queues are in the order of tickets.
-//! 3. A thread is in the heap exactly when it waits with a deadline.
+//! 3. A thread has a deadline exactly when it waits with one.
 
 use crate::TableId;
 use crate::fast::Passes;
@@ -21,8 +21,6 @@ pub(crate) const QUEUED: u32 = NONE - 1;
 pub(crate) struct Link {
     next: u32,
     prev: u32,
-    /// Its place in the heap of deadlines.
-    heap: u32,
     /// CPU that runs it, or [`QUEUED`], or `NONE`.
     pub(crate) place: u32,
     /// Mark of a restore: a process of the world holds its Reply.
@@ -41,7 +39,6 @@ impl Link {
     pub(crate) const UNLINKED: Self = Self {
         next: NONE,
         prev: NONE,
-        heap: NONE,
         place: NONE,
         reply_held: false,
         slots: 0,
@@ -51,12 +48,12 @@ impl Link {
         passes: Passes::NONE,
     };
 
-    /// Its place in queues, whether it is in the heap, who runs it, the slots it uses, whether its process has a space.
+    /// Its place in queues, who runs it, the slots it uses, whether its process has a space.
     #[cfg(any(test, feature = "host"))]
-    pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 4]) {
-        let Self { next, prev, heap, place, reply_held, slots, slot_count, root, root_address: _, passes: _ } = *self;
+    pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 3]) {
+        let Self { next, prev, place, reply_held, slots, slot_count, root, root_address: _, passes: _ } = *self;
         let cpu = self.cpu().map_or(NONE, |cpu| cpu as u32);
-        ([next, prev, cpu, slots, slot_count], [place == QUEUED, heap != NONE, reply_held, root != NONE])
+        ([next, prev, cpu, slots, slot_count], [place == QUEUED, reply_held, root != NONE])
     }
 
     /// CPU that runs it.
@@ -315,99 +312,72 @@ impl RunQueues {
     }
 }
 
-/// Threads that wait with a deadline, the earliest first: a binary heap over a fixed slab.
+/// No deadline, nobody's.
+const NEVER: (u64, u32) = (u64::MAX, NONE);
+
+/// Until when threads wait: a tournament. The second half of the places are the threads' own; each other place has the
+/// earlier of the two below it (those of its number times two), so that the earliest of all is at place 1.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
-pub(crate) struct Heap {
+pub(crate) struct Deadlines {
     /// (time since boot, thread)
-    entries: Slab<(u64, u32)>,
-    used: usize,
+    places: Slab<(u64, u32)>,
 }
 
-impl Heap {
+impl Deadlines {
     pub(crate) fn new(arena: &mut impl Arena, threads: u32) -> Self {
-        Self { entries: arena.slab(threads as usize, (0, NONE)), used: 0 }
+        Self { places: arena.slab(2 * threads as usize, NEVER) }
     }
 
     /// The earliest deadline and who waits for it.
     pub(crate) fn first(&self) -> Option<(u64, u32)> {
-        (self.used > 0).then(|| self.entries[0])
+        self.places.get(1).copied().filter(|&first| first != NEVER)
     }
 
-    pub(crate) fn insert(&mut self, threads: &mut Threads, at: u64, thread: u32) {
-        debug_assert!(threads.beside(thread).heap == NONE);
-        let place = self.used;
-        self.used += 1;
-        self.put(threads, place, (at, thread));
-        self.rise(threads, place);
+    /// A thread waits until `at`, which is not the end of time.
+    pub(crate) fn insert(&mut self, at: u64, thread: u32) {
+        self.put(thread, (at, thread));
     }
 
-    pub(crate) fn remove(&mut self, threads: &mut Threads, thread: u32) {
-        let place = threads.beside(thread).heap;
-        if place == NONE {
+    pub(crate) fn remove(&mut self, thread: u32) {
+        self.put(thread, NEVER);
+    }
+
+    fn put(&mut self, thread: u32, deadline: (u64, u32)) {
+        let mut place = self.places.len() / 2 + thread as usize;
+        if core::mem::replace(&mut self.places[place], deadline) == deadline {
             return;
         }
-        let place = place as usize;
-        threads.beside_mut(thread).heap = NONE;
-        self.used -= 1;
-        let last = self.entries[self.used];
-        self.entries[self.used] = (0, NONE);
-        if place < self.used {
-            self.put(threads, place, last);
-            self.rise(threads, place);
-            self.sink(threads, threads.beside(last.1).heap as usize);
-        }
-    }
-
-    fn put(&mut self, threads: &mut Threads, place: usize, entry: (u64, u32)) {
-        self.entries[place] = entry;
-        threads.beside_mut(entry.1).heap = place as u32;
-    }
-
-    fn swap(&mut self, threads: &mut Threads, a: usize, b: usize) {
-        let (first, second) = (self.entries[a], self.entries[b]);
-        self.put(threads, a, second);
-        self.put(threads, b, first);
-    }
-
-    fn rise(&mut self, threads: &mut Threads, mut place: usize) {
-        while place > 0 && self.entries[place] < self.entries[(place - 1) / 2] {
-            self.swap(threads, place, (place - 1) / 2);
-            place = (place - 1) / 2;
-        }
-    }
-
-    fn sink(&mut self, threads: &mut Threads, mut place: usize) {
-        loop {
-            let least = (2 * place + 1..=2 * place + 2)
-                .filter(|&child| child < self.used)
-                .fold(place, |least, child| if self.entries[child] < self.entries[least] { child } else { least });
-            if least == place {
-                return;
-            }
-            self.swap(threads, place, least);
-            place = least;
+        while place > 1 {
+            place /= 2;
+            self.places[place] = self.places[2 * place].min(self.places[2 * place + 1]);
         }
     }
 
     /// The deadline of a thread.
     #[cfg(any(test, feature = "host"))]
     pub(crate) fn of(&self, thread: u32) -> Option<u64> {
-        self.entries[..self.used].iter().find(|entry| entry.1 == thread).map(|entry| entry.0)
+        self.entries().find(|entry| entry.1 == thread).map(|entry| entry.0)
     }
 
-    /// Who waits, and until when.
+    /// Until when they wait, and who.
     #[cfg(any(test, feature = "host"))]
-    pub(crate) fn entries(&self) -> &[(u64, u32)] {
-        &self.entries[..self.used]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.places[self.places.len() / 2..].iter().copied().filter(|&entry| entry != NEVER)
     }
 
-    /// Invariant 3's half that it can see: order, and places that agree with the links.
+    /// Says that a thread's deadline is the first, and has passed.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, thread: u32) {
+        self.places[1] = (0, thread);
+    }
+
+    /// Whether each place has the earlier one of two, and each thread is at its own.
     #[cfg(any(test, feature = "host"))]
-    pub(crate) fn is_sound(&self, threads: &Threads) -> bool {
-        (0..self.used).all(|place| {
-            threads.beside(self.entries[place].1).heap == place as u32
-                && (place == 0 || self.entries[(place - 1) / 2] <= self.entries[place])
-        }) && threads.all_beside().filter(|link| link.heap != NONE).count() == self.used
+    pub(crate) fn is_sound(&self) -> bool {
+        let threads = self.places.len() / 2;
+        (1..threads).all(|place| self.places[place] == self.places[2 * place].min(self.places[2 * place + 1]))
+            && (threads..2 * threads)
+                .all(|place| self.places[place] == NEVER || self.places[place].1 as usize == place - threads)
     }
 }
 
@@ -420,19 +390,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_heap_knows_the_earliest(steps in prop::collection::vec((0_u32..20, 0_u64..50, any::<bool>()), 0..200)) {
-            let mut threads = Table::with(&mut HostArena, 20, 0, Task::FREE, Link::UNLINKED);
-            let mut heap = Heap::new(&mut HostArena, 20);
+        fn the_earliest_deadline_is_known(
+            count in 0_u32..20,
+            steps in prop::collection::vec((0_u32..20, 0_u64..50, any::<bool>()), 0..200),
+        ) {
+            let mut deadlines = Deadlines::new(&mut HostArena, count);
             let mut model = BTreeMap::new();
-            for (thread, at, insert) in steps {
-                heap.remove(&mut threads, thread);
-                model.remove(&thread);
+            for (thread, at, insert) in steps.into_iter().filter(|step| step.0 < count) {
                 if insert {
-                    heap.insert(&mut threads, at, thread);
+                    deadlines.insert(at, thread);
                     model.insert(thread, at);
+                } else {
+                    deadlines.remove(thread);
+                    model.remove(&thread);
                 }
-                prop_assert!(heap.is_sound(&threads));
-                prop_assert_eq!(heap.first(), model.iter().map(|(&thread, &at)| (at, thread)).min());
+                prop_assert!(deadlines.is_sound());
+                prop_assert_eq!(deadlines.of(thread), model.get(&thread).copied());
+                prop_assert_eq!(deadlines.first(), model.iter().map(|(&thread, &at)| (at, thread)).min());
             }
         }
 
@@ -501,10 +475,20 @@ mod tests {
         }
         let link = threads.beside_mut(1);
         (link.slots, link.slot_count, link.root, link.place) = (32, 16, 5, 1);
-        let mut heap = Heap::new(&mut HostArena, 4);
-        heap.insert(&mut threads, 7, 0);
-        assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE, 0, 0], [true, true, false, false]));
-        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [false, false, false, true]));
-        assert_eq!(heap.entries(), [(7, 0)]);
+        assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE, 0, 0], [true, false, false]));
+        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [false, false, true]));
+    }
+
+    #[test]
+    fn deadlines_that_lie_are_found() {
+        let mut deadlines = Deadlines::new(&mut HostArena, 5);
+        deadlines.insert(7, 2);
+        deadlines.insert(9, 3);
+        assert_eq!((deadlines.is_sound(), deadlines.entries().collect()), (true, vec![(7, 2), (9, 3)]));
+        for (place, lie) in [(1, (9, 3)), (1, NEVER), (4, (7, 2)), (5, (7, 2)), (7, (7, 1))] {
+            let mut false_ones = deadlines.clone();
+            false_ones.places[place] = lie;
+            assert!(!false_ones.is_sound(), "{place}: {lie:?}");
+        }
     }
 }

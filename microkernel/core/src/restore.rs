@@ -464,11 +464,11 @@ impl Kernel {
         (record.state, record.object) = (state, object);
     }
 
-    /// Queues and deadlines of the world's threads, in the order of their tickets: sorted by the heap of deadlines,
+    /// Queues and deadlines of the world's threads, in the order of their tickets: sorted by what keeps deadlines,
     /// which is emptied for it and filled again.
     fn requeue(&mut self, m: &mut impl Machine) {
         for thread in 0..self.threads.len() {
-            self.deadlines.remove(&mut self.threads, thread);
+            self.deadlines.remove(thread);
         }
         for thread in 0..self.threads.len() {
             let Thread { state, ticket, priority, .. } = **self.threads.get(thread);
@@ -479,10 +479,10 @@ impl Kernel {
             } else if !world || matches!(state, State::Free | State::Stopped) {
                 continue;
             }
-            self.deadlines.insert(&mut self.threads, ticket, thread);
+            self.deadlines.insert(ticket, thread);
         }
         while let Some((_, thread)) = self.deadlines.first() {
-            self.deadlines.remove(&mut self.threads, thread);
+            self.deadlines.remove(thread);
             let Thread { state, object, priority, .. } = **self.threads.get(thread);
             match state {
                 State::Ready => self.run.push(&mut self.threads, priority, thread, false),
@@ -501,11 +501,11 @@ impl Kernel {
         }
         // Threads of the world record world time; a deadline that passed while nobody looked is due now.
         let at = if self.is_world_thread(thread) {
-            m.now_ns().saturating_add(deadline.saturating_sub(self.world_time(m)))
+            m.now_ns().saturating_add(deadline.saturating_sub(self.world_time(m))).min(u64::MAX - 1)
         } else {
             deadline
         };
-        self.deadlines.insert(&mut self.threads, at, thread);
+        self.deadlines.insert(at, thread);
     }
 
     /// System call `BindPort`.

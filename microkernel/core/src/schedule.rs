@@ -68,7 +68,7 @@ impl Kernel {
                 _ => self.endpoints.beside_mut(object).remove(&mut self.threads, thread),
             }
         }
-        self.deadlines.remove(&mut self.threads, thread);
+        self.deadlines.remove(thread);
         if deadline != u64::MAX {
             self.threads.change(thread).deadline = u64::MAX;
         }
@@ -128,10 +128,10 @@ impl Kernel {
     pub(crate) fn set_deadline(&mut self, m: &mut impl Machine, thread: u32, timeout: Timeout) {
         let Some(ns) = timeout.ns() else { return };
         let at = m.now_ns().saturating_add(ns);
-        // Threads of the world keep world time, which survives; the heap and volatile threads keep time since boot.
+        // Threads of the world keep world time, which survives; else it is time since boot.
         let recorded = if self.is_world_thread(thread) { at.wrapping_add(self.time_offset) } else { at };
         self.threads.change(thread).deadline = recorded;
-        self.deadlines.insert(&mut self.threads, at, thread);
+        self.deadlines.insert(at, thread);
         self.threads.beside_mut(thread).passes.not_at_hand();
     }
 

@@ -114,7 +114,7 @@ impl Scene {
         self.rig.kernel.threads.beside_mut(thread)
     }
 
-    /// A thread is in no queue and no heap any more, whatever these hold.
+    /// A thread is in no queue any more, whatever these hold.
     fn forget_place(&mut self, thread: u32) {
         let link = self.link(thread);
         let Link { slots, slot_count, root, .. } = *link;
@@ -206,7 +206,7 @@ const QUEUES: &[Row] = &[
     ("I1: queued as its state says", |s| s.thread(s.server).state = State::Ready),
     ("I1: every queued thread is a member", |s| s.link(s.ready).place = 0),
     ("I1: every queued thread is a member", |s| *s.rig.kernel.notifications.beside_mut(s.bell) = Queue::EMPTY),
-    ("I1: the heap of deadlines", |s| s.forget_place(s.server)),
+    ("I1: deadlines", |s| s.rig.kernel.deadlines.spoil(s.server)),
 ];
 
 const ENDPOINTS: &[Row] = &[

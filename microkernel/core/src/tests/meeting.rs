@@ -109,8 +109,8 @@ fn waits_end_when_they_were_to_end() {
     rig.call(Call::Call, Handle(2), with(Call::Call, Handle(2), late));
     rig.call(Call::Wait, Handle(1), |_| {});
     assert!(rig.kernel.is_idle(0));
-    assert_eq!(rig.kernel.deadlines.entries().iter().map(|entry| entry.1).collect::<Vec<_>>().len(), 3);
-    assert!(rig.kernel.deadlines.entries().contains(&(at(early), all[0])));
+    assert_eq!(rig.kernel.deadlines.entries().count(), 3);
+    assert!(rig.kernel.deadlines.entries().any(|entry| entry == (at(early), all[0])));
     rig.m.now_ns = at(early) - 1;
     rig.kernel.timer(&mut rig.m, 0);
     rig.sound();
