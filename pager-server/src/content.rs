@@ -55,8 +55,7 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
-        let mut free = IndexSet::new(arena, count);
-        free.insert_range(0, count);
+        let free = IndexSet::full(arena, count);
         Self { contents: arena.slab(count as usize, FREE), free, drops: [NONE; LANES] }
     }
 

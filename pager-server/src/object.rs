@@ -11,7 +11,7 @@
 use crate::frame::NONE;
 use core::convert::Infallible;
 use pager_records::{DEPTH_MAX, FREE, GENERATION_MAX, HIDDEN, OBJECT, ObjectRecord, id_of, object_is_sound, parts_of};
-use records::{Arena, IndexSet, Slab, Table};
+use records::{Arena, Slab, Table};
 
 /// What is derived about an object.
 #[derive(Clone, Copy, Debug)]
@@ -37,22 +37,17 @@ pub(crate) struct Objects {
     states: Slab<ObjectState>,
     /// Room to sort slots in.
     order: Slab<u32>,
-    free: IndexSet,
 }
 
 impl Objects {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
-        let mut free = IndexSet::new(arena, count);
-        free.insert_range(0, count);
         let table = Table::new(arena, count, count, ObjectRecord::EMPTY);
         let order = arena.slab(count as usize, 0);
-        Self { table, states: arena.slab(count as usize, UNUSED), order, free }
+        Self { table, states: arena.slab(count as usize, UNUSED), order }
     }
 
     pub(crate) fn bytes_needed(count: u32) -> usize {
-        Table::<ObjectRecord>::bytes_needed(count as usize)
-            + count as usize * (size_of::<ObjectState>() + 4)
-            + 8 * IndexSet::words_needed(count)
+        Table::<ObjectRecord>::bytes_needed(count as usize) + count as usize * (size_of::<ObjectState>() + 4)
     }
 
     pub(crate) fn get(&self, slot: u32) -> &ObjectRecord {
@@ -82,7 +77,7 @@ impl Objects {
     pub(crate) fn have_free(&self, count: usize) -> bool {
         let mut at = 0;
         for _ in 0..count {
-            match self.free.first_from(at) {
+            match self.table.free.first_from(at) {
                 Some(free) => at = free + 1,
                 None => return false,
             }
@@ -92,7 +87,7 @@ impl Objects {
 
     /// A new object; there must be room. Everything but the generation is as `record` says.
     pub(crate) fn make(&mut self, record: ObjectRecord, content: u32) -> u32 {
-        let slot = self.free.take_first(0, self.free.bound()).expect("room was checked");
+        let slot = self.table.take_free(true).expect("room was checked");
         let own = self.table.change(slot);
         *own = ObjectRecord { generation: own.generation, ..record };
         self.states[slot as usize] = ObjectState { content, ..UNUSED };
@@ -110,7 +105,7 @@ impl Objects {
         *self.table.change(slot) = ObjectRecord { generation, ..ObjectRecord::EMPTY };
         self.states[slot as usize] = UNUSED;
         if generation <= GENERATION_MAX {
-            self.free.insert(slot);
+            self.table.free.insert(slot);
         }
     }
 
@@ -209,7 +204,7 @@ impl Objects {
     pub(crate) fn derive(&mut self, slot: u32, content: u32) {
         let record = *self.table.get(slot);
         if record.life != FREE || record.generation > GENERATION_MAX {
-            self.free.remove(slot);
+            self.table.free.remove(slot);
         }
         self.states[slot as usize].content = content;
         if record.life != FREE && record.parent != NONE {

@@ -6,7 +6,7 @@
 
 use crate::frame::NONE;
 use pager_records::RegionRecord;
-use records::{Arena, IndexSet, Slab, Table};
+use records::{Arena, Slab, Table};
 
 /// Regions of one object, at most: bounds the walk that unmaps a page everywhere.
 pub const OBJECT_REGIONS_MAX: u32 = 64;
@@ -27,22 +27,17 @@ pub(crate) struct Regions {
     links: Slab<Links>,
     order: Slab<u32>,
     count: usize,
-    free: IndexSet,
 }
 
 impl Regions {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
-        let mut free = IndexSet::new(arena, count);
-        free.insert_range(0, count);
         let table = Table::new(arena, count, count, RegionRecord::EMPTY);
         let links = arena.slab(count as usize, UNLINKED);
-        Self { table, links, order: arena.slab(count as usize, NONE), count: 0, free }
+        Self { table, links, order: arena.slab(count as usize, NONE), count: 0 }
     }
 
     pub(crate) fn bytes_needed(count: u32) -> usize {
-        Table::<RegionRecord>::bytes_needed(count as usize)
-            + count as usize * (size_of::<Links>() + 4)
-            + 8 * IndexSet::words_needed(count)
+        Table::<RegionRecord>::bytes_needed(count as usize) + count as usize * (size_of::<Links>() + 4)
     }
 
     pub(crate) fn get(&self, slot: u32) -> &RegionRecord {
@@ -80,7 +75,7 @@ impl Regions {
 
     /// Puts a region in; there must be room, and no overlap. It is on no object's list yet.
     pub(crate) fn insert(&mut self, record: RegionRecord) -> u32 {
-        let slot = self.free.take_first(0, self.free.bound()).expect("room was checked");
+        let slot = self.table.take_free(true).expect("room was checked");
         *self.table.change(slot) = record;
         self.place(slot);
         slot
@@ -136,7 +131,7 @@ impl Regions {
         self.order.copy_within(at + 1..self.count, at);
         self.count -= 1;
         *self.table.change(slot) = RegionRecord::EMPTY;
-        self.free.insert(slot);
+        self.table.free.insert(slot);
     }
 
     /// Narrows a region to `page .. page + pages`, within what it is: its place in the order stays.
@@ -150,7 +145,7 @@ impl Regions {
     /// Rebuilds what is derived of one region that came back; `false` when it overlaps another.
     pub(crate) fn derive(&mut self, slot: u32, object: Option<(u32, &mut u32)>) -> bool {
         let record = *self.table.get(slot);
-        self.free.remove(slot);
+        self.table.free.remove(slot);
         if self.overlaps(record.space, record.page, record.pages) {
             return false;
         }

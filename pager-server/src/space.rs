@@ -5,7 +5,7 @@
 
 use crate::environment::ProcessName;
 use pager_records::{GENERATION_MAX, SpaceRecord, id_of, parts_of};
-use records::{Arena, IndexSet, Slab, Table};
+use records::{Arena, Slab, Table};
 
 /// What is derived about a space.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,26 +24,21 @@ pub(crate) struct Spaces {
     states: Slab<SpaceState>,
     /// Whose page tables were dropped last: all get their turn.
     pub(crate) turn: u32,
-    free: IndexSet,
 }
 
 impl Spaces {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
-        let mut free = IndexSet::new(arena, count);
-        free.insert_range(0, count);
         let table = Table::new(arena, count, count, SpaceRecord::EMPTY);
-        Self { table, states: arena.slab(count as usize, SpaceState::default()), turn: 0, free }
+        Self { table, states: arena.slab(count as usize, SpaceState::default()), turn: 0 }
     }
 
     pub(crate) fn bytes_needed(count: u32) -> usize {
-        Table::<SpaceRecord>::bytes_needed(count as usize)
-            + count as usize * size_of::<SpaceState>()
-            + 8 * IndexSet::words_needed(count)
+        Table::<SpaceRecord>::bytes_needed(count as usize) + count as usize * size_of::<SpaceState>()
     }
 
     /// A new space; `None` when the table is full.
     pub(crate) fn make(&mut self, pages_max: u64) -> Option<u32> {
-        let slot = self.free.take_first(0, self.free.bound())?;
+        let slot = self.table.take_free(true)?;
         let record = self.table.change(slot);
         *record = SpaceRecord { pages_max, life: 1, ..*record };
         self.states[slot as usize] = SpaceState::default();
@@ -57,7 +52,7 @@ impl Spaces {
         *self.table.change(slot) = SpaceRecord { generation, ..SpaceRecord::EMPTY };
         self.states[slot as usize] = SpaceState::default();
         if generation <= GENERATION_MAX {
-            self.free.insert(slot);
+            self.table.free.insert(slot);
         }
     }
 
@@ -91,7 +86,7 @@ impl Spaces {
         for slot in 0..self.table.len() {
             let record = self.table.get(slot);
             if record.life != 0 || record.generation > GENERATION_MAX {
-                self.free.remove(slot);
+                self.table.free.remove(slot);
             }
         }
     }

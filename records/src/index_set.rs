@@ -20,8 +20,15 @@ impl IndexSet {
         Self { words: arena.slab(words, 0), filled: arena.slab(words.div_ceil(64), 0), bound }
     }
 
+    /// The set of all indices below `bound`.
+    pub fn full(arena: &mut impl Arena, bound: u32) -> Self {
+        let mut set = Self::new(arena, bound);
+        set.insert_range(0, bound);
+        set
+    }
+
     /// Words that a set of this bound takes.
-    pub fn words_needed(bound: u32) -> usize {
+    pub const fn words_needed(bound: u32) -> usize {
         (bound.div_ceil(64) + bound.div_ceil(64 * 64)) as usize
     }
 

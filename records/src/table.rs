@@ -7,7 +7,7 @@
 //! 3. No record is on a list twice; volatile records are on none, and marked as changed for ever.
 //!    ([`Table::is_sound`] checks 1 and 3; 2 is what the property test below compares with whole copies.)
 
-use crate::{Arena, Slab};
+use crate::{Arena, IndexSet, Slab};
 
 const NONE: u32 = u32::MAX;
 /// End of a list: on the list, nobody after.
@@ -31,6 +31,8 @@ struct Slot<T, D> {
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub struct Table<T: 'static, D: 'static = ()> {
     slots: Slab<Slot<T, D>>,
+    /// Indices that are free, which is for those who make and end things to say: at first all are.
+    pub free: IndexSet,
     world: u32,
     running: usize,
     heads: [u32; 2],
@@ -50,7 +52,8 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
         assert!(world <= count && count < VOLATILE);
         let slot = Slot { live: empty, beside, next: [NONE; 2], shadow: empty };
         let slots = arena.slab(count as usize, slot);
-        let mut table = Self { slots, world, running: 0, heads: [END; 2], changes: 0 };
+        let free = IndexSet::full(arena, count);
+        let mut table = Self { slots, free, world, running: 0, heads: [END; 2], changes: 0 };
         table.mark_volatile();
         table
     }
@@ -61,7 +64,7 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
 
     /// Bytes that a table of `count` records takes.
     pub const fn bytes_needed(count: usize) -> usize {
-        count * size_of::<Slot<T, D>>()
+        count * size_of::<Slot<T, D>>() + 8 * IndexSet::words_needed(count as u32)
     }
 
     /// Number of records.
@@ -77,6 +80,17 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
     /// Indices below this are recorded.
     pub fn world(&self) -> u32 {
         self.world
+    }
+
+    /// The indices of the world's part, from the first to before the last, or of the volatile part.
+    pub fn part(&self, world: bool) -> (u32, u32) {
+        if world { (0, self.world) } else { (self.world, self.len()) }
+    }
+
+    /// Takes the lowest index of a part that is free.
+    pub fn take_free(&mut self, world: bool) -> Option<u32> {
+        let (from, to) = self.part(world);
+        self.free.take_first(from, to)
     }
 
     /// The live value.
@@ -362,7 +376,8 @@ mod tests {
         assert!(Table::new(&mut HostArena, 0, 0, 5_u64).is_empty());
         assert_eq!((table.try_get(11), table.try_get(12)), (Some(&5), None));
         assert!(table.fresh(12).is_none());
-        assert_eq!(Table::<u64>::bytes_needed(12), 12 * size_of::<Slot<u64, ()>>());
+        assert_eq!(Table::<u64>::bytes_needed(12), 12 * size_of::<Slot<u64, ()>>() + 2 * 8);
+        assert_eq!([true, true, false].map(|world| table.take_free(world)), [Some(0), Some(1), Some(8)]);
         // What comes from a restore is no change.
         table.load(3, 9);
         assert_eq!((*table.get(3), table.has_changed(3), table.is_quiet()), (9, false, true));

@@ -48,13 +48,6 @@ pub struct BootProcess {
 const CPU: Cpu =
     Cpu { frame: Thread::FREE.registers, edge: [0; 8], current: NONE, loaded: NONE, slice_end: 0, armed: u64::MAX };
 
-/// A set of the indices below `count` in which all are free.
-fn all_free(arena: &mut impl Arena, count: u32) -> IndexSet {
-    let mut set = IndexSet::new(arena, count);
-    set.insert_range(0, count);
-    set
-}
-
 impl Kernel {
     /// A kernel without processes. Takes all its memory from `arena`, now and never again.
     ///
@@ -96,13 +89,7 @@ impl Kernel {
             capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
             holders: arena.slab(slots.div_ceil(HANDLES_MIN) as usize, NONE),
             revoking: 0,
-            free_processes: all_free(arena, processes),
-            free_threads: all_free(arena, threads),
-            free_endpoints: all_free(arena, endpoints),
-            free_notifications: all_free(arena, notifications),
-            free_budgets: all_free(arena, budgets),
-            free_chunks: all_free(arena, slots / HANDLES_MIN),
-            free_slots: IndexSet::new(arena, slots),
+            free_chunks: IndexSet::full(arena, slots / HANDLES_MIN),
             ports: [NONE; PORTS_MAX],
             spaces: arena.slab(processes as usize, Space::NONE),
             pool: TablePool::new(arena, capacities.tables),
@@ -112,6 +99,7 @@ impl Kernel {
             frames: arena.slab(capacities.frames as usize, 0),
             log: WriteLog::new(arena, capacities.log, capacities.donated),
         };
+        kernel.capabilities.free.remove_range(0, slots);
         kernel.add_root_budget(0, capacities.world);
         kernel.add_root_budget(world[4], capacities.volatile);
         kernel
@@ -123,7 +111,7 @@ impl Kernel {
             return;
         }
         left.0[4] -= 1;
-        self.free_budgets.remove(index);
+        self.budgets.free.remove(index);
         *self.budgets.change(index) = Budget { left, generation: 1, life: 1, ..Budget::FREE };
     }
 
@@ -138,8 +126,7 @@ impl Kernel {
     ) -> Result<BootProcess, Status> {
         let budget = self.budgets.world();
         let (process, process_generation) = self.create_process(m, budget, handles)?;
-        let thread =
-            self.free_threads.take_first(self.threads.world(), self.threads.len()).ok_or(Status::TablesExhausted)?;
+        let thread = self.threads.take_free(false).ok_or(Status::TablesExhausted)?;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
         **self.threads.change(thread) =
             Thread { generation: 1, process, state: State::Stopped, priority: u8::MAX, registers, ..Thread::FREE };
@@ -170,7 +157,7 @@ impl Kernel {
     ) -> Result<(), Status> {
         let table = self.processes.get(process);
         let slot = table.slots + u32::from(handle.0);
-        if u32::from(handle.0) >= table.slot_count || !self.free_slots.remove(slot) {
+        if u32::from(handle.0) >= table.slot_count || !self.capabilities.free.remove(slot) {
             return Err(Status::BadHandle);
         }
         let rights = if write { kind.rights() } else { kind.rights() - Rights::MEMORY_WRITE };

@@ -238,12 +238,12 @@ impl Kernel {
     fn tell_memory(&self, to: &mut impl Listener) {
         let flags = (self.started, self.restored, self.ended_world.is_some());
         to.part(Part::World, 0, &(flags, self.orphan, self.revoking, self.ports));
-        let objects = (&self.free_processes, &self.free_threads, &self.free_endpoints, &self.free_notifications);
+        let objects = (&self.processes.free, &self.threads.free, &self.endpoints.free, &self.notifications.free);
         let tables = self.pool.free.count();
         to.part(
             Part::Free,
             0,
-            &(objects, &self.free_budgets, &self.free_chunks, &self.free_slots, &self.holders, tables),
+            &(objects, &self.budgets.free, &self.free_chunks, &self.capabilities.free, &self.holders, tables),
         );
         for (frame, &word) in (0..).zip(self.frames.iter()).filter(|&(_, &word)| word & 3 != 0) {
             let now = word & 3 == FrameState::Dirty as u64 && (word >> 2) as u32 == self.stamp;

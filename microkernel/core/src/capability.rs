@@ -121,7 +121,7 @@ impl Kernel {
     pub(crate) fn has_room(&self, process: u32, enough: usize) -> bool {
         let table = self.processes.get(process);
         let end = table.slots + table.slot_count;
-        let next = |from: u32| self.free_slots.first_from(from).filter(|&slot| slot < end).map(|slot| slot + 1);
+        let next = |from: u32| self.capabilities.free.first_from(from).filter(|&slot| slot < end).map(|slot| slot + 1);
         (0..enough).try_fold(table.slots + 1, |from, _| next(from)).is_some()
     }
 
@@ -129,7 +129,7 @@ impl Kernel {
     pub(crate) fn place(&mut self, process: u32, capability: Capability) -> Result<Handle, Status> {
         let table = *self.processes.get(process);
         // The null handle's place is the memory port's.
-        let free = self.free_slots.take_first(table.slots + 1, table.slots + table.slot_count);
+        let free = self.capabilities.free.take_first(table.slots + 1, table.slots + table.slot_count);
         let slot = free.ok_or(Status::TableFull)?;
         self.fill(slot, capability);
         Ok(Handle((slot - table.slots) as u16))
@@ -231,7 +231,7 @@ impl Kernel {
             self.revoking -= 1;
         }
         *self.capabilities.change(slot) = Capability::EMPTY;
-        self.free_slots.insert(slot);
+        self.capabilities.free.insert(slot);
         if capability.kind() == Some(Kind::Reply) {
             self.void_reply(capability.object, capability.generation, reply_status);
         }
@@ -255,7 +255,7 @@ impl Kernel {
         }
         self.unlink_child(slot);
         *self.capabilities.change(slot) = Capability::EMPTY;
-        self.free_slots.insert(slot);
+        self.capabilities.free.insert(slot);
         Ok(handle)
     }
 

@@ -6,7 +6,6 @@ use crate::object::{DEPTH_MAX, HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::{Link, QUEUED};
 use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread};
 use abi::{Kind, Registers, Rights, Status, WORLD_PRIORITY_MAX};
-use records::Table;
 
 /// Waiting threads that one step of a destruction wakes, threads it ends, slots it empties.
 const STEP_MAX: usize = 8;
@@ -28,11 +27,11 @@ pub(crate) const fn is_worn(generation: u32) -> bool {
 /// Takes the lowest free index of a table's world part, or of its volatile part, and its counts from the budget that
 /// pays; with the generation that the object there will have. 0 is nobody's: it says that there never was such an object.
 macro_rules! take {
-    ($kernel:ident, $set:ident, $table:ident, $budget:ident, $counts:expr) => {{
+    ($kernel:ident, $table:ident, $budget:ident, $counts:expr) => {{
         let counts = $counts;
         $kernel.budgets.get($budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
-        let (from, to) = part(&$kernel.$table, $budget < $kernel.budgets.world());
-        let index = $kernel.$set.take_first(from, to).ok_or(Status::TablesExhausted)?;
+        let world = $budget < $kernel.budgets.world();
+        let index = $kernel.$table.take_free(world).ok_or(Status::TablesExhausted)?;
         $kernel.charge($budget, counts);
         (index, $kernel.$table.get(index).generation + 1)
     }};
@@ -40,19 +39,14 @@ macro_rules! take {
 
 /// The other way: an object is no more, and its budget has its counts again.
 macro_rules! give_back {
-    ($kernel:ident, $set:ident, $table:ident, $index:expr, $record:ident, $counts:expr) => {{
+    ($kernel:ident, $table:ident, $index:expr, $record:ident, $counts:expr) => {{
         let $record { generation, budget, .. } = *$kernel.$table.get($index);
         *$kernel.$table.change($index) = $record { generation, ..$record::FREE };
         if !is_worn(generation) {
-            $kernel.$set.insert($index);
+            $kernel.$table.free.insert($index);
         }
         $kernel.refund(budget, $counts);
     }};
-}
-
-/// The world's part of a table, or the volatile one.
-fn part<T: Copy, D: Copy>(table: &Table<T, D>, world: bool) -> (u32, u32) {
-    if world { (0, table.world()) } else { (table.world(), table.len()) }
 }
 
 impl Kernel {
@@ -114,12 +108,12 @@ impl Kernel {
         }
         let slot_count = (handles as u32).next_power_of_two().max(HANDLES_MIN);
         let counts = Counts::one(Kind::Process, slot_count);
-        let ((from, to), unit) = (part(&self.capabilities, budget < self.budgets.world()), HANDLES_MIN);
+        let ((from, to), unit) = (self.capabilities.part(budget < self.budgets.world()), HANDLES_MIN);
         self.budgets.get(budget).left.minus(counts).ok_or(Status::BudgetExhausted)?;
         let run = self.free_chunks.find_run(from / unit, to / unit, slot_count / unit);
         let run = run.ok_or(Status::TablesExhausted)?;
         self.pool.free.first_from(0).ok_or(Status::PoolExhausted)?;
-        let (process, generation) = take!(self, free_processes, processes, budget, counts);
+        let (process, generation) = take!(self, processes, budget, counts);
         self.create_space(m, process)?;
         self.free_chunks.remove_range(run, run + slot_count / unit);
         let slots = run * unit;
@@ -131,7 +125,7 @@ impl Kernel {
     /// Makes empty slots a process's own.
     pub(crate) fn own_slots(&mut self, process: u32, slots: u32, slot_count: u32) {
         self.holders[chunks_of(slots, slot_count)].fill(process);
-        self.free_slots.insert_range(slots, slots + slot_count);
+        self.capabilities.free.insert_range(slots, slots + slot_count);
     }
 
     fn create_thread(
@@ -151,7 +145,7 @@ impl Kernel {
         if entry >= abi::USER_END || stack >= abi::USER_END {
             return Err(Status::BadAddress);
         }
-        let (thread, generation) = take!(self, free_threads, threads, budget, Counts::one(Kind::Thread, 0));
+        let (thread, generation) = take!(self, threads, budget, Counts::one(Kind::Thread, 0));
         let call_sequence = self.threads.get(thread).call_sequence;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
         let state = State::Stopped;
@@ -178,7 +172,7 @@ impl Kernel {
         if service != 0 && (budget >= self.budgets.world() || self.port_of(service).is_some()) {
             return Err(Status::BadArgument);
         }
-        let (endpoint, generation) = take!(self, free_endpoints, endpoints, budget, Counts::one(Kind::Endpoint, 0));
+        let (endpoint, generation) = take!(self, endpoints, budget, Counts::one(Kind::Endpoint, 0));
         if let Some(place) = place {
             self.ports[place] = endpoint;
         }
@@ -193,7 +187,7 @@ impl Kernel {
 
     fn create_notification(&mut self, budget: u32) -> Result<(u32, u32), Status> {
         let counts = Counts::one(Kind::Notification, 0);
-        let (notification, generation) = take!(self, free_notifications, notifications, budget, counts);
+        let (notification, generation) = take!(self, notifications, budget, counts);
         *self.notifications.change(notification) = Notification { generation, budget, life: 1, ..Notification::FREE };
         Ok((notification, generation))
     }
@@ -205,7 +199,7 @@ impl Kernel {
         }
         let mut counts = given;
         counts.0[4] = counts.0[4].checked_add(1).ok_or(Status::BadArgument)?;
-        let (budget, generation) = take!(self, free_budgets, budgets, parent, counts);
+        let (budget, generation) = take!(self, budgets, parent, counts);
         *self.budgets.change(budget) = Budget { left: given, generation, budget: parent, life: 1, ..Budget::FREE };
         Ok((budget, generation))
     }
@@ -318,7 +312,7 @@ impl Kernel {
         if !self.empty_slot(place, Status::Abandoned) {
             return Ok(self.restart_call(caller));
         }
-        self.free_slots.remove(place);
+        self.capabilities.free.remove(place);
         self.fill(place, Capability { rights: Rights::SEND.bits(), badge, parent, depth, dying: 0, ..given });
         Ok(Answer::Done)
     }
@@ -352,7 +346,7 @@ impl Kernel {
             if let Some(place) = self.ports.iter().position(|&port| port == endpoint) {
                 self.ports[place] = NONE;
             }
-            give_back!(self, free_endpoints, endpoints, endpoint, Endpoint, Counts::one(Kind::Endpoint, 0));
+            give_back!(self, endpoints, endpoint, Endpoint, Counts::one(Kind::Endpoint, 0));
         }
         done
     }
@@ -381,7 +375,7 @@ impl Kernel {
                 self.unbind(bound);
             }
             let counts = Counts::one(Kind::Notification, 0);
-            give_back!(self, free_notifications, notifications, notification, Notification, counts);
+            give_back!(self, notifications, notification, Notification, counts);
         }
         done
     }
@@ -393,7 +387,7 @@ impl Kernel {
         }
         // Records from a hostile store say anything about counts.
         let counts = record.left.plus(Counts::one(Kind::Budget, 0));
-        give_back!(self, free_budgets, budgets, budget, Budget, counts);
+        give_back!(self, budgets, budget, Budget, counts);
         Ok(true)
     }
 
@@ -423,7 +417,7 @@ impl Kernel {
             Task { thread: Thread { generation, call_sequence, ..Thread::FREE }, ..Task::FREE };
         *self.threads.beside_mut(thread) = Link::UNLINKED;
         if !is_worn(generation) {
-            self.free_threads.insert(thread);
+            self.threads.free.insert(thread);
         }
         self.refund(record.budget, Counts::one(Kind::Thread, 0));
         true
@@ -441,7 +435,7 @@ impl Kernel {
         let Process { slots, slot_count, .. } = *self.processes.get(process);
         let status = if self.is_world_process(process) { Status::PeerDied } else { Status::Restarted };
         let mut emptied = 0;
-        while let Some(slot) = self.free_slots.first_absent(slots, slots + slot_count) {
+        while let Some(slot) = self.capabilities.free.first_absent(slots, slots + slot_count) {
             if emptied == self.steps(STEP_MAX) || !self.empty_slot(slot, status) {
                 return false;
             }
@@ -459,23 +453,23 @@ impl Kernel {
         if !self.tear_down(m, process) {
             return false;
         }
-        self.free_slots.remove_range(slots, slots + slot_count);
+        self.capabilities.free.remove_range(slots, slots + slot_count);
         self.holders[chunks_of(slots, slot_count)].fill(NONE);
         self.free_chunks.insert_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
         self.capabilities.outdate();
-        give_back!(self, free_processes, processes, process, Process, Counts::one(Kind::Process, slot_count));
+        give_back!(self, processes, process, Process, Counts::one(Kind::Process, slot_count));
         true
     }
 
     /// Ends some threads of a process that is dying; true when none is left.
     fn end_threads(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
-        let (from, to) = part(&self.threads, self.is_world_process(process));
+        let (from, to) = self.threads.part(self.is_world_process(process));
         // No thread is made for a dying process, so there is none before the place where the last step stopped.
         let mut at = from.max(self.spaces[process as usize].looked_at);
         let end = to.min(at + 64 * LOOK_MAX);
         let (mut ended, mut stuck) = (0, false);
         for _ in 0..LOOK_MAX {
-            at = self.free_threads.first_absent(at, end).unwrap_or(end);
+            at = self.threads.free.first_absent(at, end).unwrap_or(end);
             if at == end {
                 break;
             }

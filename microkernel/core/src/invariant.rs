@@ -318,30 +318,30 @@ impl Kernel {
         for i in 0..self.threads.len() {
             let record = self.threads.get(i);
             let free = record.state == State::Free && !is_worn(record.generation);
-            require(self.free_threads.contains(i) == free, "I8: free threads", i)?;
+            require(self.threads.free.contains(i) == free, "I8: free threads", i)?;
         }
         for i in 0..self.processes.len() {
             let record = self.processes.get(i);
             let free = !record.exists() && !is_worn(record.generation);
-            require(self.free_processes.contains(i) == free, "I8: free processes", i)?;
+            require(self.processes.free.contains(i) == free, "I8: free processes", i)?;
         }
         macro_rules! check {
-            ($set:ident, $table:ident, $what:expr) => {
+            ($table:ident, $what:expr) => {
                 for i in 0..self.$table.len() {
                     let record = self.$table.get(i);
                     let free = record.life == 0 && !is_worn(record.generation);
-                    require(self.$set.contains(i) == free, $what, i)?;
+                    require(self.$table.free.contains(i) == free, $what, i)?;
                 }
             };
         }
-        check!(free_endpoints, endpoints, "I8: free endpoints");
-        check!(free_notifications, notifications, "I8: free notifications");
-        check!(free_budgets, budgets, "I8: free budgets");
+        check!(endpoints, "I8: free endpoints");
+        check!(notifications, "I8: free notifications");
+        check!(budgets, "I8: free budgets");
         for slot in 0..self.capabilities.len() {
             let process = self.holder(slot);
             let capability = self.capabilities.get(slot);
             let free = capability.kind == 0 && process != NONE;
-            require(self.free_slots.contains(slot) == free, "I8: free slots", slot)?;
+            require(self.capabilities.free.contains(slot) == free, "I8: free slots", slot)?;
             let null = process != NONE && self.processes.get(process).slots == slot;
             require(!null || capability.is_memory_port(), "I8: only a memory port lies at a null handle", slot)?;
         }

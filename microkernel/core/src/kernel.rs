@@ -118,6 +118,7 @@ pub struct Kernel {
     pub(crate) endpoints: Table<Endpoint, Queue>,
     pub(crate) notifications: Table<Notification, Queue>,
     pub(crate) budgets: Table<Budget>,
+    /// Free are the empty slots of processes.
     pub(crate) capabilities: Table<Capability>,
     pub(crate) world: World,
     /// The last ticket drawn behind all others; recorded as [`World::ticket`].
@@ -144,15 +145,8 @@ pub struct Kernel {
     pub(crate) holders: Slab<u32>,
     /// Slots that are `dying`: while there are any, each use of a capability looks at its ancestors.
     pub(crate) revoking: u32,
-    pub(crate) free_processes: IndexSet,
-    pub(crate) free_threads: IndexSet,
-    pub(crate) free_endpoints: IndexSet,
-    pub(crate) free_notifications: IndexSet,
-    pub(crate) free_budgets: IndexSet,
     /// Chunks of 16 slots that belong to no process.
     pub(crate) free_chunks: IndexSet,
-    /// Empty slots of processes.
-    pub(crate) free_slots: IndexSet,
     pub(crate) ports: [u32; PORTS_MAX],
     pub(crate) spaces: Slab<Space>,
     pub(crate) pool: TablePool,

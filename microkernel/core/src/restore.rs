@@ -9,14 +9,14 @@ use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{QUEUED, Queue};
 use crate::{
-    Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread, VectorState,
-    World,
+    Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, RecordError, State, Thread,
+    VectorState, World,
 };
 use abi::protocol::service::PORTS_MAX;
 use abi::record::{BatchReader, Table as Kept};
 use abi::{Epoch, Kind, PAGE_SIZE, Registers, Rights, Status};
 use core::convert::Infallible;
-use records::{IndexSet, Table};
+use records::Table;
 
 /// Records that one step takes.
 const RESTORE_STEP_MAX: usize = 16;
@@ -28,10 +28,12 @@ type Refused = (u16, u32);
 const COUNTED: [Kept; 6] =
     [Kept::Process, Kept::Thread, Kept::Endpoint, Kept::Notification, Kept::Budget, Kept::Capability];
 
-/// Takes those of the world's indices that nothing is made at out of a set of free ones.
-fn take_used<T: Copy, D: Copy>(free: &mut IndexSet, table: &Table<T, D>, is_used: impl Fn(&T) -> bool) {
-    for index in (0..table.world()).filter(|&index| is_used(table.get(index))) {
-        free.remove(index);
+/// Takes those of the world's indices that nothing is made at out of those that are free.
+fn take_used<T: Copy, D: Copy>(table: &mut Table<T, D>, is_used: impl Fn(&T) -> bool) {
+    for index in 0..table.world() {
+        if is_used(table.get(index)) {
+            table.free.remove(index);
+        }
     }
 }
 
@@ -70,7 +72,8 @@ impl Kernel {
     pub(crate) fn restore(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         // Records come into a world that nobody has begun to make.
-        if self.started || !self.restored && !self.is_untouched() {
+        let untouched = self.budgets.get(0).used == Counts::default();
+        if self.started || !self.restored && !untouched {
             return Err(Status::WrongState);
         }
         let Registers { rdi: page, words: [taken, ..], .. } = self.cpus[caller.cpu].frame;
@@ -90,16 +93,6 @@ impl Kernel {
         let words = &mut self.cpus[caller.cpu].frame.words;
         (words[0], words[1]) = (u64::from(table), u64::from(index));
         Status::BadRecord
-    }
-
-    /// Whether the world has no object but its root budget.
-    fn is_untouched(&self) -> bool {
-        let none = |free: &IndexSet, from, world| free.first_absent(from, world).is_none();
-        none(&self.free_processes, 0, self.processes.world())
-            && none(&self.free_threads, 0, self.threads.world())
-            && none(&self.free_endpoints, 0, self.endpoints.world())
-            && none(&self.free_notifications, 0, self.notifications.world())
-            && none(&self.free_budgets, 1, self.budgets.world())
     }
 
     /// Takes some records of a batch, each validated alone, from the one with this number on; the number of the next
@@ -370,7 +363,7 @@ impl Kernel {
             self.own_slots(process, slots, slot_count);
             for slot in slots..slots + slot_count {
                 if self.capabilities.get(slot).kind != 0 {
-                    self.free_slots.remove(slot);
+                    self.capabilities.free.remove(slot);
                 }
             }
             self.create_space(m, process)?;
@@ -390,11 +383,11 @@ impl Kernel {
         }
         let services = (0..self.endpoints.world()).filter(|&endpoint| self.endpoints.get(endpoint).service != 0);
         self.ports.iter_mut().zip(services).for_each(|(port, endpoint)| *port = endpoint);
-        take_used(&mut self.free_processes, &self.processes, |p| p.exists() || is_worn(p.generation));
-        take_used(&mut self.free_threads, &self.threads, |t| t.state != State::Free || is_worn(t.generation));
-        take_used(&mut self.free_endpoints, &self.endpoints, |e| e.life != 0 || is_worn(e.generation));
-        take_used(&mut self.free_notifications, &self.notifications, |n| n.life != 0 || is_worn(n.generation));
-        take_used(&mut self.free_budgets, &self.budgets, |b| b.life != 0 || is_worn(b.generation));
+        take_used(&mut self.processes, |p| p.exists() || is_worn(p.generation));
+        take_used(&mut self.threads, |t| t.state != State::Free || is_worn(t.generation));
+        take_used(&mut self.endpoints, |e| e.life != 0 || is_worn(e.generation));
+        take_used(&mut self.notifications, |n| n.life != 0 || is_worn(n.generation));
+        take_used(&mut self.budgets, |b| b.life != 0 || is_worn(b.generation));
         Ok(())
     }
 

@@ -98,9 +98,7 @@ pub(crate) struct TablePool {
 
 impl TablePool {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
-        let mut free = IndexSet::new(arena, count);
-        free.insert_range(0, count);
-        Self { tables: arena.slab(count as usize, TableInfo::EMPTY), free }
+        Self { tables: arena.slab(count as usize, TableInfo::EMPTY), free: IndexSet::full(arena, count) }
     }
 }
 

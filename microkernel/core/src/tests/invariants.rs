@@ -309,15 +309,15 @@ const CPUS: &[Row] = &[
 ];
 
 const FREE_SETS: &[Row] = &[
-    ("I8: free threads", |s| s.rig.kernel.free_threads.insert(s.caller)),
-    ("I8: free processes", |s| s.rig.kernel.free_processes.insert(s.process)),
-    ("I8: free endpoints", |s| s.rig.kernel.free_endpoints.insert(s.full)),
-    ("I8: free notifications", |s| s.rig.kernel.free_notifications.insert(s.bell)),
-    ("I8: free budgets", |s| s.rig.kernel.free_budgets.insert(0)),
-    ("I8: free slots", |s| assert!(s.rig.kernel.free_slots.remove(s.empty_slot()))),
-    ("I8: free slots", |s| s.rig.kernel.free_slots.insert(s.slots + 1)),
+    ("I8: free threads", |s| s.rig.kernel.threads.free.insert(s.caller)),
+    ("I8: free processes", |s| s.rig.kernel.processes.free.insert(s.process)),
+    ("I8: free endpoints", |s| s.rig.kernel.endpoints.free.insert(s.full)),
+    ("I8: free notifications", |s| s.rig.kernel.notifications.free.insert(s.bell)),
+    ("I8: free budgets", |s| s.rig.kernel.budgets.free.insert(0)),
+    ("I8: free slots", |s| assert!(s.rig.kernel.capabilities.free.remove(s.empty_slot()))),
+    ("I8: free slots", |s| s.rig.kernel.capabilities.free.insert(s.slots + 1)),
     ("I8: only a memory port lies at a null handle", |s| {
-        assert!(s.rig.kernel.free_slots.remove(s.slots));
+        assert!(s.rig.kernel.capabilities.free.remove(s.slots));
         *s.capability(s.slots) = Capability::root(Kind::Notification, s.bell, 1);
     }),
     ("I8: free chunks of slots", |s| s.rig.kernel.free_chunks.insert(s.slots / 16)),
