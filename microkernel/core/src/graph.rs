@@ -9,14 +9,14 @@ use abi::Kind;
 use abi::record::Table;
 
 // Numbers of tables, to match by.
-const WORLD: u16 = Table::World as u16;
-const PROCESS: u16 = Table::Process as u16;
-const THREAD: u16 = Table::Thread as u16;
-const VECTOR: u16 = Table::Vector as u16;
-const ENDPOINT: u16 = Table::Endpoint as u16;
-const NOTIFICATION: u16 = Table::Notification as u16;
-const BUDGET: u16 = Table::Budget as u16;
-const CAPABILITY: u16 = Table::Capability as u16;
+pub(crate) const WORLD: u16 = Table::World as u16;
+pub(crate) const PROCESS: u16 = Table::Process as u16;
+pub(crate) const THREAD: u16 = Table::Thread as u16;
+pub(crate) const VECTOR: u16 = Table::Vector as u16;
+pub(crate) const ENDPOINT: u16 = Table::Endpoint as u16;
+pub(crate) const NOTIFICATION: u16 = Table::Notification as u16;
+pub(crate) const BUDGET: u16 = Table::Budget as u16;
+pub(crate) const CAPABILITY: u16 = Table::Capability as u16;
 
 /// Where records are found. Of one that was never written the value is that of a free one.
 pub trait Graph {

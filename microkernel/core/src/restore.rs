@@ -1,10 +1,12 @@
 //! From records back to a world: each record is validated alone, then all of them as a graph; what is derived is
 //! rebuilt; law 4 is applied; then threads run.
 
-use crate::capability::SYSCALL_BYTES;
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
-use crate::graph::{Graph, has_reached, is_sound, is_within};
+use crate::graph::{
+    BUDGET, CAPABILITY, ENDPOINT, Graph, NOTIFICATION, PROCESS, THREAD, VECTOR, WORLD, has_reached, is_sound,
+    is_within, stands,
+};
 use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{QUEUED, Queue};
@@ -13,7 +15,7 @@ use crate::{
     VectorState, World,
 };
 use abi::protocol::service::PORTS_MAX;
-use abi::record::{BatchReader, Table as Kept};
+use abi::record::BatchReader;
 use abi::{Epoch, Kind, PAGE_SIZE, Registers, Rights, Status};
 use core::convert::Infallible;
 use records::Table;
@@ -25,8 +27,7 @@ const RESTORE_STEP_MAX: usize = 16;
 type Refused = (u16, u32);
 
 /// The tables that [`World::capacities`] counts, in its order.
-const COUNTED: [Kept; 6] =
-    [Kept::Process, Kept::Thread, Kept::Endpoint, Kept::Notification, Kept::Budget, Kept::Capability];
+const COUNTED: [u16; 6] = [PROCESS, THREAD, ENDPOINT, NOTIFICATION, BUDGET, CAPABILITY];
 
 /// Takes those of the world's indices that nothing is made at out of those that are free.
 fn take_used<T: Copy, D: Copy>(table: &mut Table<T, D>, is_used: impl Fn(&T) -> bool) {
@@ -112,33 +113,31 @@ impl Kernel {
         if !is_within(table, index, &self.world.capacities) {
             return Err(RecordError::Field);
         }
-        macro_rules! load {
-            ($table:ident, $record:ty, |$taken:ident| $whole:expr) => {{
-                #[allow(unused_mut, reason = "a thread's registers are made harmless first")]
-                let mut $taken = <$record>::read(bytes)?;
-                self.begin_restore();
-                let whole = $whole;
-                self.$table.load(index, whole);
-            }};
-        }
         match table {
-            t if t == Kept::World as u16 => self.take_world(bytes)?,
-            t if t == Kept::Process as u16 => load!(processes, Process, |process| process),
-            t if t == Kept::Thread as u16 => load!(threads, Thread, |thread| {
+            WORLD => self.take_world(World::read(bytes)?)?,
+            PROCESS => self.taken_into(|k| &mut k.processes, index, Process::read(bytes)?),
+            THREAD => {
+                let mut thread = Thread::read(bytes)?;
                 m.sanitize(&mut thread.registers);
-                Task { thread, ..*self.threads.get(index) }
-            }),
-            t if t == Kept::Vector as u16 => {
-                load!(threads, VectorState, |vector| Task { vector, ..*self.threads.get(index) })
+                self.taken_into(|k| &mut k.threads, index, Task { thread, ..*self.threads.get(index) });
             }
-            t if t == Kept::Endpoint as u16 => load!(endpoints, Endpoint, |taken| taken),
-            t if t == Kept::Notification as u16 => load!(notifications, Notification, |taken| taken),
-            t if t == Kept::Budget as u16 => load!(budgets, Budget, |taken| taken),
-            t if t == Kept::Capability as u16 => load!(capabilities, Capability, |taken| taken),
+            VECTOR => {
+                let vector = VectorState::read(bytes)?;
+                self.taken_into(|k| &mut k.threads, index, Task { vector, ..*self.threads.get(index) });
+            }
+            ENDPOINT => self.taken_into(|k| &mut k.endpoints, index, Endpoint::read(bytes)?),
+            NOTIFICATION => self.taken_into(|k| &mut k.notifications, index, Notification::read(bytes)?),
+            BUDGET => self.taken_into(|k| &mut k.budgets, index, Budget::read(bytes)?),
+            CAPABILITY => self.taken_into(|k| &mut k.capabilities, index, Capability::read(bytes)?),
             _ => return Err(RecordError::Field),
         }
-        self.capabilities.outdate();
         Ok(())
+    }
+
+    fn taken_into<T: Copy, D: Copy>(&mut self, table: fn(&mut Self) -> &mut Table<T, D>, index: u32, record: T) {
+        self.begin_restore();
+        table(self).load(index, record);
+        self.capabilities.outdate();
     }
 
     /// With the first record goes what this boot would have begun a world with: its own record, and its root budget.
@@ -152,12 +151,12 @@ impl Kernel {
         }
     }
 
-    fn take_world(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
-        let world = World::read(bytes)?;
+    fn take_world(&mut self, world: World) -> Result<(), RecordError> {
         if !world.is_shaped_like(&self.world) {
             return Err(RecordError::Field);
         }
         self.begin_restore();
+        self.capabilities.outdate();
         // Volatile threads have drawn tickets since this boot began.
         self.last_ticket = self.last_ticket.max(TICKET_MIDDLE + world.ticket);
         self.world = world;
@@ -183,13 +182,12 @@ impl Kernel {
         self.time_offset = arguments.words[0].max(self.world.time_ns).wrapping_sub(m.now_ns());
         if self.restored {
             self.void_volatile_claims();
-            self.void_replies_to_come();
             self.rebuild(m)?;
         }
         self.started = true;
         self.capabilities.outdate();
-        self.cross();
         self.requeue(m);
+        self.cross();
         Ok(Answer::Done)
     }
 
@@ -197,50 +195,42 @@ impl Kernel {
     pub(crate) fn check_graph(&mut self) -> Result<(), Refused> {
         if self.world.version == 0 {
             // Its own record never came.
-            return Err((Kept::World as u16, 0));
+            return Err((WORLD, 0));
         }
         for (table, count) in COUNTED.into_iter().zip(self.world.capacities) {
             for index in 0..count {
-                let Ok(sound) = is_sound(&mut &*self, table as u16, index);
-                sound.then_some(()).ok_or((table as u16, index))?;
+                let Ok(sound) = is_sound(&mut &*self, table, index);
+                sound.then_some(()).ok_or((table, index))?;
             }
         }
-        self.check_ports()?;
-        let slots = self.check_slots();
-        self.holders[..(self.capabilities.world() / HANDLES_MIN) as usize].fill(NONE);
-        let waiting = self.check_waiting();
-        self.wipe_queues();
-        let replies = self.mark_replies();
-        self.threads.all_beside_mut().for_each(|link| link.reply_held = false);
-        slots.and(waiting).and(replies)
+        self.find_ports()?;
+        self.check_slots()?;
+        self.check_waiting()?;
+        self.mark_replies()
     }
 
     /// Services have one port each, and no more than there is room for.
-    fn check_ports(&self) -> Result<(), Refused> {
-        let mut ports = [0; PORTS_MAX];
-        let mut count = 0;
+    fn find_ports(&mut self) -> Result<(), Refused> {
+        self.ports = [NONE; PORTS_MAX];
         for endpoint in 0..self.endpoints.world() {
             let Endpoint { life, service, .. } = *self.endpoints.get(endpoint);
             if service == 0 {
                 continue;
             }
-            let refused = (Kept::Endpoint as u16, endpoint);
-            if life == 0 || ports[..count].contains(&service) {
-                return Err(refused);
-            }
-            *ports.get_mut(count).ok_or(refused)? = service;
-            count += 1;
+            let refused = life == 0 || self.port_of(service).is_some();
+            let place = self.ports.iter_mut().find(|port| **port == NONE).filter(|_| !refused);
+            *place.ok_or((ENDPOINT, endpoint))? = endpoint;
         }
         Ok(())
     }
 
-    /// No two processes share slots; a capability lies in a process's slot, and not in the null handle's. Marks
-    /// owners in the links, which the caller wipes.
+    /// No two processes share slots; a capability lies in a process's slot, and not in the null handle's.
     fn check_slots(&mut self) -> Result<(), Refused> {
+        self.holders[..(self.capabilities.world() / HANDLES_MIN) as usize].fill(NONE);
         let mut spaces = 0;
         for process in 0..self.processes.world() {
             let Process { slots, slot_count, .. } = *self.processes.get(process);
-            let refused = (Kept::Process as u16, process);
+            let refused = (PROCESS, process);
             for holder in &mut self.holders[chunks_of(slots, slot_count)] {
                 if *holder != NONE {
                     return Err(refused);
@@ -254,55 +244,62 @@ impl Kernel {
         }
         if self.pool.free.count() < spaces {
             // A machine too small for its world: not the record's fault, but it cannot be rebuilt here.
-            return Err((Kept::Process as u16, NONE));
+            return Err((PROCESS, NONE));
         }
         for slot in 0..self.capabilities.world() {
             if self.capabilities.get(slot).kind != 0 && self.holder(slot) == NONE {
-                return Err((Kept::Capability as u16, slot));
+                return Err((CAPABILITY, slot));
             }
         }
         Ok(())
     }
 
-    /// Those who wait on an endpoint all send or all receive. Marks endpoints in their queues, which the caller wipes.
+    /// Those who wait on an endpoint all send or all receive, as the first of them does: it is noted in the endpoint's
+    /// queue, which is empty before and after.
     fn check_waiting(&mut self) -> Result<(), Refused> {
-        const SENDERS: u32 = 0;
-        const RECEIVERS: u32 = 1;
-        for thread in 0..self.threads.world() {
+        let checked = (0..self.threads.world()).try_for_each(|thread| {
             let Thread { state, object, .. } = **self.threads.get(thread);
-            let side = match state {
-                State::Calling | State::Sending | State::Faulting => SENDERS,
-                State::Receiving => RECEIVERS,
-                _ => continue,
-            };
-            let queue = self.endpoints.beside_mut(object);
-            if queue.head != NONE && queue.head != side {
-                return Err((Kept::Thread as u16, thread));
+            if !matches!(state, State::Calling | State::Sending | State::Faulting | State::Receiving) {
+                return Ok(());
             }
-            queue.head = side;
-        }
-        Ok(())
+            let first = self.endpoints.beside(object).first().unwrap_or(thread);
+            self.endpoints.beside_mut(object).head = first;
+            let agree = self.is_receiver(first) == (state == State::Receiving);
+            if agree { Ok(()) } else { Err((THREAD, thread)) }
+        });
+        let world = self.endpoints.world() as usize;
+        self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
+        checked
     }
 
     /// Marks callers whose Reply a process of the world holds, in the links. An error: a call that waits has one at most.
+    ///
+    /// A Reply to a call that is yet to come stands for none, and shall not: who wrote it lies, or it has been left behind
+    /// by as many calls as can be counted.
     fn mark_replies(&mut self) -> Result<(), Refused> {
+        self.threads.all_beside_mut().for_each(|link| link.reply_held = false);
         for thread in 0..self.threads.world() {
-            let reply = self.held_reply(thread);
-            self.mark_reply(reply, (Kept::Thread as u16, thread))?;
+            if let Some(past) = self.mark_reply(self.held_reply(thread), (THREAD, thread))? {
+                self.threads.change(thread).serving_sequence = past;
+            }
         }
         for slot in 0..self.capabilities.world() {
-            let reply = self.saved_reply(slot);
-            self.mark_reply(reply, (Kept::Capability as u16, slot))?;
+            if let Some(past) = self.mark_reply(self.saved_reply(slot), (CAPABILITY, slot))? {
+                self.capabilities.change(slot).generation = past;
+            }
         }
         Ok(())
     }
 
-    fn mark_reply(&mut self, reply: Option<(u32, u32)>, holder: Refused) -> Result<(), Refused> {
-        let Some((caller, _)) = reply.filter(|&(caller, sequence)| self.reply_stands(caller, sequence)) else {
-            return Ok(());
-        };
-        let held = core::mem::replace(&mut self.threads.beside_mut(caller).reply_held, true);
-        if held { Err(holder) } else { Ok(()) }
+    /// Of a Reply to a call that is yet to come: the number of one that is past.
+    fn mark_reply(&mut self, reply: Option<(u32, u32)>, holder: Refused) -> Result<Option<u32>, Refused> {
+        let Some((caller, sequence)) = reply else { return Ok(None) };
+        let Task { thread: record, .. } = self.threads.get(caller);
+        let now = record.call_sequence;
+        if stands(record, sequence) && core::mem::replace(&mut self.threads.beside_mut(caller).reply_held, true) {
+            return Err(holder);
+        }
+        Ok((!has_reached(now, sequence)).then(|| now.wrapping_sub(1)))
     }
 
     /// What volatile processes hold on the world belongs to the time before.
@@ -313,27 +310,6 @@ impl Kernel {
                 while !self.empty_slot(slot, Status::Restarted) {}
             }
         }
-    }
-
-    /// A Reply to a call that is yet to come stands for none: who wrote it lies, or it has been left behind by as many calls
-    /// as can be counted.
-    fn void_replies_to_come(&mut self) {
-        for thread in 0..self.threads.world() {
-            if let Some(past) = self.held_reply(thread).and_then(|reply| self.past_call(reply)) {
-                self.threads.change(thread).serving_sequence = past;
-            }
-        }
-        for slot in 0..self.capabilities.world() {
-            if let Some(past) = self.saved_reply(slot).and_then(|reply| self.past_call(reply)) {
-                self.capabilities.change(slot).generation = past;
-            }
-        }
-    }
-
-    /// The call of a thread before the last one, if it has not come to call number `sequence`.
-    fn past_call(&self, (caller, sequence): (u32, u32)) -> Option<u32> {
-        let now = self.threads.get(caller).call_sequence;
-        (!has_reached(now, sequence)).then(|| now.wrapping_sub(1))
     }
 
     /// Older worlds say in the record of a process what is now the capability in the first of its slots.
@@ -381,8 +357,6 @@ impl Kernel {
                 self.link_process(thread);
             }
         }
-        let services = (0..self.endpoints.world()).filter(|&endpoint| self.endpoints.get(endpoint).service != 0);
-        self.ports.iter_mut().zip(services).for_each(|(port, endpoint)| *port = endpoint);
         take_used(&mut self.processes, |p| p.exists() || is_worn(p.generation));
         take_used(&mut self.threads, |t| t.state != State::Free || is_worn(t.generation));
         take_used(&mut self.endpoints, |e| e.life != 0 || is_worn(e.generation));
@@ -391,64 +365,19 @@ impl Kernel {
         Ok(())
     }
 
-    /// Law 4: threads whose Reply no process of the world holds are told, or ask again.
+    /// Law 4: what a thread waited for that is not of the world is as if its server had died. Who holds a Reply in the
+    /// world has been marked.
     fn cross(&mut self) {
-        if self.restored {
-            self.mark_receivers();
-        }
-        let marked = self.mark_replies();
-        debug_assert_eq!(marked, Ok(()), "records were checked");
         for thread in 0..self.threads.world() {
             let held = core::mem::take(&mut self.threads.beside_mut(thread).reply_held);
-            match self.threads.get(thread).state {
+            let Thread { state, call_sequence, .. } = **self.threads.get(thread);
+            match state {
                 // The access is made again.
-                State::Faulting | State::AwaitFault => self.begin_again(thread),
-                State::AwaitReply if !held => self.restart_caller(thread),
+                State::Faulting | State::AwaitFault => self.wake(thread),
+                State::AwaitReply if !held => self.void_reply(thread, call_sequence, Status::Restarted),
                 _ => {}
             }
         }
-        if self.restored {
-            self.wipe_queues();
-        }
-    }
-
-    /// What has been marked in the queues of the world's endpoints goes.
-    fn wipe_queues(&mut self) {
-        let world = self.endpoints.world() as usize;
-        self.endpoints.all_beside_mut().take(world).for_each(|queue| *queue = Queue::EMPTY);
-    }
-
-    /// Marks, in the queues that are still empty, the endpoints on which somebody waits for a message.
-    fn mark_receivers(&mut self) {
-        for thread in 0..self.threads.world() {
-            let Thread { state, object, .. } = **self.threads.get(thread);
-            if state == State::Receiving {
-                self.endpoints.beside_mut(object).head = thread;
-            }
-        }
-    }
-
-    fn restart_caller(&mut self, thread: u32) {
-        match self.asks_again(thread) {
-            Some(endpoint) if self.endpoints.beside(endpoint).first().is_none() => {
-                return self.set_state(thread, State::Calling, endpoint);
-            }
-            // Somebody waits there, so it must not: it makes its call again, and meets them.
-            Some(_) => {
-                let rip = &mut self.threads.change(thread).registers.rip;
-                *rip = rip.wrapping_sub(SYSCALL_BYTES);
-            }
-            None => self.finish(thread, Status::Restarted),
-        }
-        self.threads.change(thread).deadline = u64::MAX;
-        self.begin_again(thread);
-    }
-
-    /// A thread that has waited is ready, behind those that were: when it last ran nobody has recorded.
-    fn begin_again(&mut self, thread: u32) {
-        self.set_state(thread, State::Ready, NONE);
-        let ticket = self.ticket();
-        self.threads.change(thread).ticket = ticket;
     }
 
     /// A state without queueing: queues are built afterwards. The ticket stays.

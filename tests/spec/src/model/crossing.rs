@@ -1,7 +1,7 @@
 //! What a restore makes of the world: itself, but for law 4.
 
 use super::{Doing, Model, Object, Serves};
-use abi::{FLAG_REPEATABLE, Outcome, Status};
+use abi::Status;
 use std::collections::{BTreeMap, VecDeque};
 
 impl Model {
@@ -18,20 +18,15 @@ impl Model {
             }
         }
         world.keep_world();
+        world.queue_again();
         let callers: Vec<u32> = world.threads.keys().copied().collect();
         for &thread in &callers {
             match world.thread(thread).doing {
-                Doing::Faulting(_) | Doing::AwaitFault => {
-                    world.void(thread);
-                    let ticket = world.draw_ticket();
-                    let record = world.thread_mut(thread);
-                    (record.doing, record.fault, record.ticket) = (Doing::Ready, None, ticket);
-                }
-                Doing::AwaitReply if !world.reply_is_held(thread) => world.restart(thread),
+                Doing::Faulting(_) | Doing::AwaitFault => world.wake(thread),
+                Doing::AwaitReply if !world.reply_is_held(thread) => world.lose_reply(thread, Status::Restarted),
                 _ => {}
             }
         }
-        world.queue_again();
         world
     }
 
@@ -75,18 +70,6 @@ impl Model {
     fn reply_is_held(&self, caller: u32) -> bool {
         self.threads.values().any(|thread| thread.serves == Some(Serves::Caller(caller)))
             || self.caps.values().any(|cap| cap.object == Object::Reply(caller))
-    }
-
-    fn restart(&mut self, caller: u32) {
-        let repeatable = self.thread(caller).sent.is_some_and(|(_, flags)| flags & FLAG_REPEATABLE != 0);
-        if let Some(endpoint) = self.asks(caller).filter(|_| repeatable) {
-            self.thread_mut(caller).doing = Doing::Calling(endpoint);
-            return;
-        }
-        let ticket = self.draw_ticket();
-        let record = self.thread_mut(caller);
-        record.frame.rax = Outcome::of(Status::Restarted).0;
-        (record.doing, record.sent, record.deadline, record.ticket) = (Doing::Ready, None, None, ticket);
     }
 
     /// Queues are in the order of tickets.
