@@ -8,10 +8,10 @@ use crate::kernel::{Cpu, Cpus, TICKET_MIDDLE, WORLD_VERSION, World};
 use crate::object::{HANDLES_MIN, NONE, Task};
 use crate::queue::{Deadlines, Link, Queue, RunQueues};
 use crate::space::{Run, Space, TablePool};
-use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, State, Thread, VectorState};
+use crate::{Budget, Capability, Counts, Endpoint, Kernel, Machine, Notification, Process, Thread, VectorState};
 use abi::boot_info::handle;
 use abi::protocol::service::PORTS_MAX;
-use abi::{Epoch, Handle, Kind, MapFlags, Registers, Rights, Status};
+use abi::{Epoch, Handle, Kind, MapFlags, Rights, Status};
 use core::ops::Range;
 use records::{Arena, IndexSet, Table};
 
@@ -126,14 +126,10 @@ impl Kernel {
     ) -> Result<BootProcess, Status> {
         let budget = self.budgets.world();
         let (process, process_generation) = self.create_process(m, budget, handles)?;
-        let thread = self.threads.take_free(false).ok_or(Status::TablesExhausted)?;
-        let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
-        **self.threads.change(thread) =
-            Thread { generation: 1, process, state: State::Stopped, priority: u8::MAX, registers, ..Thread::FREE };
-        self.link_process(thread);
+        let (thread, thread_generation) = self.create_thread(budget, process, [entry, stack, argument], u8::MAX)?;
         for (kind, object, generation) in [
             (Kind::Process, process, process_generation),
-            (Kind::Thread, thread, 1),
+            (Kind::Thread, thread, thread_generation),
             (Kind::Budget, budget, 1),
             (Kind::Budget, 0, 1),
             (Kind::Epoch, 0, 0),

@@ -210,7 +210,7 @@ impl Kernel {
             to.part(Part::Budget, index, &(budget, changed));
         }
         for (line, by) in self.interrupt_bindings() {
-            to.part(Part::Interrupt, line, &(by.process, by.interrupt, by.bell));
+            to.part(Part::Interrupt, line, &by);
         }
     }
 

@@ -68,8 +68,9 @@ impl Kernel {
             Kind::Process => self.create_process(m, budget, frame.words[0])?,
             Kind::Thread => {
                 let process = self.given(caller, Rights::PROCESS_THREADS)?.object;
-                let priority = self.allowed_priority(caller, frame.words[3], self.is_world_process(process))?;
-                self.create_thread(budget, process, &frame.words, priority)?
+                let [entry, stack, argument, priority, ..] = frame.words;
+                let priority = self.allowed_priority(caller, priority, self.is_world_process(process))?;
+                self.create_thread(budget, process, [entry, stack, argument], priority)?
             }
             Kind::Endpoint => self.create_endpoint(budget, frame.words[0])?,
             Kind::Notification => self.create_notification(budget)?,
@@ -128,14 +129,13 @@ impl Kernel {
         self.capabilities.free.insert_range(slots, slots + slot_count);
     }
 
-    fn create_thread(
+    pub(crate) fn create_thread(
         &mut self,
         budget: u32,
         process: u32,
-        arguments: &[u64; 8],
+        [entry, stack, argument]: [u64; 3],
         priority: u8,
     ) -> Result<(u32, u32), Status> {
-        let [entry, stack, argument, ..] = *arguments;
         if (budget < self.budgets.world()) != self.is_world_process(process) {
             return Err(Status::WorldClosed);
         }
@@ -231,7 +231,11 @@ impl Kernel {
         if waits {
             self.finish(thread, Status::Cancelled);
         }
-        self.take_off_cpu(m, caller, thread)
+        if thread == caller.thread {
+            self.finish(thread, Status::Ok);
+        }
+        self.take_off_cpu(m, caller.cpu, thread);
+        Ok(Answer::Done)
     }
 
     /// Takes a thread off whatever it waits in, to be started again or not.
@@ -243,20 +247,18 @@ impl Kernel {
         }
     }
 
-    /// Takes a thread whose state is no longer `Ready` off the CPU that runs it.
-    fn take_off_cpu(&mut self, m: &mut impl Machine, caller: Caller, thread: u32) -> Result<Answer, Status> {
+    /// Takes a thread whose state is no longer `Ready` off the CPU that runs it. False: that is another one, and has been
+    /// told.
+    fn take_off_cpu(&mut self, m: &mut impl Machine, cpu: usize, thread: u32) -> bool {
         match self.threads.beside(thread).cpu() {
-            None => Ok(Answer::Done),
-            Some(cpu) if cpu == caller.cpu => {
-                self.finish(thread, Status::Ok);
-                self.park(m, caller.cpu);
-                Ok(Answer::Keep)
-            }
-            Some(cpu) => {
-                m.kick(cpu);
-                Ok(Answer::Done)
+            None => {}
+            Some(own) if own == cpu => self.park(m, cpu),
+            Some(other) => {
+                m.kick(other);
+                return false;
             }
         }
+        true
     }
 
     /// A priority that the caller may give to a thread of the world or a volatile one.
@@ -331,10 +333,6 @@ impl Kernel {
             Some(Kind::Budget) => self.destroy_budget(object)?,
             _ => return Err(Status::WrongKind),
         };
-        if self.cpus[caller.cpu].current == NONE {
-            // It destroyed itself: nobody is left to be told.
-            return Ok(Answer::Keep);
-        }
         if done { Ok(Answer::Done) } else { Ok(self.restart_call(caller)) }
     }
 
@@ -398,13 +396,8 @@ impl Kernel {
             return true;
         }
         self.halt(thread);
-        match self.threads.beside(thread).cpu() {
-            Some(other) if other != cpu => {
-                m.kick(other);
-                return false;
-            }
-            Some(_) => self.park(m, cpu),
-            None => {}
+        if !self.take_off_cpu(m, cpu, thread) {
+            return false;
         }
         if record.serving != NONE {
             self.threads.change(thread).serving = NONE;

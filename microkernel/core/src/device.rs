@@ -2,7 +2,6 @@
 
 use crate::decode::{Answer, Called};
 use crate::kernel::Caller;
-use crate::object::NONE;
 use crate::space::{ACCESSED, Run};
 use crate::{Capability, Kernel, Machine, Process};
 use abi::boot_info::INTERRUPT_LINES;
@@ -13,18 +12,17 @@ const DEBUG_PORT: u32 = 0x3f8;
 
 /// Where an interrupt is delivered: as a signal that its process makes, as long as that process may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Binding {
-    /// The process.
-    pub process: u32,
-    generation: u32,
+pub(crate) struct Binding {
+    /// Name of the process, as a fault message tells it.
+    pub(crate) process: u64,
     /// Its handle for the interrupt.
-    pub interrupt: Handle,
+    pub(crate) interrupt: Handle,
     /// Its handle for the notification.
-    pub bell: Handle,
+    pub(crate) bell: Handle,
 }
 
 impl Binding {
-    pub(crate) const NONE: Self = Self { process: NONE, generation: 0, interrupt: Handle::NULL, bell: Handle::NULL };
+    pub(crate) const NONE: Self = Self { process: u64::MAX, interrupt: Handle::NULL, bell: Handle::NULL };
 }
 
 impl Kernel {
@@ -44,7 +42,7 @@ impl Kernel {
     }
 
     /// The process with this name, as a fault message tells it.
-    fn process_named(&self, name: u64) -> Result<u32, Status> {
+    pub(crate) fn process_named(&self, name: u64) -> Result<u32, Status> {
         let number = name as u32;
         let is_it = |process: &Process| process.exists() && process.name(number) == name;
         let named = self.processes.try_get(number).is_some_and(is_it);
@@ -105,8 +103,7 @@ impl Kernel {
     pub(crate) fn unmap(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
         let process = self.unmap_target(caller, name)?;
-        Self::check_range(address, pages)?;
-        self.replace_leaves(m, process, (address, pages), |_| 0)
+        self.change_pages(m, process, address, pages, |_, _| 0)
     }
 
     /// System call `Protect`.
@@ -114,40 +111,21 @@ impl Kernel {
         let Registers { rdi: address, words: [pages, flags, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
         let process = self.target_process(caller, name)?;
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
-        Self::check_range(address, pages)?;
         let (keep, set) = Self::narrowing(flags);
-        self.replace_leaves(m, process, (address, pages), |entry| entry & keep | set)
-    }
-
-    fn replace_leaves(
-        &mut self,
-        m: &mut impl Machine,
-        process: u32,
-        (address, pages): (u64, u64),
-        change: impl Fn(u64) -> u64,
-    ) -> Called {
-        let changed = self.change_pages(m, process, address, pages, |_, entry| change(entry));
-        if changed > 0 {
-            self.flush_pages(m, process, address, pages);
-        }
-        Ok(Answer::Value(changed))
+        self.change_pages(m, process, address, pages, |_, entry| entry & keep | set)
     }
 
     /// System call `Accessed`.
     pub(crate) fn accessed(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let Registers { rdi: address, words: [pages, _, _, _, name, ..], .. } = self.cpus[caller.cpu].frame;
         let process = self.target_process(caller, name)?;
-        Self::check_range(address, pages)?;
         let mut found = [0; WORDS];
         let mapped = self.change_pages(m, process, address, pages, |page, entry| {
             found[page / 64] |= u64::from(entry & ACCESSED != 0) << (page % 64);
             entry & !ACCESSED
-        });
-        if found != [0; WORDS] {
-            self.flush_pages(m, process, address, pages);
-        }
+        })?;
         self.cpus[caller.cpu].frame.words = found;
-        Ok(Answer::Value(mapped))
+        Ok(mapped)
     }
 
     /// The first number of the range of an Interrupt capability.
@@ -163,8 +141,8 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         let Caller { process, handle: interrupt, given: bell, .. } = caller;
-        let generation = self.processes.get(process).generation;
-        self.bindings[line as usize] = Binding { process, generation, interrupt, bell };
+        let process = self.processes.get(process).name(process);
+        self.bindings[line as usize] = Binding { process, interrupt, bell };
         let (address, data) = m.route_interrupt(line);
         m.mask_interrupt(line, false);
         self.cpus[caller.cpu].frame.words[0] = data;
@@ -192,16 +170,10 @@ impl Kernel {
         self.dispatch(m, cpu);
     }
 
-    /// By what an interrupt is bound, if that process still lives.
-    pub(crate) fn binding(&self, line: u32) -> Option<Binding> {
-        let binding = *self.bindings.get(line as usize)?;
-        let process = self.processes.try_get(binding.process)?;
-        (process.exists() && process.generation == binding.generation).then_some(binding)
-    }
-
     /// The notification that an interrupt rings, and with what badge, if its process may still have both.
     fn bound_to(&self, line: u32) -> Option<(u32, u64)> {
-        let Binding { process, interrupt, bell, .. } = self.binding(line)?;
+        let Binding { process, interrupt, bell } = *self.bindings.get(line as usize)?;
+        let process = self.process_named(process).ok()?;
         let of = |handle, needed| self.look_up(process, handle, needed).ok().map(|slot| self.capabilities.get(slot));
         let (first, _) = of(interrupt, Rights::INTERRUPT_BIND)?.range();
         let Capability { object, badge, .. } = *of(bell, Rights::SIGNAL)?;

@@ -46,8 +46,9 @@ impl Kernel {
         self.world.time_ns = self.world_time(m);
         self.world.ticket = self.last_ticket - TICKET_MIDDLE;
         self.ended_world = Some(self.world);
-        let quiet = self.is_quiet();
-        self.cut_tables();
+        let quiet = each_table!(self, is_quiet);
+        let cut = each_table!(self, cut);
+        debug_assert!(cut, "everything was drained");
         self.world.epoch = next.bits();
         self.stamp = stamp;
         let mut flush = 0;
@@ -82,15 +83,6 @@ impl Kernel {
 
     pub(crate) fn is_exported(&self) -> bool {
         self.ended_world.is_none() && each_table!(self, is_drained)
-    }
-
-    fn is_quiet(&self) -> bool {
-        each_table!(self, is_quiet)
-    }
-
-    fn cut_tables(&mut self) {
-        let cut = each_table!(self, cut);
-        debug_assert!(cut, "everything was drained");
     }
 
     /// System call `Export`.

@@ -1,6 +1,5 @@
 //! Faults: a first write is settled here; anything else becomes a message to the process's memory port.
 
-use crate::object::NONE;
 use crate::space::WriteFault;
 use crate::{Capability, Kernel, Machine, State, Thread};
 use abi::fault::{Access, Fault};
@@ -33,17 +32,11 @@ impl Kernel {
         cpu: usize,
         (address, access, error_code): (u64, Access, u64),
     ) -> bool {
-        let thread = self.cpus[cpu].current;
-        if thread == NONE {
-            return false;
-        }
-        let Thread { state, process, .. } = **self.threads.get(thread);
-        if state != State::Ready {
-            self.settle(m, cpu);
+        if self.settle(m, cpu) {
             self.dispatch(m, cpu);
             return false;
         }
-        let mut access = access;
+        let (process, mut access) = (self.threads.get(self.cpus[cpu].current).process, access);
         if access.contains(Access::WRITE) && address < abi::USER_END {
             match self.write_fault(m, cpu, process, address) {
                 WriteFault::Settled => return true,
@@ -57,12 +50,8 @@ impl Kernel {
 
     /// The running thread of `cpu` raised an exception other than a page fault.
     pub fn exception(&mut self, m: &mut impl Machine, cpu: usize, vector: u8, error_code: u64) {
-        if self.cpus[cpu].current == NONE {
-            return;
-        }
         if self.settle(m, cpu) {
-            self.dispatch(m, cpu);
-            return;
+            return self.dispatch(m, cpu);
         }
         self.fault(m, cpu, [u64::from(vector), EXCEPTION, error_code]);
     }

@@ -45,14 +45,9 @@ impl Kernel {
     }
 
     pub(crate) fn queue_members(&self, queue: &Queue) -> impl Iterator<Item = u32> {
-        let mut next = queue.first();
-        let mut left = self.threads.len();
-        core::iter::from_fn(move || {
-            let thread = next.filter(|_| left > 0)?;
-            left -= 1;
-            next = self.threads.beside(thread).next();
-            Some(thread)
-        })
+        let some = |thread: u32| (thread != NONE).then_some(thread);
+        core::iter::successors(some(queue.head), move |&thread| some(self.threads.beside(thread).next))
+            .take(self.threads.len() as usize)
     }
 
     /// I1: a thread is on the queue that its state names, once; and on none if it names none.

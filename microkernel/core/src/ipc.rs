@@ -67,22 +67,18 @@ impl Kernel {
         self.threads.get(thread).state == State::Receiving
     }
 
-    /// The first of those who wait to receive on an endpoint. Those before it who no longer may are told so: each once,
-    /// all in one step, and there are at most as many as threads.
+    /// The first of those who wait to receive on an endpoint.
     pub(crate) fn first_receiver(&mut self, endpoint: u32) -> Option<u32> {
-        loop {
-            let first = self.endpoints.beside(endpoint).first().filter(|&first| self.is_receiver(first))?;
-            if self.still_may(first) {
-                return Some(first);
-            }
-            self.wake_with(first, Status::Revoked);
-        }
+        self.first_allowed(|kernel| {
+            kernel.endpoints.beside(endpoint).first().filter(|&first| kernel.is_receiver(first))
+        })
     }
 
-    /// The first of those who wait for a notification, likewise.
-    fn first_waiter(&mut self, notification: u32) -> Option<u32> {
+    /// The first of a queue that still may wait there. Those before it who no longer may are told so: each once, all in
+    /// one step, and there are at most as many as threads.
+    fn first_allowed(&mut self, first: impl Fn(&Self) -> Option<u32>) -> Option<u32> {
         loop {
-            let first = self.notifications.beside(notification).first()?;
+            let first = first(self)?;
             if self.still_may(first) {
                 return Some(first);
             }
@@ -273,7 +269,7 @@ impl Kernel {
             return;
         }
         let bound = self.notifications.get(notification).bound;
-        let waiter = self.first_waiter(notification);
+        let waiter = self.first_allowed(|kernel| kernel.notifications.beside(notification).first());
         let woken = waiter.or_else(|| (bound != NONE && self.is_receiver(bound)).then_some(bound));
         let pending = self.notifications.get(notification).bits | bits;
         match woken {

@@ -48,7 +48,6 @@ mod tests;
 pub use boot::{BootProcess, Capacities};
 #[cfg(any(test, feature = "host"))]
 pub use canonical::{Canonical, Listener, Part};
-pub use device::Binding;
 pub use fast::{Bring, Short, Switch};
 pub use fault::OrphanFault;
 #[cfg(any(test, feature = "host"))]

@@ -19,7 +19,7 @@ pub(crate) const QUEUED: u32 = NONE - 1;
 /// A thread's place in queues, and what is derived for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
-    next: u32,
+    pub(crate) next: u32,
     prev: u32,
     /// CPU that runs it, or [`QUEUED`], or `NONE`.
     pub(crate) place: u32,
@@ -60,11 +60,6 @@ impl Link {
     pub(crate) fn cpu(&self) -> Option<usize> {
         (self.place < QUEUED).then_some(self.place as usize)
     }
-
-    /// The next thread of its queue.
-    pub(crate) fn next(&self) -> Option<u32> {
-        (self.next != NONE).then_some(self.next)
-    }
 }
 
 /// First and last of a queue.
@@ -82,25 +77,33 @@ impl Queue {
     }
 
     pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: u32) {
-        let link = threads.beside_mut(thread);
-        debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
-        (link.next, link.prev, link.place) = (NONE, self.tail, QUEUED);
-        match self.tail {
-            NONE => self.head = thread,
-            tail => threads.beside_mut(tail).next = thread,
-        }
-        self.tail = thread;
+        self.insert_before(threads, thread, NONE);
     }
 
     pub(crate) fn push_front(&mut self, threads: &mut Threads, thread: u32) {
+        self.insert_before(threads, thread, self.head);
+    }
+
+    /// Puts a thread before another one of the queue; before `u32::MAX`: at the end.
+    pub(crate) fn insert_before(&mut self, threads: &mut Threads, thread: u32, next: u32) {
+        let prev = if next == NONE { self.tail } else { threads.beside(next).prev };
         let link = threads.beside_mut(thread);
         debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
-        (link.next, link.prev, link.place) = (self.head, NONE, QUEUED);
-        match self.head {
-            NONE => self.tail = thread,
-            head => threads.beside_mut(head).prev = thread,
+        link.place = QUEUED;
+        self.connect(threads, prev, thread);
+        self.connect(threads, thread, next);
+    }
+
+    /// Makes two threads neighbours; before the first and behind the last of a queue is `u32::MAX`.
+    fn connect(&mut self, threads: &mut Threads, prev: u32, next: u32) {
+        match prev {
+            NONE => self.head = next,
+            prev => threads.beside_mut(prev).next = next,
         }
-        self.head = thread;
+        match next {
+            NONE => self.tail = prev,
+            next => threads.beside_mut(next).prev = prev,
+        }
     }
 
     /// Puts a thread into an empty queue; false if it is not empty. The caller marks its link.
@@ -131,33 +134,12 @@ impl Queue {
         only
     }
 
-    /// Puts a thread before another one of the queue; without one, at the end.
-    pub(crate) fn insert_before(&mut self, threads: &mut Threads, thread: u32, behind: Option<u32>) {
-        let Some(next) = behind else { return self.push_back(threads, thread) };
-        let prev = threads.beside(next).prev;
-        if prev == NONE {
-            return self.push_front(threads, thread);
-        }
-        let link = threads.beside_mut(thread);
-        debug_assert!(link.place != QUEUED, "a thread is on one queue at most");
-        (link.next, link.prev, link.place) = (next, prev, QUEUED);
-        threads.beside_mut(prev).next = thread;
-        threads.beside_mut(next).prev = thread;
-    }
-
     pub(crate) fn remove(&mut self, threads: &mut Threads, thread: u32) {
         let Link { next, prev, place, .. } = *threads.beside(thread);
         if place != QUEUED {
             return;
         }
-        match prev {
-            NONE => self.head = next,
-            prev => threads.beside_mut(prev).next = next,
-        }
-        match next {
-            NONE => self.tail = prev,
-            next => threads.beside_mut(next).prev = prev,
-        }
+        self.connect(threads, prev, next);
         let link = threads.beside_mut(thread);
         (link.next, link.prev, link.place) = (NONE, NONE, NONE);
     }

@@ -155,7 +155,7 @@ impl Kernel {
         if self.cpus[cpu].current == NONE {
             match self.run.next() {
                 Some(thread) => self.run_on(m, cpu, thread),
-                None => self.go_idle(m, cpu),
+                None => self.load_space(m, cpu, NONE),
             }
         }
         self.arm_timer(m, cpu);
@@ -174,10 +174,6 @@ impl Kernel {
         state.frame = record.registers;
         state.current = thread;
         self.load_space(m, cpu, process);
-    }
-
-    fn go_idle(&mut self, m: &mut impl Machine, cpu: usize) {
-        self.load_space(m, cpu, NONE);
     }
 
     /// Sets the timer for the earliest deadline and, if somebody waits for it, the end of the slice. A timer that fires
@@ -240,14 +236,13 @@ impl Kernel {
     }
 
     /// A thread that another CPU stopped while it ran here leaves this CPU as soon as that enters the kernel, whatever
-    /// it entered for. True if there was one.
+    /// it entered for. True if there was one, or if nobody ran here.
     pub(crate) fn settle(&mut self, m: &mut impl Machine, cpu: usize) -> bool {
-        let current = self.cpus[cpu].current;
-        let stopped = current != NONE && self.threads.get(current).state != State::Ready;
-        if stopped {
+        let ready = self.current(cpu).is_some_and(|current| self.threads.get(current).state == State::Ready);
+        if !ready {
             self.park(m, cpu);
         }
-        stopped
+        !ready
     }
 
     /// Puts the running thread of `cpu` behind the others of its priority.

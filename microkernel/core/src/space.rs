@@ -9,6 +9,7 @@
 //! After a cut no table is touched but the roots that CPUs have loaded: a table with an older stamp has its write bits
 //! cleared when a walk next comes by, and until then the entry above it is not writable.
 
+use crate::decode::{Answer, Called};
 use crate::object::NONE;
 use crate::{Kernel, Machine, TableId};
 use abi::{MapFlags, PAGE_SIZE, Status, USER_END, USER_START};
@@ -338,8 +339,9 @@ impl Kernel {
         self.pool.free.insert(table);
     }
 
-    /// Applies `change` to each present leaf of a range, with its number there; how many there were. If it makes leaves 0 it makes all of them
-    /// 0: they are unmapped, and tables that become empty by that go back to the pool. The caller flushes.
+    /// Applies `change` to each present leaf of a range, with its number there; the answer is how many there were. If it
+    /// makes leaves 0 it makes all of them 0: they are unmapped, and tables that become empty by that go back to the pool.
+    /// No CPU remembers what has changed.
     pub(crate) fn change_pages(
         &mut self,
         m: &mut impl Machine,
@@ -347,8 +349,9 @@ impl Kernel {
         address: u64,
         pages: u64,
         mut change: impl FnMut(usize, u64) -> u64,
-    ) -> u64 {
-        let (mut changed, mut page) = (0, 0);
+    ) -> Called {
+        Self::check_range(address, pages)?;
+        let (mut found, mut changed, mut page) = (0, false, 0);
         while page < pages {
             let at = address + page * PAGE_SIZE as u64;
             let left = LEAVES as u64 - (at >> 12) % LEAVES as u64;
@@ -357,7 +360,7 @@ impl Kernel {
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
             let Some((table, index)) = self.walk(m, process, at, false) else { continue };
-            let (mut present, mut removed) = (0, false);
+            let (mut present, mut differs) = (0, 0);
             m.update_entries(table, index, count as usize, |old| {
                 number += 1;
                 if old & PRESENT == 0 {
@@ -365,21 +368,20 @@ impl Kernel {
                 }
                 let new = change(number - 1, old);
                 present += 1;
-                removed |= new & PRESENT == 0;
+                differs |= old ^ new;
                 new
             });
-            changed += present;
-            if removed {
+            found += present;
+            changed |= differs != 0;
+            if differs & PRESENT != 0 {
                 self.pool.tables[table as usize].note(index, count as usize, false);
                 self.prune(m, process, at);
             }
         }
-        changed
-    }
-
-    /// What [`Self::change_pages`] has changed no CPU remembers any more.
-    pub(crate) fn flush_pages(&self, m: &mut impl Machine, process: u32, address: u64, pages: u64) {
-        m.flush(self.cpus_with(process), (pages == 1).then_some(address));
+        if changed {
+            m.flush(self.cpus_with(process), (pages == 1).then_some(address));
+        }
+        Ok(Answer::Value(found))
     }
 
     /// Bits that a leaf keeps, and bits that it gets, when its rights are narrowed to `flags`.

@@ -150,9 +150,9 @@ impl Kernel {
         let record = self.threads.change(caller);
         (record.state, record.object) = (State::Calling, endpoint);
         // Only those who ask again themselves, and were received before, can be in front of it.
-        let mut behind = self.endpoints.beside(endpoint).first();
-        while let Some(other) = behind.filter(|&other| self.threads.get(other).ticket < ticket) {
-            behind = self.threads.beside(other).next();
+        let mut behind = self.endpoints.beside(endpoint).head;
+        while behind != NONE && self.threads.get(behind).ticket < ticket {
+            behind = self.threads.beside(behind).next;
         }
         self.endpoints.beside_mut(endpoint).insert_before(&mut self.threads, caller, behind);
         true

@@ -6,9 +6,9 @@ use crate::object::NONE;
 use crate::queue::Queue;
 use crate::space::{ACCESSED, ADDRESS, MAY_WRITE, NO_EXECUTE, PRESENT, UNCACHED, WRITABLE};
 use crate::{
-    Binding, Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
+    Budget, Capability, Endpoint, HostMachine, Kernel, Machine, Notification, Process, State, TableId, Thread,
 };
-use abi::{Epoch, FrameState, Kind, Registers};
+use abi::{Epoch, FrameState, Handle, Kind, Registers};
 
 /// A capability, and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -175,8 +175,11 @@ impl Kernel {
     }
 
     /// Interrupts that are bound by a process that lives.
-    pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, Binding)> {
-        (0..self.bindings.len() as u32).filter_map(|line| Some((line, self.binding(line)?)))
+    pub fn interrupt_bindings(&self) -> impl Iterator<Item = (u32, (u32, Handle, Handle))> {
+        (0..).zip(self.bindings.iter()).filter_map(|(line, by)| {
+            let process = self.process_named(by.process).ok()?;
+            Some((line, (process, by.interrupt, by.bell)))
+        })
     }
 
     /// Interrupts there are.

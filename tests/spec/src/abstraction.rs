@@ -75,7 +75,7 @@ fn abstraction_with(sim: &Sim, caps: Shared<BTreeMap<Name, Cap>>) -> Model {
         pages: pages(sim),
         interrupts: kernel
             .interrupt_bindings()
-            .map(|(line, by)| (line, (by.process, by.interrupt.0, by.bell.0)))
+            .map(|(line, (process, interrupt, bell))| (line, (process, interrupt.0, bell.0)))
             .collect(),
         devices: Devices {
             interrupts: kernel.interrupts_known(),

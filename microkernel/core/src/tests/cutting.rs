@@ -266,7 +266,7 @@ fn interrupts_are_shown_with_that_by_which_they_are_bound() {
     }
     let bound = |rig: &Rig| -> Vec<_> {
         let bindings = rig.kernel.interrupt_bindings();
-        bindings.map(|(line, by)| (line, by.process, by.interrupt, by.bell)).collect()
+        bindings.map(|(line, (process, interrupt, bell))| (line, process, interrupt, bell)).collect()
     };
     assert_eq!(bound(&rig), wanted);
     // Whoever comes after the process has bound nothing.
