@@ -66,7 +66,7 @@ impl Kernel {
             endpoints: Table::with(arena, endpoints, world[2], Endpoint::FREE, Queue::EMPTY),
             notifications: Table::with(arena, notifications, world[3], Notification::FREE, Queue::EMPTY),
             budgets: Table::new(arena, budgets, world[4], Budget::FREE),
-            capabilities: Table::new(arena, slots, world[5], Capability::EMPTY),
+            capabilities: Table::with(arena, slots, world[5], Capability::EMPTY, CapabilityLink::UNLINKED),
             world: World {
                 version: WORLD_VERSION,
                 components: VectorState::COMPONENTS as u32,
@@ -86,7 +86,6 @@ impl Kernel {
             orphan: None,
             run: RunQueues::new(arena),
             deadlines: Deadlines::new(arena, threads),
-            capability_links: arena.slab(slots as usize, CapabilityLink::UNLINKED),
             holders: arena.slab(slots.div_ceil(HANDLES_MIN) as usize, NONE),
             revoking: 0,
             free_chunks: IndexSet::full(arena, slots / HANDLES_MIN),

@@ -153,7 +153,7 @@ impl Kernel {
     }
 
     fn tell_capability(&self, slot: u32, with: Canonical, to: &mut impl Listener) {
-        let (held, links) = (self.capabilities.get(slot), &self.capability_links[slot as usize]);
+        let (held, links) = (self.capabilities.get(slot), self.capabilities.beside(slot));
         let changed = with.changed && self.capabilities.has_changed(slot);
         let Some(kind) = held.kind() else {
             if changed || *held != Capability::EMPTY || *links != CapabilityLink::UNLINKED {
@@ -163,7 +163,7 @@ impl Kernel {
         };
         let lives = match kind {
             Kind::Reply => self.reply_stands(held.object, held.generation),
-            _ => self.object_lives(held),
+            _ => self.life(held) != 0,
         };
         // Which of several siblings comes next says which of them a revoke in steps removes first.
         let Capability { badge, object, parent, rights, dying, .. } = *held;

@@ -41,7 +41,8 @@ impl Kernel {
         if self.revoking > 0 && self.is_dying(slot) {
             return Err(Status::Revoked);
         }
-        if !self.object_lives(capability) {
+        let life = self.life(capability);
+        if life == 0 || life == 2 && needed != Rights::DESTROY {
             return Err(Status::PeerDied);
         }
         Ok(slot)
@@ -85,25 +86,25 @@ impl Kernel {
         true
     }
 
-    /// Whether the object of a capability is the one that it was made for.
-    pub(crate) fn object_lives(&self, capability: &Capability) -> bool {
+    /// What became of the object that a capability was made for: 0: it is no more; 1: it lives; 2: an endpoint or
+    /// notification that is being destroyed, which is dead to all but that.
+    pub(crate) fn life(&self, capability: &Capability) -> u32 {
         let object = capability.object;
-        let lives = |generation: u32, lives: bool| lives && generation == capability.generation;
-        match capability.kind() {
-            Some(Kind::Endpoint) => self.endpoints.try_get(object).is_some_and(|e| lives(e.generation, e.life != 0)),
-            Some(Kind::Notification) => {
-                self.notifications.try_get(object).is_some_and(|n| lives(n.generation, n.life != 0))
-            }
+        let found = match capability.kind() {
+            Some(Kind::Endpoint) => self.endpoints.try_get(object).map(|e| (e.generation, e.life)),
+            Some(Kind::Notification) => self.notifications.try_get(object).map(|n| (n.generation, n.life)),
             Some(Kind::Thread) => {
-                self.threads.try_get(object).is_some_and(|t| lives(t.generation, t.state != State::Free))
+                self.threads.try_get(object).map(|t| (t.generation, u32::from(t.state != State::Free)))
             }
-            Some(Kind::Process) => self.processes.try_get(object).is_some_and(|p| lives(p.generation, p.exists())),
-            Some(Kind::Budget) => self.budgets.try_get(object).is_some_and(|b| lives(b.generation, b.life != 0)),
+            Some(Kind::Process) => self.processes.try_get(object).map(|p| (p.generation, u32::from(p.exists()))),
+            Some(Kind::Budget) => self.budgets.try_get(object).map(|b| (b.generation, b.life)),
             // Whether the call still waits is the reply's business, and says so with an error of its own.
-            Some(Kind::Reply) => self.threads.try_get(object).is_some(),
-            Some(Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => true,
-            None => false,
-        }
+            Some(Kind::Reply | Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => {
+                Some((capability.generation, 1))
+            }
+            None => None,
+        };
+        found.filter(|found| found.0 == capability.generation).map_or(0, |found| found.1)
     }
 
     /// Whether the object of a capability belongs to the world.
@@ -149,39 +150,39 @@ impl Kernel {
     /// Links a slot below its parent.
     pub(crate) fn link_child(&mut self, slot: u32) {
         let parent = self.capabilities.get(slot).parent;
-        let child = self.capability_links[slot as usize].child;
+        let child = self.capabilities.beside(slot).child;
         let mut link = CapabilityLink { child, ..CapabilityLink::UNLINKED };
         if parent != NONE {
-            link.next = self.capability_links[parent as usize].child;
+            link.next = self.capabilities.beside(parent).child;
             if link.next != NONE {
-                self.capability_links[link.next as usize].prev = slot;
+                self.capabilities.beside_mut(link.next).prev = slot;
             }
-            self.capability_links[parent as usize].child = slot;
+            self.capabilities.beside_mut(parent).child = slot;
         }
-        self.capability_links[slot as usize] = link;
+        *self.capabilities.beside_mut(slot) = link;
     }
 
     fn unlink_child(&mut self, slot: u32) {
         let parent = self.capabilities.get(slot).parent;
-        let CapabilityLink { next, prev, .. } = self.capability_links[slot as usize];
+        let CapabilityLink { next, prev, .. } = *self.capabilities.beside(slot);
         if parent != NONE && prev == NONE {
-            self.capability_links[parent as usize].child = next;
+            self.capabilities.beside_mut(parent).child = next;
         }
         if prev != NONE {
-            self.capability_links[prev as usize].next = next;
+            self.capabilities.beside_mut(prev).next = next;
         }
         if next != NONE {
-            self.capability_links[next as usize].prev = prev;
+            self.capabilities.beside_mut(next).prev = prev;
         }
-        let link = &mut self.capability_links[slot as usize];
+        let link = self.capabilities.beside_mut(slot);
         (link.next, link.prev) = (NONE, NONE);
     }
 
     /// Slots with what was derived from this one's capability.
     pub(crate) fn children(&self, slot: u32) -> impl Iterator<Item = u32> {
         let some = |slot: u32| (slot != NONE).then_some(slot);
-        core::iter::successors(some(self.capability_links[slot as usize].child), move |&child| {
-            some(self.capability_links[child as usize].next)
+        core::iter::successors(some(self.capabilities.beside(slot).child), move |&child| {
+            some(self.capabilities.beside(child).next)
         })
     }
 
@@ -207,7 +208,7 @@ impl Kernel {
             return bare;
         }
         for _ in 0..self.steps(REVOKE_STEP_MAX) {
-            let child = self.capability_links[slot as usize].child;
+            let child = self.capabilities.beside(slot).child;
             if child == NONE {
                 self.clear_leaf(slot, reply_status);
                 return true;
@@ -247,8 +248,8 @@ impl Kernel {
         }
         let handle = self.place(process, capability)?;
         let target = self.processes.get(process).slots + u32::from(handle.0);
-        while self.capability_links[slot as usize].child != NONE {
-            let child = self.capability_links[slot as usize].child;
+        while self.capabilities.beside(slot).child != NONE {
+            let child = self.capabilities.beside(slot).child;
             // What may not go along stays with whom the capability was derived from.
             let parent = if crosses { self.capabilities.get(slot).parent } else { target };
             self.reparent(child, parent);
@@ -337,8 +338,8 @@ impl Kernel {
     fn remove_descendants(&mut self, slot: u32) -> bool {
         for _ in 0..self.steps(REVOKE_STEP_MAX) {
             let mut leaf = slot;
-            while self.capability_links[leaf as usize].child != NONE {
-                leaf = self.capability_links[leaf as usize].child;
+            while self.capabilities.beside(leaf).child != NONE {
+                leaf = self.capabilities.beside(leaf).child;
             }
             if leaf == slot {
                 return true;
@@ -353,7 +354,7 @@ impl Kernel {
     fn end_binding(&mut self, slot: u32) {
         let capability = *self.capabilities.get(slot);
         let waits = capability.kind() == Some(Kind::Notification) && capability.rights().contains(Rights::WAIT);
-        if waits && self.object_lives(&capability) {
+        if waits && self.life(&capability) != 0 {
             let bound = self.notifications.get(capability.object).bound;
             if bound != NONE && self.threads.get(bound).process == self.holder(slot) {
                 self.unbind(bound);

@@ -152,16 +152,7 @@ impl Kernel {
         let thread_made =
             Thread { generation, call_sequence, process, budget, state, priority, registers, ..Thread::FREE };
         *self.threads.change(thread) = Task { thread: thread_made, ..Task::FREE };
-        self.link_process(thread);
         Ok((thread, generation))
-    }
-
-    /// Derives what a message needs to know of a thread's process; none of it changes while the thread lives.
-    pub(crate) fn link_process(&mut self, thread: u32) {
-        let process = self.threads.get(thread).process;
-        let Process { slots, slot_count, .. } = *self.processes.get(process);
-        let link = self.threads.beside_mut(thread);
-        (link.slots, link.slot_count, link.root) = (slots, slot_count, self.spaces[process as usize].root);
     }
 
     fn create_endpoint(&mut self, budget: u32, service: u64) -> Result<(u32, u32), Status> {

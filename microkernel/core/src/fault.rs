@@ -84,8 +84,8 @@ impl Kernel {
     pub(crate) fn memory_port(&self, process: u32) -> Option<Capability> {
         let slot = self.processes.try_get(process).filter(|process| process.exists())?.slots;
         let port = *self.capabilities.get(slot);
-        let serves = port.kind() == Some(Kind::Endpoint) && self.endpoints.try_get(port.object)?.life == 1;
-        (serves && self.object_lives(&port) && !(self.revoking > 0 && self.is_dying(slot))).then_some(port)
+        let serves = port.kind() == Some(Kind::Endpoint) && self.life(&port) == 1;
+        (serves && !(self.revoking > 0 && self.is_dying(slot))).then_some(port)
     }
 
     /// Writes the message of `thread`'s fault into the registers of `receiver`.

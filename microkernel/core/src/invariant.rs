@@ -142,12 +142,12 @@ impl Kernel {
         for slot in 0..self.capabilities.len() {
             let capability = self.capabilities.get(slot);
             dying += u32::from(capability.dying);
-            let mut child = self.capability_links[slot as usize].child;
+            let mut child = self.capabilities.beside(slot).child;
             require(capability.kind != 0 || child == NONE, "I3: an empty slot has no children", slot)?;
             while child != NONE && linked <= self.capabilities.len() {
                 require(self.capabilities.get(child).parent == slot, "I3: child link", child)?;
                 linked += 1;
-                child = self.capability_links[child as usize].next;
+                child = self.capabilities.beside(child).next;
             }
             if capability.kind == 0 || capability.parent == NONE {
                 continue;
@@ -293,17 +293,6 @@ impl Kernel {
                 "I7: a running thread is current",
                 thread as u32,
             )?;
-        }
-        for (index, link) in self.threads.all_beside().enumerate() {
-            let record = self.threads.get(index as u32);
-            let linked = if record.state == State::Free {
-                (0, 0, NONE)
-            } else {
-                let process = self.processes.get(record.process);
-                (process.slots, process.slot_count, self.spaces[record.process as usize].root)
-            };
-            let same = (link.slots, link.slot_count, link.root) == linked;
-            require(same, "I7: a thread is linked to its process", index as u32)?;
         }
         Ok(())
     }

@@ -22,9 +22,6 @@ impl Kernel {
             // Law 3: the volatile side never waits inside the world.
             return Err(Status::WorldClosed);
         }
-        if self.endpoints.get(endpoint).life != 1 {
-            return Err(Status::PeerDied);
-        }
         let control = self.control(caller.cpu);
         let (flags, timeout) = (control.flags(), control.timeout());
         if flags & FLAG_REPEATABLE != 0 && flags & FLAG_MOVE != 0 {
@@ -91,9 +88,6 @@ impl Kernel {
         let endpoint = self.named(caller, Rights::RECEIVE)?.object;
         if self.threads.get(caller.thread).serving != NONE {
             return Err(Status::WrongState);
-        }
-        if self.endpoints.get(endpoint).life != 1 {
-            return Err(Status::PeerDied);
         }
         let bound = self.threads.get(caller.thread).bound;
         if bound != NONE && self.take_bits(caller, bound) {
@@ -265,9 +259,6 @@ impl Kernel {
 
     /// Sets bits of a notification: for its first waiter, the thread it is bound to, or to be taken later.
     pub(crate) fn signal_bits(&mut self, notification: u32, bits: u64) {
-        if self.notifications.get(notification).life != 1 {
-            return;
-        }
         let bound = self.notifications.get(notification).bound;
         let waiter = self.first_allowed(|kernel| kernel.notifications.beside(notification).first());
         let woken = waiter.or_else(|| (bound != NONE && self.is_receiver(bound)).then_some(bound));
@@ -295,9 +286,6 @@ impl Kernel {
             return Ok(Answer::Keep);
         }
         let notification = self.named(caller, Rights::WAIT)?.object;
-        if self.notifications.get(notification).life != 1 {
-            return Err(Status::PeerDied);
-        }
         if self.take_bits(caller, notification) {
             return Ok(Answer::Keep);
         }

@@ -119,7 +119,7 @@ pub struct Kernel {
     pub(crate) notifications: Table<Notification, Queue>,
     pub(crate) budgets: Table<Budget>,
     /// Free are the empty slots of processes.
-    pub(crate) capabilities: Table<Capability>,
+    pub(crate) capabilities: Table<Capability, CapabilityLink>,
     pub(crate) world: World,
     /// The last ticket drawn behind all others; recorded as [`World::ticket`].
     pub(crate) last_ticket: u64,
@@ -140,7 +140,6 @@ pub struct Kernel {
     // ---- derived ----
     pub(crate) run: RunQueues,
     pub(crate) deadlines: Deadlines,
-    pub(crate) capability_links: Slab<CapabilityLink>,
     /// Processes that own the slots, by chunks of 16.
     pub(crate) holders: Slab<u32>,
     /// Slots that are `dying`: while there are any, each use of a capability looks at its ancestors.

@@ -5,7 +5,6 @@
 //! 2. Queues are in the order of tickets.
 //! 3. A thread has a deadline exactly when it waits with one.
 
-use crate::TableId;
 use crate::fast::Passes;
 use crate::object::{NONE, Task};
 use records::{Arena, Slab, Table};
@@ -25,35 +24,21 @@ pub(crate) struct Link {
     pub(crate) place: u32,
     /// Mark of a restore: a process of the world holds its Reply.
     pub(crate) reply_held: bool,
-    /// First slot of its process's capability table, and how many there are: so that a message needs no process.
-    pub(crate) slots: u32,
-    pub(crate) slot_count: u32,
-    /// Root table of its process, likewise.
-    pub(crate) root: TableId,
-    /// Where that lies, for a thread that is at hand.
+    /// Where the root table of its process lies, for a thread that is at hand.
     pub(crate) root_address: u64,
     pub(crate) passes: Passes,
 }
 
 impl Link {
-    pub(crate) const UNLINKED: Self = Self {
-        next: NONE,
-        prev: NONE,
-        place: NONE,
-        reply_held: false,
-        slots: 0,
-        slot_count: 0,
-        root: NONE,
-        root_address: 0,
-        passes: Passes::NONE,
-    };
+    pub(crate) const UNLINKED: Self =
+        Self { next: NONE, prev: NONE, place: NONE, reply_held: false, root_address: 0, passes: Passes::NONE };
 
-    /// Its place in queues, who runs it, the slots it uses, whether its process has a space.
+    /// Its place in queues, and who runs it.
     #[cfg(any(test, feature = "host"))]
-    pub(crate) fn canonical(&self) -> ([u32; 5], [bool; 3]) {
-        let Self { next, prev, place, reply_held, slots, slot_count, root, root_address: _, passes: _ } = *self;
+    pub(crate) fn canonical(&self) -> ([u32; 3], [bool; 2]) {
+        let Self { next, prev, place, reply_held, root_address: _, passes: _ } = *self;
         let cpu = self.cpu().map_or(NONE, |cpu| cpu as u32);
-        ([next, prev, cpu, slots, slot_count], [place == QUEUED, reply_held, root != NONE])
+        ([next, prev, cpu], [place == QUEUED, reply_held])
     }
 
     /// CPU that runs it.
@@ -455,10 +440,9 @@ mod tests {
         for thread in [0, 1] {
             queue.push_back(&mut threads, thread);
         }
-        let link = threads.beside_mut(1);
-        (link.slots, link.slot_count, link.root, link.place) = (32, 16, 5, 1);
-        assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE, 0, 0], [true, false, false]));
-        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1, 32, 16], [false, false, true]));
+        threads.beside_mut(1).place = 1;
+        assert_eq!(threads.beside(0).canonical(), ([1, NONE, NONE], [true, false]));
+        assert_eq!(threads.beside(1).canonical(), ([NONE, 0, 1], [false, false]));
     }
 
     #[test]

@@ -320,7 +320,7 @@ impl Kernel {
         }
         let root = Capability::root(Kind::Endpoint, port, port_generation);
         let told = Capability { rights: Rights::SEND.bits(), badge: port_badge, ..root };
-        if self.capabilities.get(slots).kind == 0 && self.object_lives(&told) {
+        if self.capabilities.get(slots).kind == 0 && self.life(&told) != 0 {
             *self.capabilities.change(slots) = told;
         }
         let record = self.processes.change(process);
@@ -351,11 +351,6 @@ impl Kernel {
             }
             self.revoking += u32::from(capability.dying);
             self.link_child(slot);
-        }
-        for thread in 0..self.threads.world() {
-            if self.threads.get(thread).state != State::Free {
-                self.link_process(thread);
-            }
         }
         take_used(&mut self.processes, |p| p.exists() || is_worn(p.generation));
         take_used(&mut self.threads, |t| t.state != State::Free || is_worn(t.generation));

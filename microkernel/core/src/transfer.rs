@@ -168,7 +168,7 @@ impl Kernel {
         let slot = self.look_up(record.process, Control(record.registers.rax).handle(), Rights::SEND).ok()?;
         let Capability { object: endpoint, badge, .. } = *self.capabilities.get(slot);
         let allowed = self.is_world_thread(caller) || endpoint >= self.endpoints.world();
-        (allowed && badge == record.badge && self.endpoints.get(endpoint).life == 1).then_some(endpoint)
+        (allowed && badge == record.badge).then_some(endpoint)
     }
 
     /// What a caller is told when `thread`, which held its Reply, is no more.

@@ -83,8 +83,8 @@ impl Kernel {
     /// Whether all capabilities of this kernel and another lie at the same places and mean the same.
     pub fn has_capabilities_of(&self, other: &Self) -> bool {
         let lives = |kernel: &Self, held: &Capability| match held.kind() {
-            Some(Kind::Reply) => kernel.reply_stands(held.object, held.generation),
-            _ => kernel.object_lives(held),
+            Some(Kind::Reply) => kernel.reply_stands(held.object, held.generation).into(),
+            _ => kernel.life(held),
         };
         self.capabilities.is_same(&other.capabilities)
             && self.processes.is_same(&other.processes)
@@ -93,7 +93,7 @@ impl Kernel {
 
     /// Whether the object of a capability is still the one that it was made for.
     pub fn is_live(&self, capability: &Capability) -> bool {
-        self.object_lives(capability)
+        self.life(capability) != 0
     }
 
     /// Whether the Reply (`caller`, `sequence`) stands for a call or fault that waits.

@@ -15,7 +15,7 @@
 
 use super::{CALL, HANDLE_BITS, POLL, REPLY_RECEIVE, SIGNAL, WAIT};
 use crate::object::NONE;
-use crate::queue::Link;
+use crate::space::Space;
 use crate::{Capability, Kernel, Machine, State};
 use abi::{Control, Event, Outcome, Rights};
 
@@ -126,12 +126,11 @@ impl Kernel {
 
     /// Notes that a thread is at hand, if it is; whether that was not known.
     fn take_in_hand(&mut self, m: &impl Machine, thread: u32) -> bool {
-        if thread >= self.threads.len() || !self.is_at_hand(thread) {
-            return false;
-        }
+        let space = self.threads.try_get(thread).and_then(|record| self.spaces.get(record.process as usize));
+        let Some(&Space { root, .. }) = space.filter(|_| self.is_at_hand(thread)) else { return false };
         let version = self.version();
         let link = self.threads.beside_mut(thread);
-        link.root_address = m.table_address(link.root);
+        link.root_address = m.table_address(root);
         core::mem::replace(&mut link.passes.at_hand, version) != version
     }
 
@@ -152,37 +151,18 @@ impl Kernel {
         self.threads.is_fresh(thread) && !stopped
     }
 
-    /// The pass of a thread for a control word; rights of different kinds are different bits, so that the kind of the
-    /// capability needs no look.
+    /// The pass of a thread for a control word.
     fn look_up_pass(&self, from: u32, control: u64) -> Option<Pass> {
-        let mut link: Link = *self.threads.try_beside(from)?;
-        let (_, needed) = link.passes.of(control)?;
-        let handle = u32::from(Control(control).handle().0);
-        if handle == 0 || handle >= link.slot_count || !self.is_present(from) {
+        let mut passes = self.threads.try_beside(from)?.passes;
+        let (_, needed) = passes.of(control)?;
+        if !self.is_present(from) {
             return None;
         }
-        let slot = link.slots + handle;
-        if self.revoking != 0 && self.is_dying(slot) {
-            return None;
-        }
-        let capability = self.capabilities.get(slot);
-        if capability.rights & needed.bits() == 0 {
-            return None;
-        }
-        let object = capability.object;
-        let (generation, life) = if needed.intersects(Rights::SEND | Rights::RECEIVE) {
-            let endpoint = self.endpoints.get(object);
-            (endpoint.generation, endpoint.life)
-        } else {
-            let notification = self.notifications.get(object);
-            (notification.generation, notification.life)
-        };
-        let refused = generation != capability.generation
-            || life != 1
-            || needed == Rights::SEND && object < self.endpoints.world() && !self.is_world_thread(from)
-            || needed == Rights::SIGNAL && capability.badge == 0;
+        let slot = self.look_up(self.threads.get(from).process, Control(control).handle(), needed).ok()?;
+        let Capability { object, badge, .. } = *self.capabilities.get(slot);
+        let refused = needed == Rights::SEND && object < self.endpoints.world() && !self.is_world_thread(from)
+            || needed == Rights::SIGNAL && badge == 0;
         let event = if needed == Rights::SIGNAL { Event::Notification } else { Event::Call };
-        let badge = capability.badge;
         let outcome = Outcome::event(event, badge);
         (!refused).then_some(Pass { control, version: self.version(), badge, outcome, object })
     }
@@ -194,9 +174,10 @@ impl Kernel {
 
     /// Invariant 2: capabilities only change with the version.
     fn is_near(&self, thread: u32) -> bool {
-        let world = self.is_world_process(self.threads.get(thread).process);
-        let ready = self.started && self.pool.is_stamped(self.threads.beside(thread).root, self.stamp);
-        self.threads.is_fresh(thread) && (!world || ready) && self.still_may(thread)
+        let process = self.threads.get(thread).process;
+        let is_ready = |space: &Space| self.started && self.is_fresh_table(space.root);
+        let ready = !self.is_world_process(process) || self.spaces.get(process as usize).is_some_and(is_ready);
+        self.threads.is_fresh(thread) && ready && self.still_may(thread)
     }
 
     /// Invariant 3.
@@ -225,12 +206,12 @@ impl Kernel {
     #[cfg(any(test, feature = "host"))]
     pub fn still_stands(&self, before: &Self) -> bool {
         let threads = |of: &Self, thread: u32| {
-            let (record, link) = (of.threads.get(thread), of.threads.beside(thread));
-            (record.state != crate::State::Free).then_some((record.process, link.slots, link.slot_count, link.root))
+            let record = of.threads.get(thread);
+            (record.state != State::Free).then_some(record.process)
         };
         let process = |of: &Self, index| {
             let process = of.processes.get(index);
-            (process.generation, process.dying)
+            (process.generation, process.dying, process.slots, of.spaces[index as usize].root)
         };
         let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
         let notification =

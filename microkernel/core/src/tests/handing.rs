@@ -73,7 +73,7 @@ fn a_root_that_is_dropped_while_it_dies_leaves_nothing() {
         assert_eq!(found(&mut rig, handle), Status::BadHandle);
     }
     assert_eq!((rig.kernel.revoking, found(&mut rig, root)), (0, Status::Ok));
-    assert_eq!(rig.kernel.capability_links[slot(&rig, boot, root) as usize].child, NONE);
+    assert_eq!(rig.kernel.capabilities.beside(slot(&rig, boot, root)).child, NONE);
 }
 
 #[test]

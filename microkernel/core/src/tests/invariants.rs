@@ -116,10 +116,7 @@ impl Scene {
 
     /// A thread is in no queue any more, whatever these hold.
     fn forget_place(&mut self, thread: u32) {
-        let link = self.link(thread);
-        let Link { slots, slot_count, root, .. } = *link;
-        *link = Link::UNLINKED;
-        (link.slots, link.slot_count, link.root) = (slots, slot_count, root);
+        *self.link(thread) = Link::UNLINKED;
     }
 
     fn capability(&mut self, slot: u32) -> &mut Capability {
@@ -221,7 +218,7 @@ const ENDPOINTS: &[Row] = &[
 const DERIVATIONS: &[Row] = &[
     ("I3: an empty slot has no children", |s| {
         let empty = s.empty_slot();
-        s.rig.kernel.capability_links[empty as usize].child = s.derived(Kind::Memory).1;
+        s.rig.kernel.capabilities.beside_mut(empty).child = s.derived(Kind::Memory).1;
     }),
     ("I3: child link", |s| s.capability(s.derived(Kind::Memory).1).parent = NONE),
     ("I3: parent of the same object, less deep", |s| s.capability(s.derived(Kind::Endpoint).1).object += 1),
@@ -237,7 +234,7 @@ const DERIVATIONS: &[Row] = &[
     ("I3: badges are unforgeable", |s| s.capability(s.derived(Kind::Endpoint).1).badge = 0),
     ("I3: every child is linked once", |s| {
         let parent = s.derived(Kind::Memory).0;
-        s.rig.kernel.capability_links[parent as usize] = CapabilityLink::UNLINKED;
+        *s.rig.kernel.capabilities.beside_mut(parent) = CapabilityLink::UNLINKED;
     }),
     ("I3: dying slots are counted", |s| s.rig.kernel.revoking += 1),
     ("I3: dying slots are counted", |s| s.capability(s.derived(Kind::Memory).1).dying = 1),
@@ -303,9 +300,6 @@ const CPUS: &[Row] = &[
         s.thread(s.boot.thread).priority = 5;
         s.rig.kernel.cpus[0].slice_end = 0;
     }),
-    ("I7: a thread is linked to its process", |s| s.link(s.caller).slots += 16),
-    ("I7: a thread is linked to its process", |s| s.link(s.caller).slot_count += 16),
-    ("I7: a thread is linked to its process", |s| s.link(s.caller).root += 1),
 ];
 
 const FREE_SETS: &[Row] = &[
@@ -368,8 +362,8 @@ fn what_passes_stand_on_is_noticed_when_it_changes_unsaid() {
         |s| s.rig.kernel.endpoints.live_mut(s.full).life = 2,
         |s| s.rig.kernel.notifications.live_mut(s.bell).generation += 1,
         |s| s.rig.kernel.notifications.live_mut(s.bell).life = 2,
-        |s| s.link(s.caller).slots += 16,
-        |s| s.link(s.caller).root += 1,
+        |s| s.rig.kernel.processes.live_mut(s.process).slots += 16,
+        |s| s.rig.kernel.spaces[s.process as usize].root += 1,
         |s| s.rig.kernel.stamp += 1,
     ];
     for (row, spoil) in rows.into_iter().enumerate() {

@@ -31,9 +31,13 @@ impl Model {
         if self.is_dying(name) {
             return Err(Status::Revoked);
         }
+        let ends = needed == Rights::DESTROY;
         match cap.object {
             // Whether a Reply still stands is the reply's business.
             Object::Gone(kind) if kind != Kind::Reply => Err(Status::PeerDied),
+            // What is being destroyed is dead to all but that.
+            Object::Is(Kind::Endpoint, endpoint) if self.endpoints[&endpoint].dying && !ends => Err(Status::PeerDied),
+            Object::Is(Kind::Notification, bell) if self.notifications[&bell].dying && !ends => Err(Status::PeerDied),
             _ => Ok(()),
         }
     }

@@ -71,9 +71,6 @@ impl Model {
         if !self.is_world_thread(thread) && endpoint < self.world[2] {
             return Err(Status::WorldClosed);
         }
-        if self.endpoints[&endpoint].dying {
-            return Err(Status::PeerDied);
-        }
         let (flags, timeout) = (frame.control().flags(), frame.control().timeout());
         if flags & FLAG_REPEATABLE != 0 && flags & FLAG_MOVE != 0 {
             return Err(Status::BadArgument);
@@ -162,9 +159,6 @@ impl Model {
         let endpoint = self.object_of(name);
         if self.thread(thread).serves.is_some() {
             return Err(Status::WrongState);
-        }
-        if self.endpoints[&endpoint].dying {
-            return Err(Status::PeerDied);
         }
         if let Some(bound) = self.thread(thread).bound
             && self.notifications[&bound].bits != 0
@@ -327,7 +321,7 @@ impl Model {
         let endpoint = self.object_of(through);
         let as_before = thread.sent.is_some_and(|(badge, _)| badge == self.caps[&through].badge);
         let closed = endpoint < self.world[2] && !self.is_world_thread(caller);
-        (as_before && !closed && !self.endpoints[&endpoint].dying).then_some(endpoint)
+        (as_before && !closed).then_some(endpoint)
     }
 
     /// `SaveReply`: the Reply becomes a capability.
@@ -364,9 +358,6 @@ impl Model {
 
     /// Bits go to the first who waits, else to the thread that is bound and receives, else they are kept.
     pub(super) fn signal_bits(&mut self, notification: u32, bits: u64) {
-        if self.notifications.get(&notification).is_none_or(|record| record.dying) {
-            return;
-        }
         let first = self.first_waiter(notification);
         let record = self.notifications.get_mut(&notification).expect("looked up above");
         record.bits |= bits;
@@ -392,9 +383,6 @@ impl Model {
         }
         self.allows(name, Rights::WAIT)?;
         let notification = self.object_of(name);
-        if self.notifications[&notification].dying {
-            return Err(Status::PeerDied);
-        }
         if self.notifications[&notification].bits != 0 {
             let bits = self.take_bits(notification);
             self.thread_mut(thread).frame.rax = Outcome::event(Event::Notification, bits).0;
