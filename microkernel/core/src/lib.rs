@@ -21,6 +21,8 @@ mod capability;
 mod decode;
 mod destroy;
 mod device;
+#[cfg(any(test, feature = "host"))]
+mod edge;
 mod epoch;
 mod fast;
 mod fault;

@@ -58,7 +58,7 @@ fn short<const ALONE: bool>(
 }
 
 pub(crate) extern "C" fn signal_fast<const ALONE: bool>(control: u64) -> u64 {
-    short::<ALONE>(control, |k, h, cpu| k.fast_signal::<ALONE, true>(h, cpu, control))
+    short::<ALONE>(control, |k, _, cpu| k.fast_signal::<ALONE>(cpu, control))
 }
 
 pub(crate) extern "C" fn map_fast<const ALONE: bool>(control: u64) -> u64 {
@@ -71,7 +71,7 @@ pub(crate) extern "C" fn poll_fast<const ALONE: bool>(control: u64) -> u64 {
 
 /// Comes back as the others do if no other thread goes on.
 pub(crate) extern "C" fn wait_fast<const ALONE: bool>(control: u64) -> u64 {
-    short::<ALONE>(control, |k, h, cpu| match k.fast_wait::<ALONE, true>(h, cpu, control)? {
+    short::<ALONE>(control, |k, h, cpu| match k.fast_wait::<ALONE>(h, cpu, control)? {
         Short::Same(outcome) => Some(outcome),
         // SAFETY: 1. the edge has saved what the thread needs; 2. the core has switched; 3. taken by `short`.
         Short::Other(switch) => unsafe { ways::depart::<ALONE>(switch.to) },
@@ -154,12 +154,11 @@ pub(crate) extern "C" fn syscall(cpu: usize) {
     enter(cpu, true, |kernel, hardware| kernel.syscall(hardware, cpu));
 }
 
-/// A system call that a fast function has declined, likewise: there may be more to find, or it is less usual.
+/// A system call that a fast function has declined, likewise. The next one like it may find what this one has led to.
 pub(crate) extern "C" fn declined(cpu: usize) {
     enter(cpu, true, |kernel, hardware| {
-        if !kernel.fast(hardware, cpu) {
-            kernel.syscall(hardware, cpu);
-        }
+        kernel.admit(hardware, cpu, kernel.cpus[cpu].frame.rax);
+        kernel.syscall(hardware, cpu);
     });
 }
 
@@ -170,8 +169,11 @@ fn page_fault(cpu: usize, error: u64) {
     let reserved = PageFaultErrorCode::MALFORMED_TABLE.bits();
     assert_eq!(error & reserved, 0, "a page-table entry with reserved bits, at {:#x}", fault.0);
     let state = with_state();
-    let made = state.kernel.fast_page_fault(&mut state.hardware, cpu, fault);
-    if !made && state.kernel.page_fault(&mut state.hardware, cpu, fault) {
+    if !fault.1.contains(Access::WRITE | Access::PRESENT) {
+        // No first write: the next fault may find its pager at once.
+        state.kernel.admit_fault(&state.hardware, cpu);
+    }
+    if state.kernel.page_fault(&mut state.hardware, cpu, fault) {
         return release_to(state, cpu);
     }
     finish(state, cpu);

@@ -1,6 +1,6 @@
 //! Signals and waits by the fast path, see [`super`]: calls that carry nothing. `ALONE`: this machine has one CPU. There
 //! nobody more important is ever ready while a thread runs, and if somebody as important is, a slice has begun (I7).
-//! `LEAN`: only the usual, which needs no function: nobody else is ready or waits, a slice has begun.
+//! Only the usual goes this way, for which no function is called: nobody else is ready or waits, a slice has begun.
 
 use super::{Bring, Short, Switch};
 use crate::object::NONE;
@@ -11,12 +11,7 @@ use abi::{Event, Outcome, Status};
 impl Kernel {
     /// Makes a signal, if nothing stands against it.
     #[inline(always)]
-    pub fn fast_signal<const ALONE: bool, const LEAN: bool>(
-        &mut self,
-        m: &mut impl Machine,
-        cpu: usize,
-        control: u64,
-    ) -> Option<Outcome> {
+    pub fn fast_signal<const ALONE: bool>(&mut self, cpu: usize, control: u64) -> Option<Outcome> {
         let version = self.version();
         let state = self.cpus.find::<ALONE>(cpu);
         let from = state.current;
@@ -45,15 +40,11 @@ impl Kernel {
         if !ALONE || its_link.passes.at_hand != version {
             return None;
         }
-        let (waiter, link) = self.threads.one(to)?;
+        let (waiter, _) = self.threads.one(to)?;
         // One that is more important would go on at once; with one as important a slice begins.
         let its_priority = waiter.priority;
-        let too_much = u16::from(its_priority) + u16::from(LEAN && state.slice_end == 0) > u16::from(priority);
-        if too_much || !queue.is_short() {
-            return None;
-        }
-        let only = self.run.push_only(its_priority, to);
-        if LEAN && !only {
+        let too_much = u16::from(its_priority) + u16::from(state.slice_end == 0) > u16::from(priority);
+        if too_much || !queue.is_short() || !self.run.push_only(its_priority, to) {
             return None;
         }
         // ---- point of no return; nobody waits on a notification that has bits (I2) ----
@@ -63,13 +54,6 @@ impl Kernel {
         waiter.state = State::Ready;
         waiter.object = NONE;
         waiter.registers.rax = outcome.0;
-        if !LEAN && !only {
-            link.place = NONE;
-            self.run.push(&mut self.threads, its_priority, to, false);
-        }
-        if !LEAN && its_priority == priority {
-            state.need_slice(m, cpu);
-        }
         Some(Outcome::of(Status::Ok))
     }
 
@@ -91,7 +75,7 @@ impl Kernel {
 
     /// Makes a wait without a deadline, likewise: takes the bits of the notification, or gives way.
     #[inline(always)]
-    pub fn fast_wait<const ALONE: bool, const LEAN: bool>(
+    pub fn fast_wait<const ALONE: bool>(
         &mut self,
         m: &mut impl Machine,
         cpu: usize,
@@ -115,20 +99,11 @@ impl Kernel {
         if !ALONE || self.threads.try_beside(to)?.passes.at_hand != version || from == to {
             return None;
         }
-        // ---- point of no return, unless it is lean ----
-        if !LEAN && !self.run.take_only() {
-            self.run.take_next(&mut self.threads);
-        }
-        if !LEAN && !queue.push_only(from) {
-            queue.push_back(&mut self.threads, from);
-        }
         let [(from_task, from_link), (to_task, to_link)] = self.threads.pair(from, to)?;
-        if LEAN {
-            if queue.first().is_some() || !self.run.take_only() {
-                return None;
-            }
-            *queue = Queue::of(from);
+        if queue.first().is_some() || !self.run.take_only() {
+            return None;
         }
+        *queue = Queue::of(from);
         // ---- point of no return ----
         let waiter = &mut from_task.thread;
         from_link.place = QUEUED;
@@ -137,9 +112,6 @@ impl Kernel {
         waiter.state = State::Waiting;
         waiter.object = from_link.passes.wait.object;
         state.switch_to(m, cpu, from_task, (to, to_task, to_link));
-        if !LEAN && self.run.reaches(to_task.priority) {
-            state.need_slice(m, cpu);
-        }
         Some(Short::Other(Switch { from: from_task, to: to_task, bring: Bring::All }))
     }
 }
