@@ -5,6 +5,18 @@
 
 use crate::{Arena, Slab};
 
+/// Makes bits `from .. to` of some words all ones, or zeros, in as many steps as there are words of them.
+pub fn set_bits(words: &mut [u64], from: usize, to: usize, ones: bool) {
+    let mut at = from;
+    while at < to {
+        let end = to.min((at / 64 + 1) * 64);
+        let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (end - 1) % 64);
+        let word = &mut words[at / 64];
+        *word = if ones { *word | mask } else { *word & !mask };
+        at = end;
+    }
+}
+
 /// A set of indices below a bound.
 #[cfg_attr(any(test, feature = "host"), derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub struct IndexSet {
@@ -72,15 +84,10 @@ impl IndexSet {
 
     fn set_range(&mut self, from: u32, to: u32, member: bool) {
         assert!(to <= self.bound, "index beyond the set's bound");
-        let mut at = from;
-        while at < to {
-            let end = to.min((at / 64 + 1) * 64);
-            let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (end - 1) % 64);
-            let word = &mut self.words[at as usize / 64];
-            *word = if member { *word | mask } else { *word & !mask };
-            let (marks, mark) = (&mut self.filled[at as usize / 4096], 1 << (at / 64 % 64));
-            *marks = if *word == 0 { *marks & !mark } else { *marks | mark };
-            at = end;
+        let (from, to) = (from as usize, to as usize);
+        set_bits(&mut self.words, from, to, member);
+        for word in from / 64..to.div_ceil(64) {
+            set_bits(&mut self.filled, word, word + 1, self.words[word] != 0);
         }
     }
 

@@ -18,7 +18,7 @@ mod index_set;
 mod slab;
 mod table;
 
-pub use index_set::IndexSet;
+pub use index_set::{IndexSet, set_bits};
 #[cfg(any(test, feature = "host"))]
 pub use slab::HostArena;
 pub use slab::{Arena, Slab};

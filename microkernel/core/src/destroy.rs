@@ -232,7 +232,8 @@ impl Kernel {
     /// Takes a thread off whatever it waits in, to be started again or not.
     fn halt(&mut self, thread: u32) {
         self.unqueue(thread);
-        self.set_state(thread, State::Stopped, NONE);
+        let record = self.threads.change(thread);
+        (record.state, record.object) = (State::Stopped, NONE);
         if self.threads.beside(thread).cpu().is_some() {
             self.capabilities.outdate();
         }

@@ -3,7 +3,7 @@
 use crate::space::WriteFault;
 use crate::{Capability, Kernel, Machine, State, Thread};
 use abi::fault::{Access, Fault};
-use abi::{Event, Kind, Outcome, Registers, Timeout};
+use abi::{Event, Kind, Outcome, Timeout};
 
 /// A fault that no endpoint was there to receive; its thread has been stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,22 +90,14 @@ impl Kernel {
 
     /// Writes the message of `thread`'s fault into the registers of `receiver`.
     pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32, badge: u64) {
-        let record = **self.threads.get(thread);
-        let name = self.processes.get(record.process).name(record.process);
-        record.write_fault(thread, (Outcome::event(Event::Fault, badge), name), self.registers_mut(receiver));
-    }
-}
-
-impl Thread {
-    /// Writes the message of its fault into a receiver's registers; `number` is its own; with what its process's port
-    /// brings, and the name of its process.
-    pub(crate) fn write_fault(&self, number: u32, (outcome, name): (Outcome, u64), to: &mut Registers) {
-        let [address, access, code] = self.fault;
+        let Thread { process, fault: [address, access, code], registers, .. } = **self.threads.get(thread);
+        let name = self.processes.get(process).name(process);
         let exception = access == EXCEPTION;
-        to.rax = outcome.0;
+        let to = self.registers_mut(receiver);
+        to.rax = Outcome::event(Event::Fault, badge).0;
         to.rdi = if exception { Fault::Exception } else { Fault::Page } as u64;
         let detail = if exception { address } else { access };
-        to.words = [address, detail, name, u64::from(number), self.registers.rip, code, 0, 0];
+        to.words = [address, detail, name, u64::from(thread), registers.rip, code, 0, 0];
         to.caps = 0;
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const NOTIFICATION: u16 = Table::Notification as u16;
 pub(crate) const BUDGET: u16 = Table::Budget as u16;
 pub(crate) const CAPABILITY: u16 = Table::Capability as u16;
 
+/// The tables that [`World::capacities`](crate::World::capacities) counts, in its order.
+pub(crate) const COUNTED: [u16; 6] = [PROCESS, THREAD, ENDPOINT, NOTIFICATION, BUDGET, CAPABILITY];
+
 /// Where records are found. Of one that was never written the value is that of a free one.
 pub trait Graph {
     /// Why a record cannot be had now.
@@ -64,17 +67,11 @@ fn drop_it<T>(_: T) {}
 
 /// Whether a world whose tables have these sizes has a place for this record of the kernel.
 pub fn is_within(table: u16, index: u32, capacities: &[u32; 6]) -> bool {
-    let bound = match table {
-        WORLD => 1,
-        PROCESS => capacities[0],
-        THREAD | VECTOR => capacities[1],
-        ENDPOINT => capacities[2],
-        NOTIFICATION => capacities[3],
-        BUDGET => capacities[4],
-        CAPABILITY => capacities[5],
-        _ => return table >= Table::MemoryObject as u16,
-    };
-    index < bound
+    let counted = if table == VECTOR { THREAD } else { table };
+    match COUNTED.iter().position(|&other| other == counted) {
+        Some(place) => index < capacities[place],
+        None => table == WORLD && index == 0 || table >= Table::MemoryObject as u16,
+    }
 }
 
 /// Whether a record of the kernel and what it refers to fit together. Of tables whose records refer to nothing, and of

@@ -28,7 +28,7 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         let caps = self.cpus[caller.cpu].frame.caps;
-        self.check_parcels(caller.process, caps, flags)?;
+        self.parcels(caller.process, caps, flags)?;
         let record = self.threads.change(caller.thread);
         record.badge = badge;
         record.flags = flags;

@@ -4,7 +4,7 @@
 use crate::decode::{Answer, Called};
 use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{
-    BUDGET, CAPABILITY, ENDPOINT, Graph, NOTIFICATION, PROCESS, THREAD, VECTOR, WORLD, has_reached, is_sound,
+    BUDGET, CAPABILITY, COUNTED, ENDPOINT, Graph, NOTIFICATION, PROCESS, THREAD, VECTOR, WORLD, has_reached, is_sound,
     is_within, stands,
 };
 use crate::kernel::{Caller, TICKET_MIDDLE, TIME_MAX_NS};
@@ -25,9 +25,6 @@ const RESTORE_STEP_MAX: usize = 16;
 
 /// The record that was refused: its table and index.
 type Refused = (u16, u32);
-
-/// The tables that [`World::capacities`] counts, in its order.
-const COUNTED: [u16; 6] = [PROCESS, THREAD, ENDPOINT, NOTIFICATION, BUDGET, CAPABILITY];
 
 /// Takes those of the world's indices that nothing is made at out of those that are free.
 fn take_used<T: Copy, D: Copy>(table: &mut Table<T, D>, is_used: impl Fn(&T) -> bool) {
@@ -337,11 +334,6 @@ impl Kernel {
             self.take_old_port(process);
             self.free_chunks.remove_range(slots / HANDLES_MIN, (slots + slot_count) / HANDLES_MIN);
             self.own_slots(process, slots, slot_count);
-            for slot in slots..slots + slot_count {
-                if self.capabilities.get(slot).kind != 0 {
-                    self.capabilities.free.remove(slot);
-                }
-            }
             self.create_space(m, process)?;
         }
         for slot in 0..self.capabilities.world() {
@@ -349,6 +341,7 @@ impl Kernel {
             if capability.kind == 0 {
                 continue;
             }
+            self.capabilities.free.remove(slot);
             self.revoking += u32::from(capability.dying);
             self.link_child(slot);
         }
@@ -373,12 +366,6 @@ impl Kernel {
                 _ => {}
             }
         }
-    }
-
-    /// A state without queueing: queues are built afterwards. The ticket stays.
-    pub(crate) fn set_state(&mut self, thread: u32, state: State, object: u32) {
-        let record = self.threads.change(thread);
-        (record.state, record.object) = (state, object);
     }
 
     /// Queues and deadlines of the world's threads, in the order of their tickets: sorted by what keeps deadlines,

@@ -158,7 +158,11 @@ impl Kernel {
                 None => self.load_space(m, cpu, NONE),
             }
         }
-        self.arm_timer(m, cpu);
+        self.arm_for_deadlines(m, cpu);
+        let state = &mut self.cpus[cpu];
+        if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
+            state.need_slice(m, cpu);
+        }
         if self.cpus.count() > 1 {
             self.kick_another(m, cpu);
         }
@@ -176,16 +180,7 @@ impl Kernel {
         self.load_space(m, cpu, process);
     }
 
-    /// Sets the timer for the earliest deadline and, if somebody waits for it, the end of the slice. A timer that fires
-    /// too early does no harm and is far cheaper than setting it anew each time nobody waits any more.
-    fn arm_timer(&mut self, m: &mut impl Machine, cpu: usize) {
-        self.arm_for_deadlines(m, cpu);
-        let state = &mut self.cpus[cpu];
-        if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
-            state.need_slice(m, cpu);
-        }
-    }
-
+    /// A timer that fires too early does no harm and is far cheaper than setting it anew each time nobody waits any more.
     fn arm_for_deadlines(&mut self, m: &mut impl Machine, cpu: usize) {
         if let Some((at, _)) = self.deadlines.first() {
             self.cpus[cpu].fire_by(m, cpu, at);

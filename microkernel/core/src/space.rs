@@ -13,7 +13,7 @@ use crate::decode::{Answer, Called};
 use crate::object::NONE;
 use crate::{Kernel, Machine, TableId};
 use abi::{MapFlags, PAGE_SIZE, Status, USER_END, USER_START};
-use records::{Arena, IndexSet, Slab};
+use records::{Arena, IndexSet, Slab, set_bits};
 
 /// Entry bits of x86-64 page tables (Intel SDM vol. 3, 4.5).
 pub(crate) const PRESENT: u64 = 1;
@@ -61,14 +61,7 @@ impl TableInfo {
 
     /// Notes that `count` entries from `first` on are present, or no longer.
     fn note(&mut self, first: usize, count: usize, present: bool) {
-        let (mut at, end) = (first, first + count);
-        while at < end {
-            let next = end.min((at / 64 + 1) * 64);
-            let mask = u64::MAX << (at % 64) & u64::MAX >> (63 - (next - 1) % 64);
-            let word = &mut self.present[at / 64];
-            *word = if present { *word | mask } else { *word & !mask };
-            at = next;
-        }
+        set_bits(&mut self.present, first, first + count, present);
     }
 
     fn first(&self) -> Option<usize> {
@@ -101,9 +94,7 @@ impl TablePool {
     pub(crate) fn new(arena: &mut impl Arena, count: u32) -> Self {
         Self { tables: arena.slab(count as usize, TableInfo::EMPTY), free: IndexSet::full(arena, count) }
     }
-}
 
-impl TablePool {
     /// Notes that an entry of a table is present.
     #[inline(always)]
     pub(crate) fn note_leaf(&mut self, table: TableId, index: usize) {

@@ -10,19 +10,15 @@ use abi::{
 };
 
 /// Capabilities on their way: the slots they are in.
-struct Parcels {
+pub(crate) struct Parcels {
     slots: [u32; CAPS_MAX],
     count: usize,
     moved: bool,
 }
 
 impl Kernel {
-    /// Whether the capabilities that `thread` is about to send are its process's to give.
-    pub(crate) fn check_parcels(&self, process: u32, caps: u64, flags: u8) -> Result<(), Status> {
-        self.parcels(process, caps, flags).map(|_| ())
-    }
-
-    fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<Parcels, Status> {
+    /// The capabilities that a thread of `process` is about to send, if they are the process's to give.
+    pub(crate) fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<Parcels, Status> {
         let count = usize::from(flags & FLAG_CAPS_MASK);
         if count > CAPS_MAX {
             return Err(Status::BadArgument);
