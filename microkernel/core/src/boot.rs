@@ -62,7 +62,7 @@ impl Kernel {
         let mut kernel = Self {
             cpus: Cpus { first: CPU, others: arena.slab(capacities.cpus as usize - 1, CPU) },
             threads: Table::with(arena, threads, world[1], Task::FREE, Link::UNLINKED),
-            processes: Table::new(arena, processes, world[0], Process::FREE),
+            processes: Table::with(arena, processes, world[0], Process::FREE, Space::NONE),
             endpoints: Table::with(arena, endpoints, world[2], Endpoint::FREE, Queue::EMPTY),
             notifications: Table::with(arena, notifications, world[3], Notification::FREE, Queue::EMPTY),
             budgets: Table::new(arena, budgets, world[4], Budget::FREE),
@@ -90,7 +90,6 @@ impl Kernel {
             revoking: 0,
             free_chunks: IndexSet::full(arena, slots / HANDLES_MIN),
             ports: [NONE; PORTS_MAX],
-            spaces: arena.slab(processes as usize, Space::NONE),
             pool: TablePool::new(arena, capacities.tables),
             map_pass: MapPass::default(),
             #[cfg(any(test, feature = "host"))]

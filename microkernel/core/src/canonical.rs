@@ -190,7 +190,7 @@ impl Kernel {
     fn tell_objects(&self, with: Canonical, to: &mut impl Listener) {
         for (index, process) in self.each_process() {
             let changed = with.changed && self.processes.has_changed(index);
-            let has_space = self.spaces[index as usize].root != NONE;
+            let has_space = self.processes.beside(index).root != NONE;
             let process = crate::Process { generation: 1, ..*process };
             to.part(Part::Process, index, &(process, has_space, changed));
         }

@@ -450,7 +450,7 @@ impl Kernel {
     fn end_threads(&mut self, m: &mut impl Machine, cpu: usize, process: u32) -> bool {
         let (from, to) = self.threads.part(self.is_world_process(process));
         // No thread is made for a dying process, so there is none before the place where the last step stopped.
-        let mut at = from.max(self.spaces[process as usize].looked_at);
+        let mut at = from.max(self.processes.beside(process).looked_at);
         let end = to.min(at + 64 * LOOK_MAX);
         let (mut ended, mut stuck) = (0, false);
         for _ in 0..LOOK_MAX {
@@ -467,7 +467,7 @@ impl Kernel {
             }
             at += 1;
         }
-        self.spaces[process as usize].looked_at = at;
+        self.processes.beside_mut(process).looked_at = at;
         at == to && !stuck
     }
 }

@@ -55,7 +55,7 @@ impl Kernel {
         for cpu in 0..self.cpus.count() {
             let loaded = self.cpus[cpu].loaded;
             if loaded != NONE && self.is_world_process(loaded) {
-                self.freshen(m, self.spaces[loaded as usize].root);
+                self.freshen(m, self.processes.beside(loaded).root);
                 flush |= 1 << cpu;
             }
         }

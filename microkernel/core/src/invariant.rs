@@ -338,7 +338,7 @@ impl Kernel {
     /// I9: in a world space, a leaf that a CPU could write through maps a frame whose first write was settled.
     fn check_spaces(&self, m: &HostMachine) -> Checked {
         for process in 0..self.processes.world() {
-            let root = self.spaces[process as usize].root;
+            let root = self.processes.beside(process).root;
             if root != NONE && self.is_fresh_table(root) {
                 self.check_table(m, root, 3)?;
             }

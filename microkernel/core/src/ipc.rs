@@ -33,12 +33,7 @@ impl Kernel {
         record.badge = badge;
         record.flags = flags;
         let Some(receiver) = self.first_receiver(endpoint) else {
-            if timeout == Timeout::POLL {
-                return Err(Status::WouldBlock);
-            }
-            let state = if call { State::Calling } else { State::Sending };
-            self.wait(m, caller.cpu, state, endpoint, timeout);
-            return Ok(Answer::Keep);
+            return self.block(m, caller, if call { State::Calling } else { State::Sending }, endpoint);
         };
         let event = if call { Event::Call } else { Event::Message };
         self.deliver(caller.thread, receiver, event, badge, flags)?;
@@ -95,14 +90,7 @@ impl Kernel {
         }
         for _ in 0..self.steps(FAILED_SENDERS_MAX) {
             let sender = self.endpoints.beside(endpoint).first().filter(|&first| !self.is_receiver(first));
-            let Some(sender) = sender else {
-                let timeout = self.control(caller.cpu).timeout();
-                if timeout == Timeout::POLL {
-                    return Err(Status::WouldBlock);
-                }
-                self.wait(m, caller.cpu, State::Receiving, endpoint, timeout);
-                return Ok(Answer::Keep);
-            };
+            let Some(sender) = sender else { return self.block(m, caller, State::Receiving, endpoint) };
             if self.take_from(sender, caller.thread) {
                 return Ok(Answer::Keep);
             }
@@ -289,10 +277,16 @@ impl Kernel {
         if self.take_bits(caller, notification) {
             return Ok(Answer::Keep);
         }
+        self.block(m, caller, State::Waiting, notification)
+    }
+
+    /// The caller waits, unless it polls.
+    fn block(&mut self, m: &mut impl Machine, caller: Caller, state: State, object: u32) -> Called {
+        let timeout = self.control(caller.cpu).timeout();
         if timeout == Timeout::POLL {
             return Err(Status::WouldBlock);
         }
-        self.wait(m, caller.cpu, State::Waiting, notification, timeout);
+        self.wait(m, caller.cpu, state, object, timeout);
         Ok(Answer::Keep)
     }
 

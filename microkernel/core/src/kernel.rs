@@ -114,7 +114,7 @@ pub struct Kernel {
     pub cpus: Cpus,
     // ---- recorded ----
     pub(crate) threads: Threads,
-    pub(crate) processes: Table<Process>,
+    pub(crate) processes: Table<Process, Space>,
     pub(crate) endpoints: Table<Endpoint, Queue>,
     pub(crate) notifications: Table<Notification, Queue>,
     pub(crate) budgets: Table<Budget>,
@@ -147,7 +147,6 @@ pub struct Kernel {
     /// Chunks of 16 slots that belong to no process.
     pub(crate) free_chunks: IndexSet,
     pub(crate) ports: [u32; PORTS_MAX],
-    pub(crate) spaces: Slab<Space>,
     pub(crate) pool: TablePool,
     pub(crate) map_pass: MapPass,
     /// Bound on the steps of one entry, tighter than the machine's: exploration sees long jobs interrupted early.

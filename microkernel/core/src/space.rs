@@ -154,7 +154,7 @@ impl Kernel {
     /// A root table for a new process.
     pub(crate) fn create_space(&mut self, m: &mut impl Machine, process: u32) -> Result<(), Status> {
         let root = self.take_table(m, true)?;
-        self.spaces[process as usize] = Space { root, ..Space::NONE };
+        *self.processes.beside_mut(process) = Space { root, ..Space::NONE };
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl Kernel {
             m.load_space(cpu, None);
             return;
         }
-        let root = self.spaces[process as usize].root;
+        let root = self.processes.beside(process).root;
         if self.is_world_process(process) {
             self.freshen(m, root);
         }
@@ -209,7 +209,7 @@ impl Kernel {
     #[inline(always)]
     fn walk(&mut self, m: &mut impl Machine, process: u32, address: u64, create: bool) -> Option<(TableId, usize)> {
         let world = self.is_world_process(process);
-        let mut table = self.spaces[process as usize].root;
+        let mut table = self.processes.beside(process).root;
         if world {
             self.freshen(m, table);
         }
@@ -239,7 +239,7 @@ impl Kernel {
     /// The leaf table of `address`, if a page can be mapped there at once: no table is missing or has an older stamp.
     pub(crate) fn leaf_at_hand(&self, m: &impl Machine, process: u32, address: u64) -> Option<TableId> {
         let usable = |&table: &TableId| !self.is_world_process(process) || self.is_fresh_table(table);
-        let root = Some(self.spaces[process as usize].root).filter(usable)?;
+        let root = Some(self.processes.beside(process).root).filter(usable)?;
         (1..4).rev().try_fold(root, |table, level| {
             let entry = m.table_entry(table, index_in(address, level));
             let open = entry & (PRESENT | WRITABLE) == PRESENT | WRITABLE;
@@ -299,7 +299,7 @@ impl Kernel {
     /// Gives the tables on the way to `address` back that have no entry left, the lowest first: or else a pool that ran
     /// out once would stay so, whatever the pager unmaps. No CPU remembers them when it returns.
     fn prune(&mut self, m: &mut impl Machine, process: u32, address: u64) {
-        let root = self.spaces[process as usize].root;
+        let root = self.processes.beside(process).root;
         let mut freed = false;
         loop {
             let (mut table, mut parent, mut at) = (root, root, 0);
@@ -384,7 +384,7 @@ impl Kernel {
     /// Frees some tables of a space that no CPU has loaded; true when none is left: then nobody may look for one, as the
     /// process is no more when the call returns.
     pub(crate) fn tear_down(&mut self, m: &mut impl Machine, process: u32) -> bool {
-        let root = self.spaces[process as usize].root;
+        let root = self.processes.beside(process).root;
         for _ in 0..TEAR_DOWN_STEP_MAX {
             let mut path = (root, root, 0);
             for _ in 1..4 {
@@ -393,7 +393,7 @@ impl Kernel {
             }
             let (table, parent, index) = path;
             if table == root {
-                self.spaces[process as usize] = Space::NONE;
+                *self.processes.beside_mut(process) = Space::NONE;
                 self.pool.free.insert(root);
                 return true;
             }

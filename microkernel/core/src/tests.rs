@@ -337,7 +337,7 @@ fn the_first_write_after_a_cut_keeps_what_was_frozen() {
     assert_eq!(map(&mut rig, MapFlags::WRITE | MapFlags::NOW, first.next().expect("fits")), Status::StaleEpoch);
     assert_eq!(map(&mut rig, MapFlags::WRITE | MapFlags::EXECUTE, first), Status::BadArgument);
     assert_eq!(map(&mut rig, MapFlags::WRITE | MapFlags::NOW, first), Status::Ok);
-    let root = rig.kernel.spaces[(name as u32) as usize].root;
+    let root = rig.kernel.processes.beside(name as u32).root;
     assert_eq!(rig.m.translate(root, 0x60_0000), Some((107, true)));
     rig.m.bytes(107)[0] = 0xaa;
     // Cut: the page is no longer writable once the space is loaded again.

@@ -324,7 +324,7 @@ impl Kernel {
 
     /// Root table of a process.
     fn root_of(&self, process: u32) -> Option<TableId> {
-        let root = self.spaces[process as usize].root;
+        let root = self.processes.beside(process).root;
         (root != NONE).then_some(root)
     }
 

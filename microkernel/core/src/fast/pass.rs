@@ -126,7 +126,7 @@ impl Kernel {
 
     /// Notes that a thread is at hand, if it is; whether that was not known.
     fn take_in_hand(&mut self, m: &impl Machine, thread: u32) -> bool {
-        let space = self.threads.try_get(thread).and_then(|record| self.spaces.get(record.process as usize));
+        let space = self.threads.try_get(thread).and_then(|record| self.processes.try_beside(record.process));
         let Some(&Space { root, .. }) = space.filter(|_| self.is_at_hand(thread)) else { return false };
         let version = self.version();
         let link = self.threads.beside_mut(thread);
@@ -176,7 +176,7 @@ impl Kernel {
     fn is_near(&self, thread: u32) -> bool {
         let process = self.threads.get(thread).process;
         let is_ready = |space: &Space| self.started && self.is_fresh_table(space.root);
-        let ready = !self.is_world_process(process) || self.spaces.get(process as usize).is_some_and(is_ready);
+        let ready = !self.is_world_process(process) || self.processes.try_beside(process).is_some_and(is_ready);
         self.threads.is_fresh(thread) && ready && self.still_may(thread)
     }
 
@@ -211,7 +211,7 @@ impl Kernel {
         };
         let process = |of: &Self, index| {
             let process = of.processes.get(index);
-            (process.generation, process.dying, process.slots, of.spaces[index as usize].root)
+            (process.generation, process.dying, process.slots, of.processes.beside(index).root)
         };
         let endpoint = |of: &Self, index| (of.endpoints.get(index).generation, of.endpoints.get(index).life == 1);
         let notification =

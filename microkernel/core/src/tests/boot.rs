@@ -13,7 +13,7 @@ fn the_first_thread_begins_as_it_was_told() {
     let Registers { rip, rsp, rdi, rflags, .. } = kernel.cpus[0].frame;
     assert_eq!((rip, rsp, rdi, rflags), (0x40_0010, 0x7000_0020, 77, 0x202));
     assert_eq!(kernel.threads.get(boot.thread).priority, u8::MAX);
-    assert_eq!(m.loaded[&0], Some(kernel.spaces[boot.process as usize].root));
+    assert_eq!(m.loaded[&0], Some(kernel.processes.beside(boot.process).root));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn handles_end_with_the_table_of_their_process() {
 #[test]
 fn a_page_of_the_first_process_lies_where_it_was_put() {
     let (mut rig, boot) = Rig::new();
-    let root = rig.kernel.spaces[boot.process as usize].root;
+    let root = rig.kernel.processes.beside(boot.process).root;
     let mut map = |address, frame, flags| rig.kernel.boot_map(&mut rig.m, boot.process, address, frame, flags);
     assert_eq!(map(0x70_0000, 40, MapFlags::WRITE), Ok(()));
     assert_eq!(map(0x70_1000, 41, MapFlags::EXECUTE), Ok(()));

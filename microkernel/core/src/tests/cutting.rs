@@ -50,7 +50,7 @@ fn a_cut_takes_what_runs_on_other_cpus() {
     rig.kernel.reschedule(&mut rig.m, 1);
     rig.sound();
     let thread = rig.kernel.current(1).expect("the one that is ready");
-    let root = rig.kernel.spaces[rig.kernel.threads.get(thread).process as usize].root;
+    let root = rig.kernel.processes.beside(rig.kernel.threads.get(thread).process).root;
     assert_eq!(rig.m.translate(root, 0x60_0000), Some((107, true)));
     let registers = Registers { rip: 0x41_2345, rsp: 0x52_0000, rbx: 77, words: [3; 8], ..rig.kernel.cpus[1].frame };
     rig.kernel.cpus[1].frame = registers;

@@ -130,7 +130,7 @@ impl Scene {
 
     /// The leaf table of the page, and the entry in it.
     fn leaf(&self) -> (TableId, usize) {
-        let mut table = self.rig.kernel.spaces[self.process as usize].root;
+        let mut table = self.rig.kernel.processes.beside(self.process).root;
         for level in (1..4).rev() {
             let entry = self.rig.m.table_entry(table, (PAGE >> (12 + 9 * level)) as usize & 511);
             table = self.rig.m.table_at(entry & ADDRESS);
@@ -319,7 +319,7 @@ const FREE_SETS: &[Row] = &[
 
 const SPACES: &[Row] = &[
     ("I9: present entries are noted", |s| {
-        let root = s.rig.kernel.spaces[s.process as usize].root;
+        let root = s.rig.kernel.processes.beside(s.process).root;
         s.rig.m.set_table_entry(root, 0, 0);
     }),
     // A page that is clean, and one that nobody said may be written.
@@ -363,7 +363,7 @@ fn what_passes_stand_on_is_noticed_when_it_changes_unsaid() {
         |s| s.rig.kernel.notifications.live_mut(s.bell).generation += 1,
         |s| s.rig.kernel.notifications.live_mut(s.bell).life = 2,
         |s| s.rig.kernel.processes.live_mut(s.process).slots += 16,
-        |s| s.rig.kernel.spaces[s.process as usize].root += 1,
+        |s| s.rig.kernel.processes.beside_mut(s.process).root += 1,
         |s| s.rig.kernel.stamp += 1,
     ];
     for (row, spoil) in rows.into_iter().enumerate() {

@@ -121,7 +121,7 @@ fn what_has_been_accessed_is_told_once() {
     // Across the end of a leaf table, and of a word of the answer; the last page is not mapped.
     let (at, page) = (0x1_0020_0000 - 100 * 4096, |page: u64| 0x1_0020_0000 - 100 * 4096 + page * 4096);
     assert_eq!(map(&mut rig, at, 0, 150, MapFlags::empty()), (Status::Ok, 150));
-    let root = rig.kernel.spaces[boot.process as usize].root;
+    let root = rig.kernel.processes.beside(boot.process).root;
     let ask = |rig: &mut Rig, pages: u64| {
         let status = rig.call(Call::Accessed, OWN, |r| words(r, at, &[pages]));
         (status, rig.kernel.cpus[0].frame.rdi, rig.kernel.cpus[0].frame.words)
@@ -144,7 +144,7 @@ fn what_has_been_accessed_is_told_once() {
 }
 
 fn seen(rig: &Rig, boot: BootProcess, address: u64) -> Option<(u32, bool)> {
-    rig.m.translate(rig.kernel.spaces[boot.process as usize].root, address)
+    rig.m.translate(rig.kernel.processes.beside(boot.process).root, address)
 }
 
 #[test]
