@@ -300,7 +300,7 @@ impl Deadlines {
         self.places.get(1).copied().filter(|&first| first != NEVER)
     }
 
-    /// A thread waits until `at`, which is not the end of time.
+    /// A thread waits until `at`.
     pub(crate) fn insert(&mut self, at: u64, thread: u32) {
         self.put(thread, (at, thread));
     }

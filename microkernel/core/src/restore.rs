@@ -173,14 +173,12 @@ impl Kernel {
         }
         if self.restored {
             self.check_graph().map_err(|refused| self.tell_refused(caller, refused))?;
+            self.void_volatile_claims();
+            self.rebuild(m)?;
         }
         self.world.epoch = epoch.bits();
         // World time never goes back: not behind what the records remember.
         self.time_offset = arguments.words[0].max(self.world.time_ns).wrapping_sub(m.now_ns());
-        if self.restored {
-            self.void_volatile_claims();
-            self.rebuild(m)?;
-        }
         self.started = true;
         self.capabilities.outdate();
         self.requeue(m);
@@ -394,22 +392,18 @@ impl Kernel {
             }
         }
         for thread in 0..self.threads.len() {
-            self.expect_deadline(m, thread);
+            let Thread { state, deadline, .. } = **self.threads.get(thread);
+            if deadline == u64::MAX || matches!(state, State::Ready | State::Stopped | State::Free) {
+                continue;
+            }
+            // Threads of the world record world time; a deadline that passed while nobody looked is due now.
+            let at = if self.is_world_thread(thread) {
+                m.now_ns().saturating_add(deadline.saturating_sub(self.world_time(m)))
+            } else {
+                deadline
+            };
+            self.deadlines.insert(at, thread);
         }
-    }
-
-    fn expect_deadline(&mut self, m: &mut impl Machine, thread: u32) {
-        let Thread { state, deadline, .. } = **self.threads.get(thread);
-        if deadline == u64::MAX || matches!(state, State::Ready | State::Stopped | State::Free) {
-            return;
-        }
-        // Threads of the world record world time; a deadline that passed while nobody looked is due now.
-        let at = if self.is_world_thread(thread) {
-            m.now_ns().saturating_add(deadline.saturating_sub(self.world_time(m))).min(u64::MAX - 1)
-        } else {
-            deadline
-        };
-        self.deadlines.insert(at, thread);
     }
 
     /// System call `BindPort`.

@@ -137,15 +137,10 @@ impl Kernel {
 
     /// Lets `cpu` run the best thread there is; called at the end of every entry.
     pub(crate) fn dispatch(&mut self, m: &mut impl Machine, cpu: usize) {
-        let best = self.run.highest();
         let current = self.cpus[cpu].current;
         if current != NONE {
             let priority = self.threads.get(current).priority;
-            if !self.run.reaches(priority) && self.cpus.count() == 1 {
-                // Nobody is waiting whom it would concern.
-                return self.arm_for_deadlines(m, cpu);
-            }
-            if best.is_some_and(|best| best > priority) {
+            if self.run.highest().is_some_and(|best| best > priority) {
                 self.park(m, cpu);
                 let ticket = self.front_ticket();
                 self.threads.change(current).ticket = ticket;
@@ -158,8 +153,11 @@ impl Kernel {
                 None => self.load_space(m, cpu, NONE),
             }
         }
-        self.arm_for_deadlines(m, cpu);
         let state = &mut self.cpus[cpu];
+        if let Some((at, _)) = self.deadlines.first() {
+            // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
+            state.fire_by(m, cpu, at);
+        }
         if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
             state.need_slice(m, cpu);
         }
@@ -178,13 +176,6 @@ impl Kernel {
         state.frame = record.registers;
         state.current = thread;
         self.load_space(m, cpu, process);
-    }
-
-    /// A timer that fires too early does no harm and is far cheaper than setting it anew each time nobody waits any more.
-    fn arm_for_deadlines(&mut self, m: &mut impl Machine, cpu: usize) {
-        if let Some((at, _)) = self.deadlines.first() {
-            self.cpus[cpu].fire_by(m, cpu, at);
-        }
     }
 
     /// If somebody still waits for a CPU and another one does something less important, makes that one look.
