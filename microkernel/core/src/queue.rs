@@ -176,11 +176,6 @@ impl RunQueues {
         self.highest >= i32::from(priority)
     }
 
-    /// Who is next.
-    pub(crate) fn next(&self) -> Option<u32> {
-        (self.next != NONE).then_some(self.next)
-    }
-
     /// Takes out who is next if nobody waits behind it; else false. The caller marks its link.
     pub(crate) fn take_only(&mut self) -> bool {
         let only = self.behind == 0;
@@ -398,7 +393,8 @@ mod tests {
                 let highest = model.last_key_value();
                 prop_assert_eq!(run.highest(), highest.map(|(&priority, _)| priority));
                 prop_assert_eq!(run.reaches(priority), highest.is_some_and(|(&best, _)| best >= priority));
-                prop_assert_eq!(run.next(), highest.and_then(|(_, queue)| queue.front().copied()));
+                let first = highest.and_then(|(_, queue)| queue.front().copied());
+                prop_assert_eq!(run.next, first.unwrap_or(NONE));
                 let behind = model.values().map(VecDeque::len).sum::<usize>().saturating_sub(1);
                 prop_assert_eq!(run.behind as usize, behind);
                 prop_assert!(run.is_marked());

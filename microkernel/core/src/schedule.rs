@@ -12,20 +12,6 @@ const SLICE_NS: u64 = 10_000_000;
 const EXPIRED_MAX: usize = 64;
 
 impl Cpu {
-    /// Somebody as important as who runs waits for a slice's end. One that has begun goes on, whoever began it, so that
-    /// threads which take turns by themselves never need the clock.
-    pub(crate) fn need_slice(&mut self, m: &mut impl Machine, cpu: usize) {
-        if self.slice_end == 0 {
-            self.begin_slice(m, cpu);
-        }
-    }
-
-    #[inline(never)]
-    fn begin_slice(&mut self, m: &mut impl Machine, cpu: usize) {
-        self.slice_end = m.now_ns() + SLICE_NS;
-        self.fire_by(m, cpu, self.slice_end);
-    }
-
     fn fire_by(&mut self, m: &mut impl Machine, cpu: usize, at_ns: u64) {
         if at_ns < self.armed {
             self.armed = at_ns;
@@ -148,9 +134,9 @@ impl Kernel {
             }
         }
         if self.cpus[cpu].current == NONE {
-            match self.run.next() {
-                Some(thread) => self.run_on(m, cpu, thread),
-                None => self.load_space(m, cpu, NONE),
+            match self.run.next {
+                NONE => self.load_space(m, cpu, NONE),
+                thread => self.run_on(m, cpu, thread),
             }
         }
         let state = &mut self.cpus[cpu];
@@ -158,8 +144,12 @@ impl Kernel {
             // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
             state.fire_by(m, cpu, at);
         }
-        if state.current != NONE && self.run.reaches(self.threads.get(state.current).priority) {
-            state.need_slice(m, cpu);
+        let runs = state.current != NONE;
+        if runs && state.slice_end == 0 && self.run.reaches(self.threads.get(state.current).priority) {
+            // Somebody as important waits for a slice's end. One that has begun goes on, whoever began it, so that threads
+            // which take turns by themselves never need the clock.
+            state.slice_end = m.now_ns() + SLICE_NS;
+            state.fire_by(m, cpu, state.slice_end);
         }
         if self.cpus.count() > 1 {
             self.kick_another(m, cpu);

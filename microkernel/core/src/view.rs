@@ -113,7 +113,7 @@ impl Kernel {
 
     /// Who is ready to run at a priority and has no CPU, in order.
     pub fn ready(&self, priority: u8) -> Vec<u32> {
-        let next = self.run.next().filter(|_| self.run.highest() == Some(priority));
+        let next = (self.run.highest() == Some(priority)).then_some(self.run.next);
         next.into_iter().chain(self.queue_members(self.run.queue(priority))).collect()
     }
 

@@ -106,7 +106,7 @@ impl Kernel {
             CALL => self.endpoints.beside(pass.object).head,
             SIGNAL => self.notifications.beside(pass.object).head,
             REPLY_RECEIVE => self.threads.get(from).serving,
-            WAIT => self.run.next().unwrap_or(NONE),
+            WAIT => self.run.next,
             _ => NONE,
         };
         let mut new = self.take_in_hand(m, to);
