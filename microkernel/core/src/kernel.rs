@@ -47,7 +47,8 @@ impl Cpus {
         1 + self.others.len()
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Cpu> {
+    #[cfg(any(test, feature = "host"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cpu> {
         core::iter::once(&self.first).chain(self.others.iter())
     }
 }

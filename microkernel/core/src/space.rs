@@ -167,7 +167,7 @@ impl Kernel {
 
     /// CPUs that have the address space of a process loaded, a bit each.
     pub(crate) fn cpus_with(&self, process: u32) -> u64 {
-        self.cpus.iter().rev().fold(0, |mask, cpu| mask << 1 | u64::from(cpu.loaded == process))
+        (0..self.cpus.count()).fold(0, |mask, cpu| mask | u64::from(self.cpus[cpu].loaded == process) << cpu)
     }
 
     /// Loads the address space of a process (`u32::MAX`: the kernel's own) on the CPU that is in the kernel.

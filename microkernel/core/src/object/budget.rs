@@ -29,11 +29,7 @@ impl Counts {
 
     /// Self plus `other`: only ever what was taken before, so it fits.
     pub(crate) fn plus(self, other: Self) -> Self {
-        let mut result = self;
-        for (left, given) in result.0.iter_mut().zip(other.0) {
-            *left = left.saturating_add(given);
-        }
-        result
+        Self(core::array::from_fn(|kind| self.0[kind].saturating_add(other.0[kind])))
     }
 }
 

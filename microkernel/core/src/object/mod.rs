@@ -15,8 +15,7 @@ pub use endpoint::Endpoint;
 pub use notification::Notification;
 pub(crate) use process::HANDLES_MAX;
 pub use process::{HANDLES_MIN, Process};
-pub use thread::Task;
-pub use thread::{State, Thread};
+pub use thread::{State, Task, Thread};
 pub use vector::VectorState;
 
 /// No index: the value of a reference that refers to nothing.
