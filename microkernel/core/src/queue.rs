@@ -290,9 +290,9 @@ impl Deadlines {
         Self { places: arena.slab(2 * threads as usize, NEVER) }
     }
 
-    /// The earliest deadline and who waits for it.
-    pub(crate) fn first(&self) -> Option<(u64, u32)> {
-        self.places.get(1).copied().filter(|&first| first != NEVER)
+    /// The earliest deadline and who waits for it; `u64::MAX` and `u32::MAX`: nobody does.
+    pub(crate) fn first(&self) -> (u64, u32) {
+        self.places.get(1).copied().unwrap_or(NEVER)
     }
 
     /// A thread waits until `at`.
@@ -368,7 +368,8 @@ mod tests {
                 }
                 prop_assert!(deadlines.is_sound());
                 prop_assert_eq!(deadlines.of(thread), model.get(&thread).copied());
-                prop_assert_eq!(deadlines.first(), model.iter().map(|(&thread, &at)| (at, thread)).min());
+                let first = model.iter().map(|(&thread, &at)| (at, thread)).min();
+                prop_assert_eq!(deadlines.first(), first.unwrap_or(NEVER));
             }
         }
 

@@ -383,7 +383,11 @@ impl Kernel {
             }
             self.deadlines.insert(ticket, thread);
         }
-        while let Some((_, thread)) = self.deadlines.first() {
+        loop {
+            let (_, thread) = self.deadlines.first();
+            if thread == NONE {
+                break;
+            }
             self.deadlines.remove(thread);
             let Thread { state, object, priority, .. } = **self.threads.get(thread);
             match state {

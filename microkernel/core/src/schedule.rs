@@ -124,6 +124,19 @@ impl Kernel {
     /// Lets `cpu` run the best thread there is; called at the end of every entry.
     pub(crate) fn dispatch(&mut self, m: &mut impl Machine, cpu: usize) {
         let current = self.cpus[cpu].current;
+        if current == NONE || self.run.reaches(self.threads.get(current).priority) {
+            self.choose(m, cpu, current);
+        }
+        // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
+        let at = self.deadlines.first().0;
+        self.cpus[cpu].fire_by(m, cpu, at);
+        if self.cpus.count() > 1 {
+            self.kick_another(m, cpu);
+        }
+    }
+
+    /// Who goes on where nobody runs, or somebody as important as who runs is ready.
+    fn choose(&mut self, m: &mut impl Machine, cpu: usize, mut current: u32) {
         if current != NONE {
             let priority = self.threads.get(current).priority;
             if self.run.highest().is_some_and(|best| best > priority) {
@@ -131,28 +144,21 @@ impl Kernel {
                 let ticket = self.front_ticket();
                 self.threads.change(current).ticket = ticket;
                 self.run.push(&mut self.threads, priority, current, true);
+                current = NONE;
             }
         }
-        if self.cpus[cpu].current == NONE {
+        if current == NONE {
             match self.run.next {
-                NONE => self.load_space(m, cpu, NONE),
+                NONE => return self.load_space(m, cpu, NONE),
                 thread => self.run_on(m, cpu, thread),
             }
         }
         let state = &mut self.cpus[cpu];
-        if let Some((at, _)) = self.deadlines.first() {
-            // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
-            state.fire_by(m, cpu, at);
-        }
-        let runs = state.current != NONE;
-        if runs && state.slice_end == 0 && self.run.reaches(self.threads.get(state.current).priority) {
+        if state.slice_end == 0 && self.run.reaches(self.threads.get(state.current).priority) {
             // Somebody as important waits for a slice's end. One that has begun goes on, whoever began it, so that threads
             // which take turns by themselves never need the clock.
             state.slice_end = m.now_ns() + SLICE_NS;
             state.fire_by(m, cpu, state.slice_end);
-        }
-        if self.cpus.count() > 1 {
-            self.kick_another(m, cpu);
         }
     }
 
@@ -187,7 +193,10 @@ impl Kernel {
         self.settle(m, cpu);
         let now = m.now_ns();
         for _ in 0..EXPIRED_MAX {
-            let Some((_, thread)) = self.deadlines.first().filter(|&(at, _)| at <= now) else { break };
+            let (at, thread) = self.deadlines.first();
+            if at > now {
+                break;
+            }
             let status = if self.threads.get(thread).state == State::Sleeping { Status::Ok } else { Status::TimedOut };
             self.wake_with(thread, status);
         }

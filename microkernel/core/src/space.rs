@@ -332,7 +332,7 @@ impl Kernel {
 
     /// Applies `change` to each present leaf of a range, with its number there; the answer is how many there were. If it
     /// makes leaves 0 it makes all of them 0: they are unmapped, and tables that become empty by that go back to the pool.
-    /// No CPU remembers what has changed.
+    /// No CPU remembers what they were.
     pub(crate) fn change_pages(
         &mut self,
         m: &mut impl Machine,
@@ -342,7 +342,7 @@ impl Kernel {
         mut change: impl FnMut(usize, u64) -> u64,
     ) -> Called {
         Self::check_range(address, pages)?;
-        let (mut found, mut changed, mut page) = (0, false, 0);
+        let (mut found, mut page) = (0, 0);
         while page < pages {
             let at = address + page * PAGE_SIZE as u64;
             let left = LEAVES as u64 - (at >> 12) % LEAVES as u64;
@@ -351,7 +351,7 @@ impl Kernel {
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
             let Some((table, index)) = self.walk(m, process, at, false) else { continue };
-            let (mut present, mut differs) = (0, 0);
+            let (mut present, mut all) = (0, PRESENT);
             m.update_entries(table, index, count as usize, |old| {
                 number += 1;
                 if old & PRESENT == 0 {
@@ -359,17 +359,16 @@ impl Kernel {
                 }
                 let new = change(number - 1, old);
                 present += 1;
-                differs |= old ^ new;
+                all &= new;
                 new
             });
             found += present;
-            changed |= differs != 0;
-            if differs & PRESENT != 0 {
+            if all & PRESENT == 0 {
                 self.pool.tables[table as usize].note(index, count as usize, false);
                 self.prune(m, process, at);
             }
         }
-        if changed {
+        if found > 0 {
             m.flush(self.cpus_with(process), (pages == 1).then_some(address));
         }
         Ok(Answer::Value(found))
