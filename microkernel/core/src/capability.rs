@@ -99,10 +99,8 @@ impl Kernel {
             Some(Kind::Process) => self.processes.try_get(object).map(|p| (p.generation, u32::from(p.exists()))),
             Some(Kind::Budget) => self.budgets.try_get(object).map(|b| (b.generation, b.life)),
             // Whether the call still waits is the reply's business, and says so with an error of its own.
-            Some(Kind::Reply | Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => {
-                Some((capability.generation, 1))
-            }
-            None => None,
+            Some(Kind::Reply | Kind::Memory | Kind::Interrupt | Kind::IoPorts | Kind::Epoch) => return 1,
+            None => return 0,
         };
         found.filter(|found| found.0 == capability.generation).map_or(0, |found| found.1)
     }

@@ -123,13 +123,13 @@ impl Kernel {
 
     /// Lets `cpu` run the best thread there is; called at the end of every entry.
     pub(crate) fn dispatch(&mut self, m: &mut impl Machine, cpu: usize) {
-        let current = self.cpus[cpu].current;
+        let state = &mut self.cpus[cpu];
+        // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
+        state.fire_by(m, cpu, self.deadlines.first().0);
+        let current = state.current;
         if current == NONE || self.run.reaches(self.threads.get(current).priority) {
             self.choose(m, cpu, current);
         }
-        // Too early does no harm and is far cheaper than to set the timer anew each time nobody waits any more.
-        let at = self.deadlines.first().0;
-        self.cpus[cpu].fire_by(m, cpu, at);
         if self.cpus.count() > 1 {
             self.kick_another(m, cpu);
         }

@@ -351,7 +351,7 @@ impl Kernel {
             page += count;
             // Without a table there is nothing in the rest of its 2 MiB.
             let Some((table, index)) = self.walk(m, process, at, false) else { continue };
-            let (mut present, mut all) = (0, PRESENT);
+            let (mut present, mut removed) = (0, false);
             m.update_entries(table, index, count as usize, |old| {
                 number += 1;
                 if old & PRESENT == 0 {
@@ -359,11 +359,11 @@ impl Kernel {
                 }
                 let new = change(number - 1, old);
                 present += 1;
-                all &= new;
+                removed |= new & PRESENT == 0;
                 new
             });
             found += present;
-            if all & PRESENT == 0 {
+            if removed {
                 self.pool.tables[table as usize].note(index, count as usize, false);
                 self.prune(m, process, at);
             }
