@@ -85,9 +85,9 @@ impl IndexSet {
     fn set_range(&mut self, from: u32, to: u32, member: bool) {
         assert!(to <= self.bound, "index beyond the set's bound");
         let (from, to) = (from as usize, to as usize);
-        set_bits(&mut self.words, from, to, member);
+        set_bits(&mut self.words[..], from, to, member);
         for word in from / 64..to.div_ceil(64) {
-            set_bits(&mut self.filled, word, word + 1, self.words[word] != 0);
+            set_bits(&mut self.filled[..], word, word + 1, self.words[word] != 0);
         }
     }
 

@@ -54,8 +54,12 @@ impl<T: Copy + 'static, D: Copy + 'static> Table<T, D> {
         let slots = arena.slab(count as usize, slot);
         let free = IndexSet::full(arena, count);
         let mut table = Self { slots, free, world, running: 0, heads: [END; 2], changes: 0 };
-        table.slots[world as usize..].iter_mut().for_each(|slot| slot.next = [VOLATILE; 2]);
+        table.mark_volatile();
         table
+    }
+
+    fn mark_volatile(&mut self) {
+        self.slots[self.world as usize..].iter_mut().for_each(|slot| slot.next = [VOLATILE; 2]);
     }
 
     /// Bytes that a table of `count` records takes.
