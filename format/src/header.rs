@@ -9,13 +9,15 @@ use crate::checksum::{RawChecksum, Seal, World};
 use crate::geometry::{Geometry, GeometryError};
 
 /// Version of every layout in this crate, as it is written. A store of another version is refused by name, but for
-/// these, which are read and written on as they are: the map of version 1 has no second copies, and neither 1 nor 2
-/// says which programs its world was made with.
-pub const VERSION: u32 = 3;
+/// these, which are read and written on as they are: the map of version 1 has no second copies, neither 1 nor 2 says
+/// which programs its world was made with, and roots of none of them say what the records take.
+pub const VERSION: u32 = 4;
 /// The version without second copies.
 const SINGLE: u32 = 1;
 /// The last version that does not say which programs.
 const NAMELESS: u32 = 2;
+/// The last version whose checkpoints do not say what their records take.
+const UNCOUNTED: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"PERENNIA";
 
@@ -88,6 +90,11 @@ impl Header {
     /// Whether nodes of the map are written twice.
     pub fn has_twins(&self) -> bool {
         self.version > SINGLE
+    }
+
+    /// Whether checkpoints say what their records take.
+    pub fn counts_records(&self) -> bool {
+        self.version > UNCOUNTED
     }
 
     /// Writes the copy that belongs at `at`.
@@ -175,13 +182,13 @@ mod tests {
         header().write(Block(0), &mut bytes);
         bytes[8] = VERSION as u8 + 1;
         assert_eq!(Header::parse(Block(0), &bytes, 4096), Err(HeaderError::Version(VERSION + 1)));
-        for (version, twins) in [(1, false), (2, true)] {
-            let older = Header { version, programs: 0, ..header() };
+        for (version, twins, programs) in [(1, false, 0), (2, true, 0), (3, true, 7)] {
+            let older = Header { version, programs, ..header() };
             older.write(Block(0), &mut bytes);
             assert_eq!(Header::parse(Block(0), &bytes, 4096), Ok(older));
-            assert_eq!(older.has_twins(), twins);
+            assert_eq!((older.has_twins(), older.counts_records()), (twins, false));
         }
-        assert!(header().has_twins());
+        assert!(header().has_twins() && header().counts_records());
     }
 
     #[test]

@@ -11,6 +11,14 @@ use crate::checksum::{Checksum, RawChecksum};
 
 /// Most bytes of a record.
 pub const RECORD_BYTES_MAX: usize = 1024;
+/// Fewest bytes that a record takes when stored, with its head and padding.
+pub const RECORD_STORED_MIN: usize = HEAD + 8;
+/// Most bytes that any item takes when stored: the largest record's.
+pub const RECORD_STORED_MAX: usize = HEAD + RECORD_BYTES_MAX;
+/// Bytes that a page takes when stored.
+pub const PAGE_STORED: usize = HEAD + 16;
+/// Bytes that an extent takes when stored.
+pub const EXTENT_STORED: usize = HEAD + 8;
 /// Indices of pages end here, so that no sum of an index and a count overflows.
 pub const EXTENT_MAX: u64 = 1 << 52;
 /// Objects with this bit are not memory but tables of records; their low 16 bits are the table.
@@ -147,8 +155,8 @@ impl<'a> Item<'a> {
     /// Bytes that it takes when stored, a multiple of 8.
     pub fn stored_bytes(&self) -> usize {
         match self {
-            Self::Page { .. } => HEAD + 16,
-            Self::Zero { .. } | Self::Absent { .. } => HEAD + 8,
+            Self::Page { .. } => PAGE_STORED,
+            Self::Zero { .. } | Self::Absent { .. } => EXTENT_STORED,
             Self::Record { bytes, .. } => HEAD + bytes.len().next_multiple_of(8),
         }
     }

@@ -32,7 +32,10 @@ pub use descriptor::{
 };
 pub use geometry::{DISK_BLOCKS_MAX, Geometry, GeometryError, ROOT_SLOTS_MAX, ROOT_SLOTS_MIN};
 pub use header::{Header, HeaderError, RawHeader, VERSION};
-pub use item::{EXTENT_MAX, Item, ItemError, ItemIter, Key, RECORD_BYTES_MAX, RawItem, TABLE_BIT};
+pub use item::{
+    EXTENT_MAX, EXTENT_STORED, Item, ItemError, ItemIter, Key, PAGE_STORED, RECORD_BYTES_MAX, RECORD_STORED_MAX,
+    RECORD_STORED_MIN, RawItem, TABLE_BIT,
+};
 pub use node::{NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeError, NodeWriter, RawChild, RawNode};
 pub use root::{CHECKPOINTS_MAX, Checkpoint, LogStart, RawCheckpoint, RawLogStart, RawRoot, Root, RootError};
 pub use space::{RawKept, RawSpaceIndex, SPACE_POINTERS_MAX, SpaceIndex, SpaceIndexError};

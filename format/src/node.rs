@@ -169,6 +169,11 @@ impl<'a> Node<'a> {
         self.count
     }
 
+    /// Bytes of its body that are used.
+    pub fn used(&self) -> usize {
+        self.body.len()
+    }
+
     /// The items of a leaf.
     pub fn items(&self) -> ItemIter<'a> {
         ItemIter::new(self.body)

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::block::{Block, BlockBytes, Pointer, RawPointer, is_zero};
 use crate::checksum::{Checksum, RawChecksum, Seal, World};
 use crate::geometry::Geometry;
+use crate::item::{RECORD_STORED_MAX, RECORD_STORED_MIN};
 use crate::node::NODE_LEVEL_MAX;
 
 const MAGIC: [u8; 8] = *b"PERNROOT";
@@ -42,8 +43,12 @@ pub struct RawCheckpoint {
     pub reserved: [u8; 2],
     /// [`Checkpoint::map_nodes`].
     pub map_nodes: U32,
+    /// [`Checkpoint::record_nodes`]; zero before version 4.
+    pub record_nodes: U32,
+    /// [`Checkpoint::record_bytes`]; zero before version 4.
+    pub record_bytes: U64,
     /// Zero.
-    pub rest: [u8; 20],
+    pub rest: [u8; 8],
 }
 
 const _: () = assert!(size_of::<RawCheckpoint>() == 128);
@@ -51,7 +56,7 @@ const _: () = assert!(size_of::<RawCheckpoint>() == 128);
 /// An epoch that is kept as a folded map.
 ///
 /// Invariants: (C1) `slot` is 1 ..= 14 and unique in its root; (C2) `space` points to something; a map that points to
-/// nothing has level 0.
+/// nothing has level 0; (C3) `record_bytes` is what so many records can take, or says nothing, and nobody counted leaves then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Which epoch.
@@ -74,6 +79,34 @@ pub struct Checkpoint {
     pub used_blocks: u32,
     /// Nodes of its map.
     pub map_nodes: u32,
+    /// Leaves of it that hold records.
+    pub record_nodes: u32,
+    /// Bytes that its records take in these, heads and padding included; 0 with records: unknown, as in stores before
+    /// version 4.
+    pub record_bytes: u64,
+}
+
+impl Checkpoint {
+    /// Whether it says what its records take.
+    pub fn counts_records(&self) -> bool {
+        self.record_bytes > 0 || self.records == 0
+    }
+
+    /// The same as stores before version 4 say it.
+    pub fn uncounted(self) -> Self {
+        Self { record_nodes: 0, record_bytes: 0, ..self }
+    }
+
+    /// C3.
+    fn counts_are_valid(&self) -> bool {
+        if self.record_bytes == 0 {
+            return self.record_nodes == 0;
+        }
+        let (least, most) = (RECORD_STORED_MIN as u64, RECORD_STORED_MAX as u64);
+        let fits = self.record_bytes >= self.records.saturating_mul(least)
+            && self.record_bytes <= self.records.saturating_mul(most);
+        fits && self.record_bytes.is_multiple_of(8) && (1..=self.map_nodes).contains(&self.record_nodes)
+    }
 }
 
 /// Where the log goes on behind a checkpoint, or where it was resumed by an incarnation.
@@ -166,7 +199,7 @@ pub enum RootError {
     Foreign,
     /// A root with a wrong checksum: torn, rotten, misplaced or of another world.
     Damaged,
-    /// Sound, but it breaks one of R1 to R4, C1, C2, or lies in a slot that is not its own.
+    /// Sound, but it breaks one of R1 to R4, C1 to C3, or lies in a slot that is not its own.
     Invalid,
 }
 
@@ -208,6 +241,14 @@ impl Root {
         true
     }
 
+    /// The same as stores before version 4 say it.
+    pub fn uncounted(mut self) -> Self {
+        for checkpoint in &mut self.checkpoints {
+            *checkpoint = checkpoint.uncounted();
+        }
+        self
+    }
+
     /// Removes the checkpoint at `position`, counted from the oldest, and returns it.
     pub fn remove(&mut self, position: usize) -> Option<Checkpoint> {
         let removed = *self.checkpoints().get(position)?;
@@ -231,7 +272,7 @@ impl Root {
         (1..=14).find(|slot| *slot != self.interval && self.checkpoints().iter().all(|kept| kept.slot != *slot))
     }
 
-    /// R1 to R4, C1 and C2.
+    /// R1 to R4, C1 to C3.
     pub fn is_valid(&self, geometry: &Geometry) -> bool {
         let kept = self.checkpoints();
         let ascending = kept.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
@@ -243,6 +284,7 @@ impl Root {
             });
         let pointers = kept.iter().all(|checkpoint| {
             geometry.is_data(checkpoint.space.block)
+                && checkpoint.counts_are_valid()
                 && checkpoint.map_level <= NODE_LEVEL_MAX
                 && (geometry.is_data(checkpoint.map.block)
                     || (!checkpoint.map.block.is_some() && checkpoint.map_level == 0))
@@ -364,12 +406,14 @@ fn raw_checkpoint(checkpoint: &Checkpoint) -> RawCheckpoint {
         map_level: checkpoint.map_level,
         reserved: [0; 2],
         map_nodes: U32::new(checkpoint.map_nodes),
-        rest: [0; 20],
+        record_nodes: U32::new(checkpoint.record_nodes),
+        record_bytes: U64::new(checkpoint.record_bytes),
+        rest: [0; 8],
     }
 }
 
 fn checked_checkpoint(raw: &RawCheckpoint, blocks: u32) -> Option<Checkpoint> {
-    if raw.reserved != [0; 2] || raw.rest != [0; 20] {
+    if raw.reserved != [0; 2] || raw.rest != [0; 8] {
         return None;
     }
     Some(Checkpoint {
@@ -383,5 +427,7 @@ fn checked_checkpoint(raw: &RawCheckpoint, blocks: u32) -> Option<Checkpoint> {
         records: raw.records.get(),
         used_blocks: raw.used_blocks.get(),
         map_nodes: raw.map_nodes.get(),
+        record_nodes: raw.record_nodes.get(),
+        record_bytes: raw.record_bytes.get(),
     })
 }

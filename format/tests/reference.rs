@@ -41,7 +41,8 @@ fn reference() -> String {
         space: "topmost index of its table of used blocks", time_ns: "when the epoch was cut",
         pages: "pages with contents", records: "records", used_blocks: "blocks used when it was made",
         slot: "its number in the table", map_level: "level of the map's root", reserved: "zero",
-        map_nodes: "nodes of its map", rest: "zero",);
+        map_nodes: "nodes of its map", record_nodes: "leaves of it that hold records; before version 4 zero",
+        record_bytes: "bytes that records take in these; before version 4 zero", rest: "zero",);
     layout!(out, RawLogStart, "Place in the log", block: "where the next descriptor lies", reserved: "zero",
         sequence: "its sequence number", previous: "checksum of the descriptor before it",);
     layout!(out, RawPointer, "Pointer", block: "where; 0: nowhere", twin: "where the same bytes lie again; 0: nowhere",

@@ -15,7 +15,21 @@ fn checkpoint(counter: u64, slot: u8) -> Checkpoint {
     let pointer = |block| Pointer { block: Block(block), twin: Block(9), epoch, sum: Checksum(3) };
     let (map, space) = (pointer(5), pointer(2042));
     let (time_ns, pages, records, used_blocks, map_nodes) = (11, 12, 13, 14, 15);
-    Checkpoint { epoch, map, map_level: 9, space, slot, time_ns, pages, records, used_blocks, map_nodes }
+    let (record_nodes, record_bytes) = (15, 13 * 1048);
+    Checkpoint {
+        epoch,
+        map,
+        map_level: 9,
+        space,
+        slot,
+        time_ns,
+        pages,
+        records,
+        used_blocks,
+        map_nodes,
+        record_nodes,
+        record_bytes,
+    }
 }
 
 /// Interval 14, of incarnation 3, with these checkpoints.
@@ -61,7 +75,7 @@ fn a_root_says_what_it_was_told_and_nothing_that_it_must_not() {
         |raw| raw.rest[0] = 1,
         |raw| raw.rest[2175] = 1,
         |raw| raw.checkpoints[1].reserved[0] = 1,
-        |raw| raw.checkpoints[1].rest[19] = 1,
+        |raw| raw.checkpoints[1].rest[7] = 1,
         |raw| raw.checkpoints[1].map.block.set(2048),
         |raw| raw.checkpoints[1].space.twin.set(2048),
         |raw| raw.interval = 13,
@@ -112,14 +126,18 @@ fn each_rule_of_a_root_is_kept_by_itself() {
         |root| root.sequence = 0,
     ];
     assert_eq!(wrong.map(valid), [false; 10]);
-    let sound: [fn(&mut [Checkpoint; 3]); 4] = [
+    let sound: [fn(&mut [Checkpoint; 3]); 8] = [
         |_| {},
         |kept| kept[1].slot = 13,
         |kept| (kept[2].map, kept[2].map_level) = (Pointer::NONE, 0),
         |kept| kept[0].map_level = 0,
+        |kept| kept[1] = kept[1].uncounted(),
+        |kept| (kept[1].records, kept[1].record_bytes, kept[1].record_nodes) = (0, 0, 0),
+        |kept| kept[1].record_bytes = 13 * 32,
+        |kept| kept[1].record_nodes = 1,
     ];
-    assert_eq!(sound.map(kept), [true; 4]);
-    let wrong: [fn(&mut [Checkpoint; 3]); 12] = [
+    assert_eq!(sound.map(kept), [true; 8]);
+    let wrong: [fn(&mut [Checkpoint; 3]); 20] = [
         |kept| kept[1].epoch = kept[0].epoch,
         |kept| kept[2].epoch = kept[0].epoch,
         |kept| kept[0].slot = 0,
@@ -132,8 +150,17 @@ fn each_rule_of_a_root_is_kept_by_itself() {
         |kept| kept[1].map_level = NODE_LEVEL_MAX + 1,
         |kept| (kept[1].map, kept[1].map_level) = (Pointer::NONE, 1),
         |kept| (kept[1].map.block, kept[1].map_level) = (Block(2043), 0),
+        |kept| kept[1].record_bytes = 0,
+        |kept| kept[1].record_nodes = 0,
+        |kept| kept[1].record_nodes = 16,
+        |kept| kept[1].record_bytes = 13 * 1048 + 8,
+        |kept| kept[1].record_bytes = 13 * 32 - 8,
+        |kept| kept[1].record_bytes -= 1,
+        |kept| kept[1].records = 0,
+        |kept| kept[1].records = u64::MAX,
     ];
-    assert_eq!(wrong.map(kept), [false; 12]);
+    assert_eq!(wrong.map(kept), [false; 20]);
+    assert!(!checkpoint(1, 1).uncounted().counts_records() && checkpoint(1, 1).counts_records());
 }
 
 #[test]

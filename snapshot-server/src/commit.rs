@@ -183,7 +183,8 @@ impl<'m, H: Host> Store<'m, H> {
                     unreachable!("looked for above");
                 };
                 let geometry = *self.space.geometry();
-                let sum = root.write(self.world, &geometry, self.host.bytes_mut(page));
+                let said = if self.counts_records { root } else { root.uncounted() };
+                let sum = said.write(self.world, &geometry, self.host.bytes_mut(page));
                 let [a, b] = geometry.root(root.sequence);
                 self.queue.push(a, page, Owner::Shared);
                 self.queue.push(b, page, Owner::Buffer);

@@ -14,7 +14,7 @@ use format::{Block, CHECKPOINTS_MAX, Checkpoint, LogStart, Pointer, Root, SPACE_
 
 use crate::commit::{RootFor, RootWrite};
 use crate::disk::Host;
-use crate::layer::Layer;
+use crate::layer::{Layer, Pool};
 use crate::merge::Merge;
 use crate::queue::Owner;
 use crate::space::Sweep;
@@ -35,6 +35,9 @@ pub(crate) struct Frozen {
     pub(crate) interval: u8,
     /// Where the log goes on behind it.
     pub(crate) log: LogStart,
+    /// Its records, and what they take.
+    pub(crate) records: u32,
+    pub(crate) record_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub(crate) struct Fold {
     pub(crate) frozen: Option<Frozen>,
     pub(crate) stage: Stage,
     pub(crate) merge: Merge,
+    /// Nodes that the merge was foreseen to write, at most.
+    bound: u64,
     /// Index blocks of the newest checkpoint, the topmost last.
     pub(crate) index: [Pointer; INDEX_BLOCKS_MAX + 1],
     next_index: [Block; INDEX_BLOCKS_MAX + 1],
@@ -74,6 +79,7 @@ impl Fold {
             frozen: None,
             stage: Stage::Idle,
             merge: Merge::default(),
+            bound: 0,
             index: [Pointer::NONE; INDEX_BLOCKS_MAX + 1],
             next_index: [Block::NONE; INDEX_BLOCKS_MAX + 1],
             map: Pointer::NONE,
@@ -110,7 +116,7 @@ impl<'m, H: Host> Store<'m, H> {
     /// gathers while the fold goes on, which is taken to be as large as the last ones.
     fn must_fold(&self) -> bool {
         let epoch = self.epoch_pages.saturating_add(self.epoch_pages / 64);
-        self.space.free() < self.space.geometry().data_blocks() / 32 + self.reserve() + 64 + 2 * epoch
+        self.space.free() < self.space.geometry().data_blocks() / 32 + self.wanted_behind(epoch) + 64 + epoch
     }
 
     /// Whether the epoch that is being sealed should be the last of its interval.
@@ -144,7 +150,9 @@ impl<'m, H: Host> Store<'m, H> {
         let Some(next) = self.root.free_slot() else {
             unreachable!("fewer checkpoints are kept than there are numbers");
         };
-        self.fold.frozen = Some(Frozen { epoch, time_ns, interval: self.interval, log });
+        // All that there are: the last interval's layer has been given back.
+        let Pool { records, record_bytes, .. } = self.pool;
+        self.fold.frozen = Some(Frozen { epoch, time_ns, interval: self.interval, log, records, record_bytes });
         self.frozen = core::mem::replace(&mut self.active, Layer::EMPTY);
         self.interval = next;
         // The descriptor that comes next was given its place by the interval that has ended.
@@ -162,6 +170,8 @@ impl<'m, H: Host> Store<'m, H> {
                 Ok(Some(false)) => true,
                 Ok(Some(true)) => {
                     (self.fold.map, self.fold.map_level) = self.fold.merge.result();
+                    // A store that was told wrong numbers by its root goes on as long as blocks suffice.
+                    debug_assert!(self.fold.merge.written <= self.fold.bound, "more nodes than was foreseen");
                     self.fold.stage = Stage::Places;
                     true
                 }
@@ -197,6 +207,7 @@ impl<'m, H: Host> Store<'m, H> {
         let newest = self.root.newest().copied().unwrap_or_default();
         self.fold.merge = Merge::new(&newest, frozen.epoch, frozen.interval, !self.is_tight());
         self.fold.stage = Stage::Merge;
+        self.fold.bound = self.frozen_nodes_max();
         true
     }
 
@@ -342,6 +353,8 @@ impl<'m, H: Host> Store<'m, H> {
             records: merge.records,
             used_blocks: self.space.used(),
             map_nodes: merge.nodes,
+            record_nodes: merge.record_nodes,
+            record_bytes: merge.record_bytes,
         });
         assert!(pushed, "room was made");
         root.interval = self.interval;

@@ -49,7 +49,7 @@ impl<'m, H: Host> Store<'m, H> {
                 return true;
             }
             self.world = options.world;
-            self.twins = true;
+            (self.twins, self.counts_records) = (true, true);
             // The root first and the headers after it: a format that is cut leaves no header without a root.
             self.root = Root::first(geometry.data_start());
             let root = self.root;

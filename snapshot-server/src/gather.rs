@@ -24,6 +24,10 @@ const PAGE_ITEM_BYTES: usize = 40;
 const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
 pub(crate) const EMERGENCY_BLOCKS: u32 = 12;
+/// What such an epoch puts in an interval of its own.
+pub(crate) const EMERGENCY_KEYS: u64 = 1;
+/// What one put comes to in a layer: an extent within another leaves three.
+const PUT_KEYS: u64 = 3;
 
 /// Items that putting an extent replaces in one call.
 const EXTENT_ITEMS_MAX: u32 = 64;
@@ -167,8 +171,7 @@ impl<'m, H: Host> Store<'m, H> {
         if bytes.is_empty() || bytes.len() > RECORD_BYTES_MAX {
             return Err(PutError::Invalid);
         }
-        let cells = Pool::cells_for(bytes.len());
-        self.look(key, 1, cells, false)?;
+        self.look(key, 1, bytes.len(), false)?;
         let Ok(value) = self.pool.store_record(bytes) else {
             return Err(PutError::Full);
         };
@@ -216,7 +219,7 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     /// Everything that a put needs: an epoch, a descriptor, ring places, a buffer, blocks, entries, cells.
-    fn look(&mut self, key: Key, count: u64, cells: u32, page: bool) -> Result<(), PutError> {
+    fn look(&mut self, key: Key, count: u64, record: usize, page: bool) -> Result<(), PutError> {
         if !self.gather.open || !matches!(self.phase, Phase::Running) {
             return Err(PutError::NotGathering);
         }
@@ -227,11 +230,17 @@ impl<'m, H: Host> Store<'m, H> {
         if self.queue.room() < 4 || self.buffers.free() < 2 {
             return Err(PutError::Busy);
         }
+        let cells = Pool::cells_for(record);
         if self.pool.entries_free < 8 || self.pool.cells_free < cells + 8 {
             return Err(if self.is_folding() { PutError::Busy } else { PutError::Full });
         }
-        let frees_only = !page && cells == 0;
-        let needed = self.reserve() + if frees_only { 0 } else { EMERGENCY_BLOCKS };
+        let frees_only = !page && record == 0;
+        let keys = if self.active.len == 0 { 1 } else { PUT_KEYS };
+        let needed = if frees_only {
+            self.folds_least(keys)
+        } else {
+            self.folds_max(if page { keys } else { 0 }, record) + EMERGENCY_BLOCKS
+        };
         if self.space.free() < needed + PUT_BLOCKS_MAX {
             let comes_back = self.is_folding() || self.sealed_frees() || self.retire_for_space();
             return Err(if comes_back { PutError::Busy } else { PutError::Full });
@@ -250,11 +259,6 @@ impl<'m, H: Host> Store<'m, H> {
         let retires = self.retire_before(newest).is_ok();
         self.status.retired_for_space += u32::from(retires);
         retires
-    }
-
-    /// Blocks kept back: what folding everything gathered may take at most, and the table that goes with it.
-    pub(crate) fn reserve(&self) -> u32 {
-        self.fold_blocks_max()
     }
 
     /// Sets an item of the gathering layer; what it replaces there dies. Room was looked for.

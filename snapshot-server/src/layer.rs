@@ -9,7 +9,7 @@
 //! children's; (L3) every entry and every cell is in exactly one layer or one free list.
 
 use abi::INCARNATION_MAX;
-use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX};
+use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, RECORD_STORED_MAX};
 
 use path::{Spot, Way};
 
@@ -143,6 +143,10 @@ pub(crate) struct Pool<'m> {
     pub(crate) entries_free: u32,
     /// Cells not in use.
     pub(crate) cells_free: u32,
+    /// Records in all layers.
+    pub(crate) records: u32,
+    /// Bytes that these take when they are stored.
+    pub(crate) record_bytes: u64,
 }
 
 /// What [`Pool::swap`] has found.
@@ -159,6 +163,11 @@ pub(crate) enum Swapped {
 /// The pool has too few entries or cells left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolFull;
+
+/// Bytes that a record of `length` bytes takes when it is stored.
+pub(crate) fn stored_bytes(length: usize) -> u64 {
+    (RECORD_STORED_MAX - RECORD_BYTES_MAX + length.next_multiple_of(8)) as u64
+}
 
 fn priority(key: Key) -> u64 {
     let mut hash = key.object.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key.index.wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -177,7 +186,8 @@ impl<'m> Pool<'m> {
         }
         let free_entry = if entries_free > 0 { 0 } else { NIL };
         let free_cell = if cells_free > 0 { 0 } else { NIL };
-        Self { entries, cells, free_entry, free_cell, way: Way::NONE, entries_free, cells_free }
+        let way = Way::NONE;
+        Self { entries, cells, free_entry, free_cell, way, entries_free, cells_free, records: 0, record_bytes: 0 }
     }
 
     fn at(&self, index: u32) -> &Entry {
@@ -235,6 +245,8 @@ impl<'m> Pool<'m> {
             last = cell;
         }
         self.cells[last as usize].next = NIL;
+        self.records += 1;
+        self.record_bytes += stored_bytes(bytes.len());
         Ok(Value::Record { cell: first, length: bytes.len() as u32 })
     }
 
@@ -251,9 +263,11 @@ impl<'m> Pool<'m> {
     }
 
     fn drop_value(&mut self, value: Value) {
-        let Value::Record { cell, .. } = value else {
+        let Value::Record { cell, length } = value else {
             return;
         };
+        self.records -= 1;
+        self.record_bytes -= stored_bytes(length as usize);
         let mut cell = cell;
         while cell != NIL {
             let next = self.cells[cell as usize].next;

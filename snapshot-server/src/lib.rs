@@ -32,6 +32,7 @@ mod formatting;
 mod gather;
 mod late;
 mod layer;
+mod load;
 mod map;
 mod memory;
 mod merge;

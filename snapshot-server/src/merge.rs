@@ -3,10 +3,15 @@
 //! A cursor goes through the old map from its root. A subtree in which the layer changes nothing is linked as it is;
 //! into others it descends, and every node that it enters dies. What comes out is packed into nodes level by level.
 //! One step handles one item or one child.
+//!
+//! Invariants, on which room.rs counts: (M1) between two nodes that are entered and not next to each other what comes out
+//! is packed as densely as its order allows; (M2) a leaf that would stay mostly empty takes in the next one, and when
+//! both do not fit into one they are divided evenly: then it ends there.
 
 use abi::Epoch;
 use format::{
     Block, Checkpoint, Item, Key, NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeWriter, Pointer, RECORD_BYTES_MAX,
+    TABLE_BIT,
 };
 
 use crate::disk::Host;
@@ -33,6 +38,10 @@ struct Cursor {
     bound: Option<Key>,
     /// Of the next item, when its front is done: where the rest starts.
     rest: Option<u64>,
+    /// A leaf that was entered only because the one before would stay mostly empty.
+    taken_in: bool,
+    /// A leaf in which a record was met.
+    has_records: bool,
 }
 
 /// State of a merge.
@@ -52,6 +61,15 @@ pub(crate) struct Merge {
     pub(crate) records: u64,
     /// Its nodes.
     pub(crate) nodes: u32,
+    /// Leaves of it that hold records, and what these take there. While `counts` is false only what has come out yet.
+    pub(crate) record_nodes: u32,
+    pub(crate) record_bytes: u64,
+    /// The old map says what its records take. If not, every leaf of them is entered, and what comes out is counted.
+    counts: bool,
+    /// Nodes written.
+    pub(crate) written: u64,
+    /// The leaf being filled ends near so many bytes (M2).
+    divide_at: Option<usize>,
     /// Second copies still to be written, and where.
     seconds: [(Block, PageRef); SECONDS_MAX],
     seconds_held: usize,
@@ -69,6 +87,9 @@ impl Merge {
             pages: old.pages,
             records: old.records,
             nodes: old.map_nodes,
+            record_nodes: old.record_nodes,
+            record_bytes: old.record_bytes,
+            counts: old.counts_records(),
             ..Self::default()
         };
         if old.map.block.is_some() {
@@ -81,6 +102,11 @@ impl Merge {
     /// Root of the new map and its level.
     pub(crate) fn result(&self) -> (Pointer, u8) {
         self.done.unwrap_or_default()
+    }
+
+    /// Whether what lies before `bound` must be entered though nothing in it changes, to be counted.
+    fn must_count(&self, bound: Option<Key>) -> bool {
+        !self.counts && bound.is_none_or(|bound| bound.object & TABLE_BIT != 0)
     }
 
     fn levels(&self) -> usize {
@@ -142,6 +168,11 @@ impl<'m, H: Host> Store<'m, H> {
             }
             return Lookup::Found(());
         }
+        if cursor.taken_in {
+            let used = node.used();
+            self.merge_divide(top, used);
+            return Lookup::Found(());
+        }
         // The node's page may be needed for another while this item is written: work on a copy.
         let mut copy = [0; RECORD_BYTES_MAX];
         let item = match node.items_from(cursor.position as usize).next() {
@@ -160,6 +191,7 @@ impl<'m, H: Host> Store<'m, H> {
             // The map speaks of a block that the table has not: one of them is wrong, and neither is followed.
             return Lookup::Failed(place.block);
         }
+        self.fold.merge.path[top].has_records |= matches!(item, Item::Record { .. });
         self.merge_item(top, new, item);
         Lookup::Found(())
     }
@@ -177,8 +209,12 @@ impl<'m, H: Host> Store<'m, H> {
             }
             self.space.die(twin.block, interval);
         }
-        self.fold.merge.nodes = self.fold.merge.nodes.saturating_sub(1);
-        self.fold.merge.depth -= 1;
+        let merge = &mut self.fold.merge;
+        merge.nodes = merge.nodes.saturating_sub(1);
+        merge.depth -= 1;
+        if merge.counts && merge.path[merge.depth].has_records {
+            merge.record_nodes = merge.record_nodes.saturating_sub(1);
+        }
         Lookup::Found(())
     }
 
@@ -195,6 +231,7 @@ impl<'m, H: Host> Store<'m, H> {
             (Some(held), Some(bound)) => held.key >= bound,
             (Some(_), None) => false,
         };
+        let untouched = untouched && !self.fold.merge.must_count(bound);
         // A leaf that is mostly empty takes in its neighbour rather than stay so.
         let starved = level == 1
             && self.fold.merge.writers[0].as_ref().is_some_and(|(writer, _)| writer.used() < NODE_BODY_BYTES / 4);
@@ -206,9 +243,19 @@ impl<'m, H: Host> Store<'m, H> {
             self.merge_link(usize::from(level), key, &pointer);
         } else {
             let merge = &mut self.fold.merge;
-            merge.path[top + 1] = Cursor { pointer, level: level - 1, bound, ..Cursor::default() };
+            let taken_in = starved && untouched;
+            merge.path[top + 1] = Cursor { pointer, level: level - 1, bound, taken_in, ..Cursor::default() };
             merge.depth += 1;
         }
+    }
+
+    /// Before the first item of a leaf of `used` bytes that was taken in: when it does not fit behind what is there, both
+    /// are to be divided evenly (M2).
+    fn merge_divide(&mut self, top: usize, used: usize) {
+        let merge = &mut self.fold.merge;
+        merge.path[top].taken_in = false;
+        let both = used + merge.writers[0].as_ref().map_or(0, |(writer, _)| writer.used());
+        merge.divide_at = (both > NODE_BODY_BYTES).then_some(both / 2);
     }
 
     /// The next old item against the next new one.
@@ -253,7 +300,13 @@ impl<'m, H: Host> Store<'m, H> {
                 self.space.die(place.block, interval);
                 self.fold.merge.pages = self.fold.merge.pages.saturating_sub(1);
             }
-            Item::Record { .. } => self.fold.merge.records = self.fold.merge.records.saturating_sub(1),
+            Item::Record { .. } => {
+                let merge = &mut self.fold.merge;
+                merge.records = merge.records.saturating_sub(1);
+                if merge.counts {
+                    merge.record_bytes = merge.record_bytes.saturating_sub(item.stored_bytes() as u64);
+                }
+            }
             Item::Zero { .. } | Item::Absent { .. } => {}
         }
     }
@@ -265,7 +318,12 @@ impl<'m, H: Host> Store<'m, H> {
         match item {
             Item::Absent { .. } => return,
             Item::Page { .. } => self.fold.merge.pages += 1,
-            Item::Record { .. } => self.fold.merge.records += 1,
+            Item::Record { .. } => {
+                self.fold.merge.records += 1;
+                if self.fold.merge.counts {
+                    self.fold.merge.record_bytes += item.stored_bytes() as u64;
+                }
+            }
             Item::Zero { .. } => {}
         }
         self.merge_emit(&item);
@@ -284,6 +342,14 @@ impl<'m, H: Host> Store<'m, H> {
     }
 
     fn merge_emit(&mut self, item: &Item<'_>) {
+        let stored = item.stored_bytes();
+        if !self.fold.merge.counts && matches!(item, Item::Record { .. }) {
+            self.fold.merge.record_bytes += stored as u64;
+        }
+        let used = self.fold.merge.writers[0].as_ref().map_or(0, |(writer, _)| writer.used());
+        if self.fold.merge.divide_at.is_some_and(|at| used + stored / 2 > at) {
+            self.merge_flush(0);
+        }
         let (mut writer, page) = self.merge_writer(0);
         if writer.push_item(self.host.bytes_mut(page), item) {
             self.fold.merge.writers[0] = Some((writer, page));
@@ -324,11 +390,16 @@ impl<'m, H: Host> Store<'m, H> {
         };
         let pointer = self.merge_seal(&writer, page);
         self.merge_link(level + 1, writer.first(), &pointer);
+        if level == 0 {
+            self.fold.merge.divide_at = None;
+        }
     }
 
     fn merge_seal(&mut self, writer: &NodeWriter, page: PageRef) -> Pointer {
         let (epoch, interval) = (self.fold.merge.epoch, self.fold.merge.interval);
         let at = self.place(interval);
+        self.fold.merge.record_nodes += u32::from(writer.has_records());
+        self.fold.merge.written += 1;
         let mut pointer = writer.seal(self.host.bytes_mut(page), self.world, at, epoch);
         if self.twins && (writer.level() > 0 || writer.has_records() || self.fold.merge.twin_pages) {
             pointer.twin = self.space.allocate_apart(interval, at).unwrap_or_else(|| {

@@ -32,7 +32,7 @@ impl<'m, H: Host> Store<'m, H> {
                     recovery.report.meet(Case::HeaderSecond);
                 }
                 self.world = header.world;
-                self.twins = header.has_twins();
+                (self.twins, self.counts_records) = (header.has_twins(), header.counts_records());
                 recovery.report.programs = header.programs;
                 if !self.space.adopt(header.geometry) {
                     return Err(Refusal::Memory);

@@ -167,6 +167,8 @@ pub struct Store<'m, H> {
     pub(crate) world: World,
     /// Nodes of the map are written twice (see [`Merge`](crate::merge::Merge)).
     pub(crate) twins: bool,
+    /// Checkpoints say on disk what their records take.
+    pub(crate) counts_records: bool,
     pub(crate) space: Space<'m>,
     pub(crate) pool: Pool<'m>,
     /// What has changed since the last interval ended.
@@ -316,6 +318,7 @@ impl<'m, H: Host> Store<'m, H> {
             config,
             world: World(0),
             twins: false,
+            counts_records: false,
             space: Space::new(space, table, segments, deferred, smallest),
             pool: Pool::new(entries, cells),
             active: Layer::EMPTY,

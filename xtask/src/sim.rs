@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Make a run that fails as small as it goes, and keep what is left; of the whole system only with --seed alone
     #[arg(long)]
     shrink: bool,
-    /// Of the store: plain, faulty, rotten-map, worn, room or every
+    /// Of the store: plain, faulty, rotten-map, worn, room, records or every
     #[arg(long, requires = "store")]
     kind: Option<String>,
     /// Of the store: cuts of each world

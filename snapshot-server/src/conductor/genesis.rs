@@ -30,7 +30,7 @@ impl<'m, H: Host> Conductor<'m, H> {
             return Put::Later;
         }
         if let Some(demand) = &mut self.overfull {
-            demand.entries += 1;
+            demand.keys += 1;
             demand.pages += u64::from(!zero);
         }
         env.send(ToPager::Released { epoch, frame });

@@ -7,6 +7,7 @@ use format::{Descriptor, DescriptorHead};
 
 mod account;
 mod damage;
+mod folds;
 mod large;
 mod listing;
 mod orders;

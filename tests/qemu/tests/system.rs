@@ -22,9 +22,13 @@ struct Image(PathBuf);
 
 impl Image {
     fn new(name: &str) -> Self {
+        Self::of(name, IMAGE_BYTES)
+    }
+
+    fn of(name: &str, bytes: u64) -> Self {
         let path = std::env::temp_dir().join(format!("perennial-system-{name}-{}.img", std::process::id()));
         let file = std::fs::File::create(&path).expect("made");
-        file.set_len(IMAGE_BYTES).expect("sized");
+        file.set_len(bytes).expect("sized");
         Self(path)
     }
 
@@ -249,4 +253,39 @@ fn a_store_of_a_later_version_is_named_and_not_touched() {
     expect(&mut guest, "--fresh");
     guest.kill();
     assert!(std::fs::read(&image.0).expect("read") == before, "the disk was written to");
+}
+
+/// The number behind `before` on the console.
+fn number_behind(guest: &mut Guest, before: &str) -> u64 {
+    expect(guest, before);
+    expect(guest, "begin it on a larger one");
+    let console = guest.console().text();
+    let behind = console.split_once(before).map_or("", |(_, behind)| behind);
+    let digits: String = behind.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number behind {before:?}: {console}"))
+}
+
+#[test]
+#[ignore = "needs the machine: cargo xtask test --ring qemu"]
+fn a_disk_too_small_for_a_new_world_is_told_what_size_is_needed_and_that_suffices() {
+    const SMALL_MIB: u64 = 4;
+    let small = Image::of("small", SMALL_MIB << 20);
+    let mut guest = start(&small.machine());
+    let needed = number_behind(&mut guest, "a new world needs a disk of ");
+    expect(&mut guest, "no durable world");
+    assert!(!guest.console().text().contains("is durable"), "{}", guest.console());
+    guest.kill();
+    assert!((SMALL_MIB + 1..64).contains(&needed), "{needed} MiB");
+    let enough = Image::of("enough", needed << 20);
+    let mut guest = start(&enough.machine());
+    expect(&mut guest, "is durable");
+    expect(&mut guest, GREETING);
+    guest.type_text("sync\r").expect("the machine runs");
+    expect(&mut guest, "durable with epoch 1.");
+    guest.kill();
+    assert!(!guest.console().text().contains("larger one"), "{}", guest.console());
+    // And what has become durable is there after the end of the machine.
+    let mut guest = start(&enough.machine());
+    expect(&mut guest, "goes on as");
+    println!("a new world needs {needed} MiB");
 }

@@ -45,12 +45,15 @@ impl Script {
             Kind::RottenMap => 0x7477_696e,
             Kind::Worn => 0x776f_726e,
             Kind::Room => 0x726f_6f6d,
+            Kind::Records => 0x7265_636f,
         };
         let mut random = Random::new(seed ^ salt);
         let random = &mut random;
         let mut plan = Plan::draw(random);
-        if kind == Kind::Room {
-            room(&mut plan, random);
+        match kind {
+            Kind::Room => room(&mut plan, random),
+            Kind::Records => records(&mut plan, random),
+            _ => {}
         }
         let fault = if kind == Kind::Plain && random.chance(33) { nuisance(random) } else { Fault::default() };
         let lives = match kind {
@@ -79,6 +82,14 @@ fn room(plan: &mut Plan, random: &mut Random) {
     (plan.objects, plan.indices, plan.changes) = (4, 300, 60);
 }
 
+/// A disk too small for its records, of which there are far more than fit.
+fn records(plan: &mut Plan, random: &mut Random) {
+    plan.sizes.blocks = random.within(250, 1000) as usize;
+    plan.sizes.entries = random.within(600, 1500) as usize;
+    plan.sizes.cells = random.within(1500, 4000) as usize;
+    (plan.objects, plan.indices, plan.changes) = (4, 60, 12);
+}
+
 fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Random) -> LifePlan {
     let (cut, epochs_max, fault) = match kind {
         // Some cuts hit the opening, the incarnation, the first epoch; the others anything.
@@ -88,15 +99,19 @@ fn life(kind: Kind, plan: &Plan, fault: Fault, formatting: bool, random: &mut Ra
         }
         Kind::RottenMap => (Some(random.below(300)), 60, fault),
         Kind::Worn => (None, 60, fault),
-        Kind::Room => (Some(random.below(3000)), 120, fault),
+        Kind::Room | Kind::Records => (Some(random.below(3000)), 120, fault),
         Kind::Faulty => {
             let fault = Fault { lost_write: random.below(60), misdirected: random.below(60), ..fault };
             (None, 40, fault)
         }
     };
     let epochs = random.within(1, epochs_max);
-    let turns = (0..epochs).map(|_| if kind == Kind::Room { room_turn(plan, random) } else { turn(plan, random) });
-    let turns = turns.collect();
+    let drawn = match kind {
+        Kind::Room => room_turn,
+        Kind::Records => records_turn,
+        _ => turn,
+    };
+    let turns = (0..epochs).map(|_| drawn(plan, random)).collect();
     let rotten = if kind == Kind::Faulty && random.chance(50) { random.within(1, 4) } else { 0 };
     let writes = (kind == Kind::Worn).then(|| random.below(120));
     let mode = CutMode::ALL[random.below(CutMode::ALL.len() as u64) as usize];
@@ -147,6 +162,26 @@ fn room_turn(plan: &Plan, random: &mut Random) -> Turn {
     }
     if random.chance(30) {
         changes.push(Change::DropObject(random.below(plan.objects)));
+    }
+    Turn { changes, ..Turn::default() }
+}
+
+/// Records of all sizes, most of them the largest; now and then many that could go, and an object.
+fn records_turn(plan: &Plan, random: &mut Random) -> Turn {
+    let page = |random: &mut Random| Change::Page(random.below(plan.objects), random.below(plan.indices));
+    let mut changes: Vec<Change> = (0..random.below(plan.changes)).map(|_| page(random)).collect();
+    for _ in 0..random.within(1, 60) {
+        let length = match random.below(5) {
+            0 => random.within(1, 40),
+            1 => random.within(1, 1024),
+            2 => random.within(860, 1024),
+            _ => 1024,
+        };
+        changes.push(Change::Record(random.below(2) as u16, random.below(120) as u32, length as u32));
+    }
+    if random.chance(30) {
+        changes.push(Change::DropObject(random.below(plan.objects)));
+        changes.extend((0..60).map(|_| Change::Remove(random.below(2) as u16, random.below(120) as u32)));
     }
     Turn { changes, ..Turn::default() }
 }

@@ -21,7 +21,7 @@ struct Options {
     /// So many seeds
     #[arg(long, conflicts_with = "hours", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
-    /// plain, faulty, rotten-map, worn, room or every; without it all of them: room for one seed in ten, every, the
+    /// plain, faulty, rotten-map, worn, room, records or every; without it all of them: those of room for one seed in ten, every, the
     /// longest, for one in a hundred
     #[arg(long, value_parser = |text: &str| text.parse::<Kind>().map_err(|()| "no such kind"))]
     kind: Option<Kind>,
@@ -62,7 +62,7 @@ fn run(script: &Script) -> Result<Tally, Box<Failed>> {
 /// The kinds of the seed, the long ones for some seeds only, which begin with the first.
 fn kinds(wanted: Option<Kind>, number: u64) -> Vec<Kind> {
     let is_due = |kind: &Kind| match kind {
-        Kind::Room => number.is_multiple_of(10),
+        Kind::Room | Kind::Records => number.is_multiple_of(10),
         Kind::Every => number.is_multiple_of(100),
         Kind::Plain | Kind::Faulty | Kind::RottenMap | Kind::Worn => true,
     };

@@ -1,7 +1,10 @@
 //! A world that keeps to the room it is told of, on a disk too small for it: it is never refused, goes on writing what
 //! it has when nothing new fits, and grows again when something was dropped.
 
+use std::collections::HashSet;
+
 use abi::Epoch;
+use format::{RECORD_BYTES_MAX, RECORD_STORED_MAX};
 
 use crate::life::{Ended, Life, LifeError, Lived, POLLS_MAX};
 use crate::script::{Change, LifePlan, Turn};
@@ -13,10 +16,12 @@ const FULL_EPOCHS: u32 = 4;
 pub(crate) fn work(life: &mut Life<'_>, plan: &LifePlan) -> Lived<()> {
     let mut full = 0;
     for turn in &plan.turns {
-        if life.store.room().growth == 0 {
+        let room = life.store.room();
+        if room.growth == 0 {
             life.tally.add("room: full", 1);
             full += 1;
         }
+        life.tally.add("room: not one record more", u64::from(room.records < RECORD_STORED_MAX as u32));
         // What is full is written on for a while; then something goes.
         let drops = full > FULL_EPOCHS && turn.changes.iter().any(|change| matches!(change, Change::DropObject(_)));
         if drops {
@@ -48,25 +53,64 @@ fn epoch(life: &mut Life<'_>, turn: &Turn, drops: bool) -> Lived<()> {
         return Err(Err(LifeError::Hung("room")));
     }
     life.begin(epoch)?;
-    let (mut writes, mut growth) = (room.writes, room.growth);
+    let mut left = Left { writes: room.writes, growth: room.growth, records: room.records, put: HashSet::new() };
     for change in &turn.changes {
-        match change {
-            Change::Page(..) if writes == 0 => {}
-            Change::Page(object, index) => {
-                writes -= 1;
-                let is_new = !life.model.pages.contains_key(&(*object, *index));
-                if is_new && growth == 0 {
-                    life.tally.add("room: new page waits", 1);
-                    continue;
-                }
-                growth -= u32::from(is_new);
-                life.change(*change)?;
-            }
-            Change::DropObject(_) if !drops => {}
-            _ => life.change(*change)?,
+        if left.allows(life, change, drops) {
+            life.change(*change)?;
         }
     }
     life.seal(epoch)
+}
+
+/// What is left of the room in an epoch.
+struct Left {
+    writes: u32,
+    growth: u32,
+    /// Bytes by which its records can still be more.
+    records: u32,
+    /// The records in it: each comes once.
+    put: HashSet<(u16, u32)>,
+}
+
+impl Left {
+    /// Whether there is room for a change, which is taken off; what only frees comes when something is dropped.
+    fn allows(&mut self, life: &mut Life<'_>, change: &Change, drops: bool) -> bool {
+        match *change {
+            Change::Page(object, index) => {
+                let is_new = !life.model.pages.contains_key(&(object, index));
+                if self.writes == 0 || is_new && self.growth == 0 {
+                    life.tally.add("room: new page waits", u64::from(self.writes > 0));
+                    return false;
+                }
+                self.writes -= 1;
+                self.growth -= u32::from(is_new);
+                true
+            }
+            Change::Record(table, index, length) => {
+                let held = life.model.records.get(&(table, index)).map_or(0, |bytes| stored(bytes.len()));
+                let more = stored(length as usize).saturating_sub(held);
+                let waits = more > self.records;
+                life.tally.add("room: record waits", u64::from(waits));
+                if waits || !self.put.insert((table, index)) {
+                    return false;
+                }
+                life.tally.add("room: record grows", u64::from(more > 0 && held > 0));
+                life.tally.add("room: record shrinks", u64::from(stored(length as usize) < held));
+                self.records -= more;
+                true
+            }
+            Change::Remove(table, index) => {
+                drops && life.model.records.contains_key(&(table, index)) && self.put.insert((table, index))
+            }
+            Change::DropObject(_) => drops,
+            Change::Zero(..) | Change::Drop(..) => true,
+        }
+    }
+}
+
+/// Bytes that a record of `length` bytes takes in the store.
+fn stored(length: usize) -> u32 {
+    (RECORD_STORED_MAX - RECORD_BYTES_MAX + length.next_multiple_of(8)) as u32
 }
 
 /// Waits until everything that can be won back is.
@@ -109,6 +153,26 @@ mod tests {
             "room: new page waits",
             "room: grown by dropping",
             "room: writers wait",
+            "lives: cut",
+            "lives: done",
+        ]);
+        assert_eq!(tally.of("lives: disk full"), 0);
+    }
+
+    #[test]
+    fn the_largest_records_fill_a_disk_and_can_always_go() {
+        let mut tally = Tally::default();
+        for seed in 1..=150 {
+            tally.merge(&passed(run_seed(Kind::Records, seed, 4)));
+        }
+        tally.report("storesim: records that fill the disk");
+        tally.require(&[
+            "room: full",
+            "room: not one record more",
+            "room: record waits",
+            "room: record grows",
+            "room: record shrinks",
+            "room: grown by dropping",
             "lives: cut",
             "lives: done",
         ]);

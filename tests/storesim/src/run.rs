@@ -253,7 +253,7 @@ fn forgiven(end: Lived<()>, disk_fails: bool) -> Lived<()> {
 fn kept_promise(kind: Kind, end: Lived<()>) -> Lived<()> {
     match (kind, end) {
         // Whoever keeps to the room is never told that there is none.
-        (Kind::Room, Err(Ok(Ended::Full))) => Err(Err(LifeError::Put(PutError::Full))),
+        (Kind::Room | Kind::Records, Err(Ok(Ended::Full))) => Err(Err(LifeError::Put(PutError::Full))),
         // A medium that takes nothing more ends a store by that alone.
         (Kind::Worn, Err(Ok(Ended::Stopped(failure @ Failure::Map(_))))) => Err(Err(LifeError::Stopped(failure))),
         (_, end) => end,
@@ -280,7 +280,7 @@ fn live(life: &mut Life<'_>, script: &Script, plan: &LifePlan, formatting: bool)
     let disk = life.store.host_mut();
     disk.writes_left = plan.writes;
     disk.takes_writes = plan.writes.is_some_and(|writes| writes % 2 == 0);
-    if script.kind == Kind::Room {
+    if script.kind.keeps_to_room() {
         return room::work(life, plan);
     }
     work(life, plan)?;

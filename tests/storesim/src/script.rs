@@ -24,11 +24,19 @@ pub enum Kind {
     Worn,
     /// A world that keeps to the room it is told of, on a disk too small for it.
     Room,
+    /// The same, of records more than of pages: many of the largest in each epoch, which grow and shrink.
+    Records,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Plain, Self::Faulty, Self::RottenMap, Self::Every, Self::Worn, Self::Room];
+    pub const ALL: [Self; 7] =
+        [Self::Plain, Self::Faulty, Self::RottenMap, Self::Every, Self::Worn, Self::Room, Self::Records];
+
+    /// Whether its worlds keep to the room that they are told of.
+    pub fn keeps_to_room(self) -> bool {
+        matches!(self, Self::Room | Self::Records)
+    }
 
     /// Its name on a command line.
     pub fn name(self) -> &'static str {
@@ -39,6 +47,7 @@ impl Kind {
             Self::Every => "every",
             Self::Worn => "worn",
             Self::Room => "room",
+            Self::Records => "records",
         }
     }
 }

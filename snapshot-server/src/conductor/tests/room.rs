@@ -56,6 +56,8 @@ fn what_does_not_fit_is_told_before_and_leaves_the_last_epoch_whole() {
     stage.said.push_back(ToStore::Gathered { epoch: ended, pages: 0, batches: 0, drops: 9 });
     settle(&mut conductor, &mut stage);
     assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
+    // Whoever needs the room says so; then what was dropped is won back.
+    stage.said.push_back(ToStore::Waits { writers: true });
     let ended = cut_pages(&mut conductor, &mut stage, 90, 25);
     assert_eq!(stage.page.committed, ended, "{:?}", stage.notes);
 }
@@ -86,8 +88,7 @@ fn begin_with(blocks: usize, pages: u64, endpoints: u32) -> (Epoch, Stage) {
 /// A world that is too large for its disk is refused with the size of one that takes it; that one does.
 #[test]
 fn a_genesis_that_does_not_fit_is_told_how_large_a_disk_it_needs() {
-    for (pages, endpoints) in [(300, 10), (40, 400), (500, 300)] {
-        let small = 200;
+    for (pages, endpoints, small) in [(300, 10, 200), (40, 400, 100), (500, 300, 200)] {
         let (_, stage) = begin_with(small, pages, endpoints);
         assert_eq!((stage.page.committed, stage.page.failure), (Epoch::NONE, Some(Failure::Full)));
         let needed = stage.notes.iter().find_map(|note| match note {

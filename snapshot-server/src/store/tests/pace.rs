@@ -108,7 +108,8 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
                     assert!(!late || bench.store.space.free() >= kept, "{size}: {:?}", bench.store.status());
                 }
                 Err(SealError::Busy) => {
-                    assert!(!fits, "{size}: room {:?} for {likely}", bench.store.room());
+                    // While an interval is folded its fold and the next are counted one by one.
+                    assert!(!fits || bench.store.is_folding(), "{size}: room {:?} for {likely}", bench.store.room());
                     busy += 1;
                     bench.rest();
                     continue;
@@ -129,7 +130,7 @@ fn room_for_an_epoch_like_the_last_is_won_back_before_it_is_needed() {
         let amplification = status.blocks_written as f64 / status.pages_written as f64;
         // Each of these epochs ends in another of these small segments: two copies of a root say so.
         let roots = 2.0 / f64::from(size);
-        assert!(folds > 3 && amplification < 1.15 + roots, "{size}: {folds} folds, {status:?}");
+        assert!(folds > 3 && amplification < 1.17 + roots, "{size}: {folds} folds, {status:?}");
         // The largest leave too little beside themselves.
         assert!(busy == 0 || size > 100, "{size}: {busy} of {begun} waited");
     }
@@ -156,7 +157,7 @@ fn a_brimful_store_takes_small_epochs_as_they_come() {
         let likely = (bench.store.epoch_pages + bench.store.epoch_pages / 4).max(data / 64);
         let (room, used) = (bench.store.room().writes, bench.store.status().entries_used);
         if bench.store.begin(bench.next, 0) == Err(SealError::Busy) {
-            assert!(room < likely && used > 0, "{round}: {room} for {likely}");
+            assert!((room < likely || bench.store.is_folding()) && used > 0, "{round}: {room} for {likely}");
             waited.push(round);
             bench.rest();
             assert_eq!(bench.store.begin(bench.next, 0), Ok(()));
