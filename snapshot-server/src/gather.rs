@@ -236,6 +236,11 @@ impl<'m, H: Host> Store<'m, H> {
         }
         let frees_only = !page && record == 0;
         let keys = if self.active.len == 0 { 1 } else { PUT_KEYS };
+        let surely = self.folds_surely();
+        debug_assert!(surely >= self.folds_max(keys, record), "ample is enough");
+        if self.space.free() >= surely + EMERGENCY_BLOCKS + PUT_BLOCKS_MAX {
+            return Ok(());
+        }
         let needed = if frees_only {
             self.folds_least(keys)
         } else {

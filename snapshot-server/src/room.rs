@@ -156,6 +156,13 @@ impl<'m, H: Host> Store<'m, H> {
         self.gathered().folds(keys(more).and(record), &self.map(), self.table()) as u32
     }
 
+    /// No less than [`Self::folds_max`] for one put, and soon said: three folds enter all nodes, each behind all growth.
+    pub(crate) fn folds_surely(&self) -> u32 {
+        let nodes = self.root.newest().map_or(0, |newest| newest.map_nodes);
+        let (items, bytes) = (self.active.len + self.frozen.len, self.pool.record_bytes);
+        8 * nodes + items / 4 + (bytes / 256) as u32 + self.table() as u32 + 512
+    }
+
     /// What folding what is gathered takes, and no more.
     pub(crate) fn folds_least(&self, more: u64) -> u32 {
         let Gathered { frozen, active } = self.gathered();

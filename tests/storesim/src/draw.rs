@@ -169,7 +169,9 @@ fn room_turn(plan: &Plan, random: &mut Random) -> Turn {
 /// Records of all sizes, most of them the largest; now and then many that could go, and an object.
 fn records_turn(plan: &Plan, random: &mut Random) -> Turn {
     let page = |random: &mut Random| Change::Page(random.below(plan.objects), random.below(plan.indices));
-    let mut changes: Vec<Change> = (0..random.below(plan.changes)).map(|_| page(random)).collect();
+    // Now and then as many pages as there is room for.
+    let pages = if random.chance(25) { 250 } else { random.below(plan.changes) };
+    let mut changes: Vec<Change> = (0..pages).map(|_| page(random)).collect();
     for _ in 0..random.within(1, 60) {
         let length = match random.below(5) {
             0 => random.within(1, 40),
