@@ -5,7 +5,7 @@ use abi::protocol::snapshot::{Epochs, Error};
 use abi::protocol::wiring::{EpochsPage, Failure as Why, Phase as Shown};
 use abi::record::{BatchWriter, RECORD_BYTES_MAX, Table};
 use abi::{Epoch, Handle, PAGE_SIZE};
-use format::HeaderError;
+use format::{GeometryError, HeaderError};
 
 use super::arrival::{Arrival, Put, put_result};
 use super::check::Check;
@@ -238,6 +238,10 @@ impl<'m, H: Host> Conductor<'m, H> {
     }
 
     fn refused(&mut self, env: &mut impl Environment, refusal: Refusal) {
+        if let Refusal::Geometry(GeometryError::DiskTooSmall(blocks, least)) = refusal {
+            // The store's own parts do not fit: of a world nobody knows yet what it takes.
+            return self.fail(env, Why::Full, Note::TooSmall(least, blocks));
+        }
         let why = match refusal {
             Refusal::Header(HeaderError::Blank) => Why::NoDisk,
             Refusal::Header(HeaderError::Foreign | HeaderError::Geometry(_) | HeaderError::Truncated(_)) => {

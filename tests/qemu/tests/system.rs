@@ -268,7 +268,7 @@ fn number_behind(guest: &mut Guest, before: &str) -> u64 {
 #[test]
 #[ignore = "needs the machine: cargo xtask test --ring qemu"]
 fn a_disk_too_small_for_a_new_world_is_told_what_size_is_needed_and_that_suffices() {
-    const SMALL_MIB: u64 = 5;
+    const SMALL_MIB: u64 = 4;
     let small = Image::of("small", SMALL_MIB << 20);
     let mut guest = start(&small.machine());
     let needed = number_behind(&mut guest, "a new world needs a disk of ");
