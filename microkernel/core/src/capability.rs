@@ -6,7 +6,7 @@
 //! 3. A capability of a world process has no volatile parent, and refers to an object of the world.
 //! 4. `revoking` counts the slots that are dying.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::graph::is_world_object;
 use crate::kernel::Caller;
 use crate::object::{DEPTH_MAX, HANDLES_MIN, NONE};
@@ -38,9 +38,7 @@ impl Kernel {
             let other_kind = !kind.rights().contains(needed);
             return Err(if other_kind { Status::WrongKind } else { Status::MissingRight });
         }
-        if self.revoking > 0 && self.is_dying(slot) {
-            return Err(Status::Revoked);
-        }
+        require(self.revoking == 0 || !self.is_dying(slot), Status::Revoked)?;
         let life = self.life(capability);
         if life == 0 || life == 2 && needed != Rights::DESTROY {
             return Err(Status::PeerDied);
@@ -282,9 +280,7 @@ impl Kernel {
         copy.rights &= rights.bits();
         copy.dying = 0;
         (copy.parent, copy.depth) = self.parent_for(process, slot);
-        if copy.depth > DEPTH_MAX {
-            return Err(Status::TablesExhausted);
-        }
+        require(copy.depth <= DEPTH_MAX, Status::TablesExhausted)?;
         if Capability::has_range(kind) {
             let (first, count) = copy.range();
             let (offset, length) = if part == (0, 0) { (0, u64::from(count)) } else { part };
@@ -298,9 +294,7 @@ impl Kernel {
         } else if badge != 0 {
             copy.badge = badge;
         }
-        if !self.may_hold(process, &copy) {
-            return Err(Status::WorldClosed);
-        }
+        require(self.may_hold(process, &copy), Status::WorldClosed)?;
         Ok(copy)
     }
 
@@ -314,13 +308,9 @@ impl Kernel {
     pub(crate) fn revoke(&mut self, caller: Caller) -> Called {
         let slot = self.full_slot(caller.process, caller.handle)?;
         let capability = self.capabilities.get(slot);
-        if !capability.rights().contains(Rights::REVOKE) {
-            return Err(Status::MissingRight);
-        }
+        require(capability.rights().contains(Rights::REVOKE), Status::MissingRight)?;
         if capability.dying == 0 {
-            if self.revoking > 0 && self.is_dying(slot) {
-                return Err(Status::Revoked);
-            }
+            require(self.revoking == 0 || !self.is_dying(slot), Status::Revoked)?;
             self.capabilities.change(slot).dying = 1;
             self.revoking += 1;
         }
@@ -389,9 +379,7 @@ impl Kernel {
     /// System call `Grant`.
     pub(crate) fn grant(&mut self, caller: Caller) -> Called {
         let process = self.named(caller, Rights::PROCESS_GRANT)?.object;
-        if self.processes.get(process).dying != 0 {
-            return Err(Status::PeerDied);
-        }
+        require(self.processes.get(process).dying == 0, Status::PeerDied)?;
         let frame = self.cpus[caller.cpu].frame;
         let slot = self.look_up(caller.process, caller.given, Rights::COPY)?;
         let rights = Rights::from_bits_truncate(frame.rdi as u32);

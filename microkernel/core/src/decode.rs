@@ -19,6 +19,12 @@ pub(crate) enum Answer {
 /// How a call went.
 pub(crate) type Called = Result<Answer, Status>;
 
+/// A rule, and how what was asked ends where it does not hold.
+#[inline(always)]
+pub(crate) fn require<E>(holds: bool, otherwise: E) -> Result<(), E> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
 impl Kernel {
     /// The running thread of `cpu` made a system call; its registers are in the CPU's frame.
     pub fn syscall(&mut self, m: &mut impl Machine, cpu: usize) {

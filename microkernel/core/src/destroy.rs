@@ -1,6 +1,6 @@
 //! Making, starting, stopping and destroying objects. Destruction goes in bounded steps.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::kernel::Caller;
 use crate::object::{DEPTH_MAX, HANDLES_MAX, HANDLES_MIN, NONE, Task};
 use crate::queue::{Link, QUEUED};
@@ -61,9 +61,7 @@ impl Kernel {
         let frame = self.cpus[caller.cpu].frame;
         let kind = u8::try_from(frame.rdi).ok().and_then(Kind::from_bits).ok_or(Status::BadArgument)?;
         // The result needs a slot; checked before anything is made.
-        if !self.has_room(caller.process, 1) {
-            return Err(Status::TableFull);
-        }
+        require(self.has_room(caller.process, 1), Status::TableFull)?;
         let (object, generation) = match kind {
             Kind::Process => self.create_process(m, budget, frame.words[0])?,
             Kind::Thread => {
@@ -104,9 +102,7 @@ impl Kernel {
         budget: u32,
         handles: u64,
     ) -> Result<(u32, u32), Status> {
-        if handles > u64::from(HANDLES_MAX) {
-            return Err(Status::BadArgument);
-        }
+        require(handles <= u64::from(HANDLES_MAX), Status::BadArgument)?;
         let slot_count = (handles as u32).next_power_of_two().max(HANDLES_MIN);
         let counts = Counts::one(Kind::Process, slot_count);
         let ((from, to), unit) = (self.capabilities.part(budget < self.budgets.world()), HANDLES_MIN);
@@ -136,15 +132,9 @@ impl Kernel {
         [entry, stack, argument]: [u64; 3],
         priority: u8,
     ) -> Result<(u32, u32), Status> {
-        if (budget < self.budgets.world()) != self.is_world_process(process) {
-            return Err(Status::WorldClosed);
-        }
-        if self.processes.get(process).dying != 0 {
-            return Err(Status::PeerDied);
-        }
-        if entry >= abi::USER_END || stack >= abi::USER_END {
-            return Err(Status::BadAddress);
-        }
+        require((budget < self.budgets.world()) == self.is_world_process(process), Status::WorldClosed)?;
+        require(self.processes.get(process).dying == 0, Status::PeerDied)?;
+        require(entry < abi::USER_END && stack < abi::USER_END, Status::BadAddress)?;
         let (thread, generation) = take!(self, threads, budget, Counts::one(Kind::Thread, 0));
         let call_sequence = self.threads.get(thread).call_sequence;
         let registers = Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Registers::default() };
@@ -199,9 +189,7 @@ impl Kernel {
     pub(crate) fn start(&mut self, caller: Caller) -> Called {
         let thread = self.controlled(caller)?;
         let record = self.threads.get(thread);
-        if record.state != State::Stopped || self.processes.get(record.process).dying != 0 {
-            return Err(Status::WrongState);
-        }
+        require(record.state == State::Stopped && self.processes.get(record.process).dying == 0, Status::WrongState)?;
         if self.threads.beside(thread).cpu().is_none() {
             self.wake(thread);
         } else {
@@ -292,17 +280,11 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         // Law 3, both ways: a volatile thread must not wait inside the world with its fault either.
-        if self.is_world_process(process) != self.is_world_object(&given) {
-            return Err(Status::WorldClosed);
-        }
+        require(self.is_world_process(process) == self.is_world_object(&given), Status::WorldClosed)?;
         let Process { slots: place, dying, .. } = *self.processes.get(process);
-        if dying != 0 {
-            return Err(Status::PeerDied);
-        }
+        require(dying == 0, Status::PeerDied)?;
         let (parent, depth) = self.parent_for(process, slot);
-        if depth > DEPTH_MAX {
-            return Err(Status::TablesExhausted);
-        }
+        require(depth <= DEPTH_MAX, Status::TablesExhausted)?;
         if !self.empty_slot(place, Status::Abandoned) {
             return Ok(self.restart_call(caller));
         }
@@ -372,9 +354,7 @@ impl Kernel {
 
     fn destroy_budget(&mut self, budget: u32) -> Result<bool, Status> {
         let record = *self.budgets.get(budget);
-        if record.used != Counts::default() || record.budget == NONE {
-            return Err(Status::WrongState);
-        }
+        require(record.used == Counts::default() && record.budget != NONE, Status::WrongState)?;
         // Records from a hostile store say anything about counts.
         let counts = record.left.plus(Counts::one(Kind::Budget, 0));
         give_back!(self, budgets, budget, Budget, counts);

@@ -1,6 +1,6 @@
 //! What volatile processes may do with the machine: page tables, interrupts, I/O ports, the debug port.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::kernel::Caller;
 use crate::space::{ACCESSED, Run};
 use crate::{Capability, Kernel, Machine, Process};
@@ -65,9 +65,7 @@ impl Kernel {
         let [first_page, pages, flags, epoch, name, ..] = arguments.words;
         let process = self.target_process(caller, name)?;
         let flags = MapFlags::from_bits(flags).ok_or(Status::BadArgument)?;
-        if flags.contains(MapFlags::WRITE | MapFlags::EXECUTE) {
-            return Err(Status::BadArgument);
-        }
+        require(!flags.contains(MapFlags::WRITE | MapFlags::EXECUTE), Status::BadArgument)?;
         Self::check_range(arguments.rdi, pages)?;
         let mut needed = Rights::MEMORY_MAP;
         needed.set(Rights::MEMORY_WRITE, flags.contains(MapFlags::WRITE));
@@ -79,9 +77,7 @@ impl Kernel {
         if decided_late && Epoch::from_bits(epoch) != self.epoch() && self.started {
             return Err(Status::StaleEpoch);
         }
-        if self.processes.get(process).dying != 0 {
-            return Err(Status::PeerDied);
-        }
+        require(self.processes.get(process).dying == 0, Status::PeerDied)?;
         let (mut replaced, mut page) = (false, 0);
         while page < pages {
             let address = arguments.rdi + page * abi::PAGE_SIZE as u64;
@@ -137,9 +133,7 @@ impl Kernel {
     /// System call `BindInterrupt`.
     pub(crate) fn bind_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let line = self.interrupt_line(caller)?;
-        if self.given(caller, Rights::SIGNAL)?.badge == 0 {
-            return Err(Status::BadArgument);
-        }
+        require(self.given(caller, Rights::SIGNAL)?.badge != 0, Status::BadArgument)?;
         let Caller { process, handle: interrupt, given: bell, .. } = caller;
         let process = self.processes.get(process).name(process);
         self.bindings[line as usize] = Binding { process, interrupt, bell };
@@ -184,9 +178,7 @@ impl Kernel {
     fn port_range(&self, caller: Caller) -> Result<(u16, u8), Status> {
         let (first, count) = self.named(caller, Rights::PORTS_USE)?.range();
         let Registers { rdi: port, words: [width, ..], .. } = self.cpus[caller.cpu].frame;
-        if !matches!(width, 1 | 2 | 4) {
-            return Err(Status::BadArgument);
-        }
+        require(matches!(width, 1 | 2 | 4), Status::BadArgument)?;
         let inside = port >= u64::from(first)
             && port.checked_add(width).is_some_and(|end| end <= u64::from(first) + u64::from(count));
         if inside { Ok((port as u16, width as u8)) } else { Err(Status::BadRange) }
@@ -208,13 +200,9 @@ impl Kernel {
     /// System call `DebugWrite`.
     pub(crate) fn debug_write(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let (first, count) = self.named(caller, Rights::PORTS_USE)?.range();
-        if !(first..first.saturating_add(count)).contains(&DEBUG_PORT) {
-            return Err(Status::BadRange);
-        }
+        require((first..first.saturating_add(count)).contains(&DEBUG_PORT), Status::BadRange)?;
         let frame = self.cpus[caller.cpu].frame;
-        if frame.rdi > 64 {
-            return Err(Status::BadArgument);
-        }
+        require(frame.rdi <= 64, Status::BadArgument)?;
         let mut bytes = [0; 64];
         for (place, word) in bytes.chunks_exact_mut(8).zip(frame.words) {
             place.copy_from_slice(&word.to_le_bytes());

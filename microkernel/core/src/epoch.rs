@@ -1,6 +1,6 @@
 //! The cut, what is exported after it, and the frames and log around it.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::kernel::{Caller, TICKET_MIDDLE};
 use crate::object::NONE;
 use crate::{Budget, Capability, Endpoint, Kernel, Machine, Notification, Process, Thread};
@@ -28,12 +28,8 @@ impl Kernel {
     /// System call `Cut`. Its steps depend on the number of CPUs and on nothing else.
     pub(crate) fn cut(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         self.look_up(caller.process, caller.handle, Rights::EPOCH_CUT)?;
-        if !self.started {
-            return Err(Status::WrongState);
-        }
-        if !self.is_exported() {
-            return Err(Status::Busy);
-        }
+        require(self.started, Status::WrongState)?;
+        require(self.is_exported(), Status::Busy)?;
         let next = self.epoch().next().ok_or(Status::WrongState)?;
         let stamp = self.stamp.checked_add(1).ok_or(Status::WrongState)?;
         // ---- point of no return ----
@@ -163,18 +159,14 @@ impl Kernel {
     /// are refused: the kernel itself writes only to memory.
     pub(crate) fn memory_frame(&self, caller: Caller, needed: Rights, page: u64) -> Result<u32, Status> {
         let (first, count) = self.given(caller, needed)?.range();
-        if page >= u64::from(count) {
-            return Err(Status::BadRange);
-        }
+        require(page < u64::from(count), Status::BadRange)?;
         let frame = first + page as u32;
         if (frame as usize) < self.frames.len() { Ok(frame) } else { Err(Status::BadRange) }
     }
 
     /// The frames that a call names by their pages, and how many there are.
     fn memory_frames(&self, caller: Caller, count: u64) -> Result<([u32; FRAMES_BATCH_MAX], usize), Status> {
-        if count == 0 || count > FRAMES_BATCH_MAX as u64 {
-            return Err(Status::BadArgument);
-        }
+        require((1..=FRAMES_BATCH_MAX as u64).contains(&count), Status::BadArgument)?;
         let (mut frames, count) = ([0; FRAMES_BATCH_MAX], count as usize);
         for (frame, page) in frames[..count].iter_mut().zip(self.cpus[caller.cpu].frame.words) {
             *frame = self.memory_frame(caller, Rights::MEMORY_WRITE, page)?;

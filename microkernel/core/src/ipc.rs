@@ -5,7 +5,7 @@
 //! 2. A thread in `AwaitReply` or `AwaitFault` has at most one Reply in the system.
 //! 3. A message is delivered once, or its sender is told why not.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::kernel::Caller;
 use crate::object::NONE;
 use crate::{Capability, Kernel, Machine, State};
@@ -81,9 +81,7 @@ impl Kernel {
     /// System call `Receive`.
     pub(crate) fn receive(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let endpoint = self.named(caller, Rights::RECEIVE)?.object;
-        if self.threads.get(caller.thread).serving != NONE {
-            return Err(Status::WrongState);
-        }
+        require(self.threads.get(caller.thread).serving == NONE, Status::WrongState)?;
         let bound = self.threads.get(caller.thread).bound;
         if bound != NONE && self.take_bits(caller, bound) {
             return Ok(Answer::Keep);
@@ -208,9 +206,7 @@ impl Kernel {
 
     /// Answers a call or fault with what is in the registers of the running thread.
     fn answer(&mut self, caller: Caller, thread: u32, sequence: u32, hand_over: bool) -> Result<(), Status> {
-        if !self.reply_stands(thread, sequence) {
-            return Err(Status::PeerDied);
-        }
+        require(self.reply_stands(thread, sequence), Status::PeerDied)?;
         if self.threads.get(thread).state == State::AwaitReply {
             let flags = self.control(caller.cpu).flags();
             self.deliver(caller.thread, thread, Event::None, 0, flags)?;
@@ -227,9 +223,7 @@ impl Kernel {
     pub(crate) fn save_reply(&mut self, caller: Caller) -> Called {
         let Some((object, generation)) = self.held_reply(caller.thread) else { return Err(Status::NoReply) };
         let reply = Capability::root(Kind::Reply, object, generation);
-        if !self.may_hold(caller.process, &reply) {
-            return Err(Status::WorldClosed);
-        }
+        require(self.may_hold(caller.process, &reply), Status::WorldClosed)?;
         let handle = self.place(caller.process, reply)?;
         self.threads.change(caller.thread).serving = NONE;
         Ok(Answer::Value(handle.0.into()))
@@ -238,9 +232,7 @@ impl Kernel {
     /// System call `Signal`.
     pub(crate) fn signal(&mut self, caller: Caller) -> Called {
         let Capability { object, badge, .. } = self.named(caller, Rights::SIGNAL)?;
-        if badge == 0 {
-            return Err(Status::BadArgument);
-        }
+        require(badge != 0, Status::BadArgument)?;
         self.signal_bits(object, badge);
         Ok(Answer::Done)
     }
@@ -308,9 +300,7 @@ impl Kernel {
         }
         let notification = self.named(caller, Rights::WAIT)?.object;
         let same_world = (notification < self.notifications.world()) == self.is_world_thread(caller.thread);
-        if !same_world {
-            return Err(Status::WorldClosed);
-        }
+        require(same_world, Status::WorldClosed)?;
         if self.notifications.get(notification).bound != NONE || self.threads.get(caller.thread).bound != NONE {
             return Err(Status::AlreadyBound);
         }

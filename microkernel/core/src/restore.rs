@@ -1,7 +1,7 @@
 //! From records back to a world: each record is validated alone, then all of them as a graph; what is derived is
 //! rebuilt; law 4 is applied; then threads run.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::destroy::{chunks_of, is_worn};
 use crate::graph::{
     BUDGET, CAPABILITY, COUNTED, ENDPOINT, Graph, NOTIFICATION, PROCESS, THREAD, VECTOR, WORLD, has_reached, is_sound,
@@ -107,9 +107,7 @@ impl Kernel {
     }
 
     fn take_record(&mut self, m: &mut impl Machine, table: u16, index: u32, bytes: &[u8]) -> Result<(), RecordError> {
-        if !is_within(table, index, &self.world.capacities) {
-            return Err(RecordError::Field);
-        }
+        require(is_within(table, index, &self.world.capacities), RecordError::Field)?;
         match table {
             WORLD => self.take_world(World::read(bytes)?)?,
             PROCESS => self.taken_into(|k| &mut k.processes, index, Process::read(bytes)?),
@@ -149,9 +147,7 @@ impl Kernel {
     }
 
     fn take_world(&mut self, world: World) -> Result<(), RecordError> {
-        if !world.is_shaped_like(&self.world) {
-            return Err(RecordError::Field);
-        }
+        require(world.is_shaped_like(&self.world), RecordError::Field)?;
         self.begin_restore();
         self.capabilities.outdate();
         // Volatile threads have drawn tickets since this boot began.
@@ -165,9 +161,7 @@ impl Kernel {
         self.look_up(caller.process, caller.handle, Rights::EPOCH_RECORDS)?;
         let arguments = self.cpus[caller.cpu].frame;
         let epoch = Epoch::from_bits(arguments.rdi);
-        if self.started {
-            return Err(Status::WrongState);
-        }
+        require(!self.started, Status::WrongState)?;
         if epoch.incarnation() == 0 || epoch.counter() == 0 || arguments.words[0] > TIME_MAX_NS {
             return Err(Status::BadArgument);
         }
@@ -227,15 +221,11 @@ impl Kernel {
             let Process { slots, slot_count, .. } = *self.processes.get(process);
             let refused = (PROCESS, process);
             for holder in &mut self.holders[chunks_of(slots, slot_count)] {
-                if *holder != NONE {
-                    return Err(refused);
-                }
+                require(*holder == NONE, refused)?;
                 *holder = process;
             }
             spaces += u32::from(slot_count != 0);
-            if slot_count != 0 && !self.capabilities.get(slots).is_memory_port() {
-                return Err(refused);
-            }
+            require(slot_count == 0 || self.capabilities.get(slots).is_memory_port(), refused)?;
         }
         if self.pool.free.count() < spaces {
             // A machine too small for its world: not the record's fault, but it cannot be rebuilt here.

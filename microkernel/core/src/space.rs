@@ -9,7 +9,7 @@
 //! After a cut no table is touched but the roots that CPUs have loaded: a table with an older stamp has its write bits
 //! cleared when a walk next comes by, and until then the entry above it is not writable.
 
-use crate::decode::{Answer, Called};
+use crate::decode::{Answer, Called, require};
 use crate::object::NONE;
 use crate::{Kernel, Machine, TableId};
 use abi::{MapFlags, PAGE_SIZE, Status, USER_END, USER_START};
@@ -403,12 +403,8 @@ impl Kernel {
 
     /// Whether a range of pages is one that user programs may have.
     pub(crate) fn check_range(address: u64, pages: u64) -> Result<(), Status> {
-        if !address.is_multiple_of(PAGE_SIZE as u64) || address < USER_START {
-            return Err(Status::BadAddress);
-        }
-        if pages == 0 || pages > abi::MAP_PAGES_MAX {
-            return Err(Status::BadArgument);
-        }
+        require(address.is_multiple_of(PAGE_SIZE as u64) && address >= USER_START, Status::BadAddress)?;
+        require((1..=abi::MAP_PAGES_MAX).contains(&pages), Status::BadArgument)?;
         match address.checked_add(pages * PAGE_SIZE as u64) {
             // The last page stays unmapped: `syscall` at its end would return to an address that is not canonical.
             Some(end) if end < USER_END => Ok(()),

@@ -1,5 +1,6 @@
 //! Moving a message from one thread to another, capabilities included: everything is checked, then done.
 
+use crate::decode::require;
 use crate::graph::stands;
 use crate::object::NONE;
 use crate::{Capability, Kernel, State, Thread};
@@ -20,9 +21,7 @@ impl Kernel {
     /// The capabilities that a thread of `process` is about to send, if they are the process's to give.
     pub(crate) fn parcels(&self, process: u32, caps: u64, flags: u8) -> Result<Parcels, Status> {
         let count = usize::from(flags & FLAG_CAPS_MASK);
-        if count > CAPS_MAX {
-            return Err(Status::BadArgument);
-        }
+        require(count <= CAPS_MAX, Status::BadArgument)?;
         let mut parcels = Parcels { slots: [NONE; CAPS_MAX], count, moved: flags & FLAG_MOVE != 0 };
         // What was derived from a capability goes along when it is moved, all in one step.
         let mut children = MOVED_CHILDREN_MAX;
@@ -45,9 +44,7 @@ impl Kernel {
     /// Checks that `receiver`'s process may and can take all parcels.
     fn check_room(&self, process: u32, parcels: &Parcels) -> Result<(), Status> {
         for &slot in &parcels.slots[..parcels.count] {
-            if !self.may_hold(process, self.capabilities.get(slot)) {
-                return Err(Status::WorldClosed);
-            }
+            require(self.may_hold(process, self.capabilities.get(slot)), Status::WorldClosed)?;
             if !parcels.moved && self.parent_for(process, slot).1 > crate::object::DEPTH_MAX {
                 return Err(Status::TablesExhausted);
             }
