@@ -10,9 +10,6 @@ use crate::subject::{Bench, sizes};
 use crate::timed::Timed;
 use crate::{Error, median, print};
 
-/// Blocks of the file that is written raw.
-const RAW_BLOCKS: usize = 16_384;
-
 /// Who comes first, second and third: each after each other as often, since one warms what the next finds.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [0, 2, 1], [2, 0, 1], [1, 2, 0]];
 
@@ -28,10 +25,11 @@ struct Round {
     blocks: Duration,
 }
 
-fn round(bench: &mut Bench<'_, Timed>, number: usize, count: usize) -> Result<Round, Error> {
+/// Round `number`, of `count` pages; raw writes go to `place`, where nothing was written before, as the store's do.
+fn round(bench: &mut Bench<'_, Timed>, number: usize, count: usize, place: usize) -> Result<Round, Error> {
     let mut round = Round::default();
     let mut pages = None;
-    let place = (number % (RAW_BLOCKS / (count + 1)) * (count + 1)) as u64;
+    let place = place as u64;
     for turn in ORDERS[number % ORDERS.len()] {
         let of = pages.get_or_insert_with(|| bench.next_pages(count + 1));
         match turn {
@@ -52,13 +50,16 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Result<(), Error> {
     let blocks = 131_072;
     let mut memory = HostMemory::new(&sizes(blocks, 384));
     let host = files::host(&files::make(folder, STORE, blocks)?, memory.page_count())?;
-    let raw = |name| files::direct(&files::make(folder, name, RAW_BLOCKS)?);
+    let raw = |name| files::direct(&files::make(folder, name, blocks)?);
     let host = Timed::new(host, [raw(RAW)?, raw(RAW_BESIDE)?]);
     let mut bench = Bench::new(&mut memory, host, true)?;
     bench.incarnate()?;
+    let mut first = 0;
     for (name, count) in [("commit_4k", 1usize), ("commit_64k", 16)] {
-        let rounds: Vec<Round> =
-            (0..rounds).map(|number| round(&mut bench, number, count)).collect::<Result<_, Error>>()?;
+        let rounds: Vec<Round> = (0..rounds)
+            .map(|number| round(&mut bench, number, count, first + number * (count + 1)))
+            .collect::<Result<_, Error>>()?;
+        first += rounds.len() * (count + 1);
         let ratio = |of: fn(&Round) -> Duration| {
             median(rounds.iter().map(|round| round.store.as_secs_f64() / of(round).as_secs_f64()).collect())
         };
