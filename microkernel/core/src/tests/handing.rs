@@ -169,6 +169,22 @@ fn what_is_moved_is_gone_and_takes_along_what_hangs_below() {
     assert_eq!(found(&mut rig, below[0]), Status::BadHandle);
 }
 
+/// All in one step, so there is an end to how many.
+#[test]
+fn a_move_takes_along_so_many_and_no_more() {
+    let (mut rig, boot) = Rig::new();
+    let [meet, root] = [0; 2].map(|_| rig.create(BUDGET, Kind::Endpoint, [0; 4], Handle::NULL));
+    let top = copy(&mut rig, root, 7).expect("there is room");
+    let (_, thread) = receiver(&mut rig, meet, BUDGET);
+    let below = [0; 1 + abi::MOVED_CHILDREN_MAX].map(|_| copy(&mut rig, top, 0).expect("there is room"));
+    assert_eq!(send(&mut rig, meet, &[top], FLAG_MOVE), Status::TablesExhausted);
+    assert_eq!(found(&mut rig, top), Status::Ok, "it is still there");
+    assert_eq!(rig.call(Call::Drop, below[0], |_| {}), Status::Ok);
+    assert_eq!(send(&mut rig, meet, &[top], FLAG_MOVE), Status::Ok);
+    let there = given(&rig, thread)[0];
+    assert!(below[1..].iter().all(|&handle| rig.kernel.capabilities.get(slot(&rig, boot, handle)).parent == there));
+}
+
 /// What enters the world by a move hangs below its object, and what had been derived from it stays outside.
 #[test]
 fn what_is_moved_into_the_world_leaves_what_hangs_below() {

@@ -166,6 +166,31 @@ fn a_world_brings_its_own_record_and_root_budget() {
     rig.create(WORLD, Kind::Endpoint, [0; 4], Handle::NULL);
 }
 
+/// A world that was refused as a whole can be mended by further records, and is then taken.
+#[test]
+fn what_was_refused_can_be_mended() {
+    let mut records = exported();
+    let root = |record: &&Record| {
+        record.0 == Kept::Capability as u16 && Capability::read(&record.2).is_ok_and(|held| held.parent == u32::MAX)
+    };
+    // In a slot that is no process's.
+    let stray = (Kept::Capability as u16, CAPACITIES.world.0[5] - 1, records.iter().find(root).expect("one").2.clone());
+    records.push(stray.clone());
+    let (mut rig, status) = taken(&records);
+    assert_eq!(
+        (status, rig.kernel.cpus[0].frame.words[..2].to_vec()),
+        (Status::BadRecord, vec![stray.0.into(), stray.1.into()])
+    );
+    let mut batch = BatchWriter::new(rig.m.bytes(105));
+    assert!(batch.push(stray.0, stray.1, stray.2.len(), |to| to.copy_from_slice(Capability::EMPTY.as_bytes())));
+    batch.finish();
+    let whole = |r: &mut Registers| (r.rdi, r.words, r.caps) = (5, [0; 8], u64::from(MEMORY.0));
+    assert_eq!(rig.just_call(Call::Restore, EPOCH, whole), Status::Ok);
+    let epoch = abi::Epoch::first_of(2).expect("fits").bits();
+    assert_eq!(rig.just_call(Call::Resume, EPOCH, |r| (r.rdi, r.words) = (epoch, [0; 8])), Status::Ok);
+    sound_but_for_budgets(&rig, "mended");
+}
+
 #[test]
 fn nobody_answers_his_own_call() {
     let itself = |index, thread: &mut Thread| (thread.serving, thread.serving_sequence) = (index, thread.call_sequence);

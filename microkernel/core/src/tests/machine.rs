@@ -209,6 +209,22 @@ fn ranges_end_where_they_must() {
     assert_eq!(map(&mut rig, 0x1_0000_0000, 0, 1, both).0, Status::BadArgument);
 }
 
+/// A Memory may reach beyond the machine's memory, to a device: the kernel tracks and writes no frame there.
+#[test]
+fn frames_end_where_memory_does() {
+    let (mut rig, boot) = Rig::new();
+    let device = Handle(40);
+    let end = CAPACITIES.frames;
+    rig.kernel.boot_range(boot.process, device, Kind::Memory, end - 4..end + 4, true).expect("a free handle");
+    for (page, status) in [(3, Status::Ok), (4, Status::BadRange), (7, Status::BadRange), (8, Status::BadRange)] {
+        let told = rig.call(Call::SetFrames, EPOCH, |r| {
+            words(r, 1 | (FrameState::Clean as u64) << 8, &[page]);
+            r.caps = u64::from(device.0);
+        });
+        assert_eq!(told, status, "page {page}");
+    }
+}
+
 #[test]
 fn the_log_and_the_ring_hold_what_they_have_room_for() {
     let (mut rig, _) = Rig::new();

@@ -150,6 +150,31 @@ fn a_page_is_mapped_the_same_either_way() {
     assert_eq!((taken, slow.outcome().status()), (false, Status::Busy));
 }
 
+/// With several CPUs too, as long as no other has stopped who asks, and nobody as important waits.
+#[test]
+fn a_page_is_mapped_quickly_on_one_of_several_cpus() {
+    let mut kernel = Kernel::new(&mut HostArena, &Capacities { cpus: 2, ..CAPACITIES });
+    let mut m = HostMachine::default();
+    let boot = kernel.boot_process(&mut m, 64, 0x40_0000, 0x7000_0000, 0).expect("boots");
+    kernel.boot_range(boot.process, MEMORY, Kind::Memory, 100..300, true).expect("a free handle");
+    kernel.boot_start(&mut m, 0, boot);
+    let mut rig = Rig { kernel, m };
+    map(OWN, MEMORY, AT + 4096, [7, 1, 0, 0])(&mut rig.kernel.cpus[0].frame);
+    rig.kernel.syscall(&mut rig.m, 0);
+    let ask = map(OWN, MEMORY, AT, [8, 1, 0, 0]);
+    ask(&mut rig.kernel.cpus[0].frame);
+    let control = rig.kernel.cpus[0].frame.rax;
+    rig.kernel.admit(&rig.m, 0, control);
+    let mut stopped = copy_of(&rig);
+    assert!(rig.kernel.fast(&mut rig.m, 0));
+    rig.sound();
+    let root = rig.m.loaded[&0].expect("it runs in a space");
+    assert_eq!(rig.m.translate(root, AT), Some((108, false)));
+    stopped.kernel.threads.change(boot.thread).state = crate::State::Stopped;
+    assert!(!stopped.kernel.fast(&mut stopped.m, 0), "who was stopped goes no further");
+    assert_eq!(stopped.m.translate(root, AT), None);
+}
+
 /// A thread of a priority, and what it does when it first runs, with its handles for the bell and for an endpoint.
 type Other = (u64, fn(&mut Rig, Handle, Handle));
 
