@@ -146,7 +146,7 @@ impl Kernel {
     /// System call `AckInterrupt`.
     pub(crate) fn ack_interrupt(&mut self, m: &mut impl Machine, caller: Caller) -> Called {
         let line = self.interrupt_line(caller)?;
-        // Nobody has said where it goes: let in, it would arrive as an exception.
+        // Nobody has said where it goes.
         self.bound_to(line).ok_or(Status::WrongState)?;
         m.mask_interrupt(line, false);
         Ok(Answer::Done)

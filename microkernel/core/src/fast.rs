@@ -96,7 +96,7 @@ impl Cpu {
 
 impl Kernel {
     /// Makes the system call `Call` of the running thread of `cpu`, if nothing stands against it. `None`: nothing has
-    /// happened, and the slow path is to make it, unless [`Self::admit`] finds something new.
+    /// happened, and the slow path is to make it.
     #[inline(always)]
     pub fn fast_call<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize) -> Option<Switch<'_>> {
         let version = self.version();
@@ -204,7 +204,7 @@ impl Kernel {
 
     /// Delivers a page fault of the running thread of `cpu`, whose registers are in [`Self::own_record`], to its
     /// pager, which waits, if nothing stands against it (it is no first write); else
-    /// [`Self::admit_fault`] may find something new.
+    /// [`Self::admit_fault`] may find what the next one lacks.
     #[inline(always)]
     pub fn fast_fault<const ALONE: bool>(
         &mut self,

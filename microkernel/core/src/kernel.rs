@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Cpu {
     /// Registers of the current thread while the CPU is in the kernel; first, so that the edge needs no offset.
     pub frame: Registers,
-    /// For the edge alone: scratch, stacks, marks.
+    /// For the edge alone.
     pub edge: [u64; 8],
     /// Running thread; `u32::MAX`: idle.
     pub(crate) current: u32,

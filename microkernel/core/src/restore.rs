@@ -403,6 +403,8 @@ impl Kernel {
     /// System call `BindPort`.
     pub(crate) fn bind_port(&mut self, caller: Caller) -> Called {
         self.look_up(caller.process, caller.handle, Rights::EPOCH_PORTS)?;
+        // What a refused `Resume` has found is not yet a world to wait in.
+        require(self.started || !self.restored, Status::BadArgument)?;
         let service = u32::try_from(self.cpus[caller.cpu].frame.rdi).map_err(|_| Status::BadArgument)?;
         let port = self.port_of(service).filter(|_| service != 0).ok_or(Status::BadArgument)?;
         let rights = Rights::RECEIVE | Rights::SEND | Rights::COPY;

@@ -42,9 +42,12 @@ fn pit_count() -> u16 {
 impl Clock {
     /// Measures for some 10 ms, a few times. `None` if the interval timer stands still.
     pub(crate) fn measure(apic: LocalApic) -> Option<Self> {
-        let mut measured = [(); MEASUREMENTS].map(|()| Self::measure_once(apic));
-        measured.sort_unstable_by_key(|clock| clock.map(|clock| clock.tsc_hz));
-        Some(Self { origin: tsc(), ..measured[MEASUREMENTS / 2]? })
+        let mut measured = [Self::measure_once(apic)?; MEASUREMENTS];
+        for again in &mut measured[1..] {
+            *again = Self::measure_once(apic)?;
+        }
+        measured.sort_unstable_by_key(|clock| clock.tsc_hz);
+        Some(Self { origin: tsc(), ..measured[MEASUREMENTS / 2] })
     }
 
     fn measure_once(apic: LocalApic) -> Option<Self> {

@@ -90,7 +90,8 @@ pub(crate) fn release_all(cpus: *mut Cpu) {
 /// [`crate::start::prepare_ap_page`] has run, and the stacks of as many CPUs are mapped in the tables at `root`.
 pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
     let own = LocalApic.id();
-    let others = || ids.iter().copied().filter(|&id| id != own);
+    // As many as have a stack, whether ours is among those listed or not.
+    let others = || ids.iter().copied().filter(|&id| id != own).take(ids.len().saturating_sub(1));
     others().for_each(|id| LocalApic.command(id, INIT));
     if others().next().is_some() {
         clock.pause_ns(INIT_PAUSE_NS);
@@ -104,7 +105,8 @@ pub(crate) unsafe fn start_all(ids: &[u32], root: u64, clock: &Clock) -> usize {
         while JOINED.load(Ordering::SeqCst) == cpu {
             if clock.now_ns() > end {
                 say!("kernel: the processor with APIC id {id} does not start; going on without it and those after it");
-                // It may still come in late: never again touch what it would use.
+                // It may be on its way in: it shall wait for a STARTUP that never comes.
+                LocalApic.command(id, INIT);
                 return cpu;
             }
             // One that has started does not heed it.

@@ -4,7 +4,7 @@
 //! host tool finds by its symbol or its magic number, then print it. A second failure while reporting stops at once.
 
 use crate::halt::{Halt, claim_end, end, halt};
-use crate::layout::{PHYSMAP, cpu_of_stack, text};
+use crate::layout::{DEVICES, PHYSMAP, cpu_of_stack, text};
 use crate::serial::say;
 use crate::shared::Shared;
 use crate::symbols;
@@ -83,13 +83,13 @@ fn frame_pointer() -> u64 {
     rbp
 }
 
-/// Whether the word at `address` is mapped, in the kernel's half.
+/// Whether the word at `address` is mapped, in the kernel's half, and no register of a device.
 fn is_readable(address: u64) -> bool {
     let root = PHYSMAP + Cr3::read().0.start_address().as_u64();
     // SAFETY: 1. the physmap has all page tables of the kernel's half; 2. nothing changes these any more.
     let tables = unsafe { OffsetPageTable::new(&mut *(root as *mut _), VirtAddr::new(PHYSMAP)) };
     address.is_multiple_of(8)
-        && address >= PHYSMAP
+        && (PHYSMAP..DEVICES).contains(&address)
         && VirtAddr::try_new(address).is_ok_and(|address| tables.translate_addr(address).is_some())
 }
 
@@ -168,8 +168,9 @@ pub(crate) extern "C" fn fatal(trap: &KernelTrap) -> ! {
     record.registers[..3].copy_from_slice(&[rip, rsp, frame.cpu_flags.bits()]);
     record.registers[3..].copy_from_slice(&trap.general);
     let lost = !text().contains(&rip);
-    record.frames[0] = caller(rsp).filter(|_| lost).unwrap_or(rip);
-    walk(trap.general[6], &mut record.frames[1..]);
+    let first = if lost { caller(rsp) } else { Some(rip) };
+    record.frames[0] = first.unwrap_or_default();
+    walk(trap.general[6], &mut record.frames[usize::from(first.is_some())..]);
     record.magic = PANIC_MAGIC;
 
     let name = exception_name(trap.vector).unwrap_or("exception");

@@ -42,7 +42,7 @@ fn entry(frame: u32, flags: u64, writable: bool) -> u64 {
 
 impl Kernel {
     /// Maps one page for the running thread of `cpu`, which asks with `control`, if nothing stands against it; else
-    /// [`Self::admit`] may find something new. Argument 0 in the frame is set.
+    /// [`Self::admit`] may find what the next one lacks. Argument 0 in the frame is set.
     #[inline(always)]
     pub fn fast_map<const ALONE: bool>(&mut self, m: &mut impl Machine, cpu: usize, control: u64) -> Option<Outcome> {
         let (version, pass) = (self.version(), &self.map_pass);

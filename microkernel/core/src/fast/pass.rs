@@ -97,8 +97,8 @@ impl Kernel {
         self.capabilities.version()
     }
 
-    /// Looks up what a call that the fast path has declined needs, and who would go on. Whether that found anything
-    /// new: then the fast path may take it now.
+    /// Looks up what a call that the fast path has declined needs, and who would go on: for the next one like it. Whether that
+    /// found anything new.
     pub fn admit(&mut self, m: &impl Machine, cpu: usize, control: u64) -> bool {
         let from = self.cpus[cpu].current;
         let Some(pass) = self.look_up_pass(from, control) else { return self.admit_map(m, cpu, control) };

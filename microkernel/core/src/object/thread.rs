@@ -103,7 +103,7 @@ impl Thread {
             && self.badge <= abi::BADGE_MAX
             && (self.state == State::Free || self.process != NONE)
             && waits_on_object == (self.object != NONE)
-            && !(self.state == State::Receiving && self.serving != NONE)
+            && !(matches!(self.state, State::Free | State::Receiving) && self.serving != NONE)
     }
 }
 

@@ -191,6 +191,49 @@ fn what_was_refused_can_be_mended() {
     sound_but_for_budgets(&rig, "mended");
 }
 
+/// Who is no more holds no Reply: not to a thread that cannot be, nor in place of who does.
+#[test]
+fn who_is_free_serves_nobody() {
+    let free = |serving, serving_sequence| {
+        let thread = Thread { generation: 1, serving, serving_sequence, ..Thread::FREE };
+        (Kept::Thread as u16, 3, thread.as_bytes().to_vec())
+    };
+    let mut records = exported();
+    records.push(free(0xffff_0000, 1));
+    assert_eq!(verdict(&records), Status::BadRecord);
+    let mut records = exported();
+    let mut caller = None;
+    for (_, index, bytes) in records.iter_mut().filter(|(table, ..)| *table == Kept::Thread as u16) {
+        let mut thread = Thread::read(bytes).expect("a thread");
+        if awaits(&thread) {
+            caller = Some((*index, thread.call_sequence));
+        }
+        if serves(&thread) {
+            thread.serving = u32::MAX;
+        }
+        *bytes = thread.as_bytes().to_vec();
+    }
+    let (caller, sequence) = caller.expect("somebody waits for a reply");
+    records.push(free(caller, sequence));
+    assert_eq!(verdict(&records), Status::BadRecord);
+}
+
+/// Nobody gets to wait in a world that was refused and may yet be mended.
+#[test]
+fn a_refused_world_has_no_ports() {
+    let (mut rig, _) = Rig::new();
+    rig.create(WORLD, Kind::Endpoint, [1, 0, 0, 0], Handle::NULL);
+    let epoch = |boot| abi::Epoch::first_of(boot).expect("fits").bits();
+    assert_eq!(rig.call(Call::BindPort, EPOCH, |r| r.rdi = 1), Status::Ok);
+    assert_eq!(rig.call(Call::Resume, EPOCH, |r| (r.rdi, r.words) = (epoch(1), [0; 8])), Status::Ok);
+    let mut records = records_of(&mut rig);
+    let stray = Capability::root(Kind::Endpoint, 0, 1);
+    records.push((Kept::Capability as u16, 40, stray.as_bytes().to_vec()));
+    let (mut rig, status) = taken(&records);
+    assert_eq!(status, Status::BadRecord);
+    assert_eq!(rig.just_call(Call::BindPort, EPOCH, |r| r.rdi = 1), Status::BadArgument);
+}
+
 #[test]
 fn nobody_answers_his_own_call() {
     let itself = |index, thread: &mut Thread| (thread.serving, thread.serving_sequence) = (index, thread.call_sequence);
