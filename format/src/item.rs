@@ -12,9 +12,9 @@ use crate::checksum::{Checksum, RawChecksum};
 /// Most bytes of a record.
 pub const RECORD_BYTES_MAX: usize = 1024;
 /// Fewest bytes that a record takes when stored, with its head and padding.
-pub const RECORD_STORED_MIN: usize = HEAD + 8;
+pub const RECORD_STORED_MIN: usize = record_stored(1);
 /// Most bytes that any item takes when stored: the largest record's.
-pub const RECORD_STORED_MAX: usize = HEAD + RECORD_BYTES_MAX;
+pub const RECORD_STORED_MAX: usize = record_stored(RECORD_BYTES_MAX);
 /// Bytes that a page takes when stored.
 pub const PAGE_STORED: usize = HEAD + 16;
 /// Bytes that an extent takes when stored.
@@ -134,6 +134,11 @@ pub enum ItemError {
     Place(Key),
 }
 
+/// Bytes that a record of `length` bytes takes when stored: its head, and padding to a multiple of 8.
+pub const fn record_stored(length: usize) -> usize {
+    HEAD + length.next_multiple_of(8)
+}
+
 impl<'a> Item<'a> {
     /// What it speaks of; of an extent the first.
     pub fn key(&self) -> Key {
@@ -157,7 +162,7 @@ impl<'a> Item<'a> {
         match self {
             Self::Page { .. } => PAGE_STORED,
             Self::Zero { .. } | Self::Absent { .. } => EXTENT_STORED,
-            Self::Record { bytes, .. } => HEAD + bytes.len().next_multiple_of(8),
+            Self::Record { bytes, .. } => record_stored(bytes.len()),
         }
     }
 

@@ -34,7 +34,7 @@ pub use geometry::{DISK_BLOCKS_MAX, Geometry, GeometryError, ROOT_SLOTS_MAX, ROO
 pub use header::{Header, HeaderError, RawHeader, VERSION};
 pub use item::{
     EXTENT_MAX, EXTENT_STORED, Item, ItemError, ItemIter, Key, PAGE_STORED, RECORD_BYTES_MAX, RECORD_STORED_MAX,
-    RECORD_STORED_MIN, RawItem, TABLE_BIT,
+    RECORD_STORED_MIN, RawItem, TABLE_BIT, record_stored,
 };
 pub use node::{NODE_BODY_BYTES, NODE_LEVEL_MAX, Node, NodeError, NodeWriter, RawChild, RawNode};
 pub use root::{CHECKPOINTS_MAX, Checkpoint, LogStart, RawCheckpoint, RawLogStart, RawRoot, Root, RootError};

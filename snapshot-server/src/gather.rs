@@ -9,7 +9,7 @@
 
 use abi::Epoch;
 use format::{Block, DescriptorFlags, DescriptorHead, DescriptorWriter, EXTENT_MAX, Item, Key, Place, page_checksum};
-use format::{RECORD_BYTES_MAX, TABLE_BIT};
+use format::{PAGE_STORED, RECORD_BYTES_MAX, TABLE_BIT};
 
 use crate::commit::Sealed;
 use crate::disk::Host;
@@ -18,8 +18,6 @@ use crate::memory::PageRef;
 use crate::queue::Owner;
 use crate::store::{Phase, Store};
 
-/// Bytes that a page takes in a descriptor.
-const PAGE_ITEM_BYTES: usize = 40;
 /// Polls in which nothing goes on until a half-filled descriptor is let go.
 const QUIET_POLLS: u8 = 2;
 /// Blocks that ordinary epochs leave free: two epochs that only free, their descriptors and the root's table.
@@ -130,7 +128,7 @@ impl<'m, H: Host> Store<'m, H> {
         }
         self.look(key, 1, 0, true)?;
         // The descriptor first, so that its block lies before the page's: they go out in one command.
-        self.room_in_descriptor(PAGE_ITEM_BYTES);
+        self.room_in_descriptor(PAGE_STORED);
         let Some(block) = self.space.allocate(self.interval) else {
             return Err(PutError::Full);
         };

@@ -9,14 +9,14 @@
 //! children's; (L3) every entry and every cell is in exactly one layer or one free list.
 
 use abi::INCARNATION_MAX;
-use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, RECORD_STORED_MAX};
+use format::{Block, Checksum, Item, Key, Place, RECORD_BYTES_MAX, record_stored};
 
 use path::{Spot, Way};
 
 mod path;
 
 const NIL: u32 = u32::MAX;
-const CELL_BYTES: usize = 124;
+pub(crate) const CELL_BYTES: usize = 124;
 
 /// One item in memory.
 #[derive(Clone, Copy, Debug)]
@@ -164,11 +164,6 @@ pub(crate) enum Swapped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolFull;
 
-/// Bytes that a record of `length` bytes takes when it is stored.
-pub(crate) fn stored_bytes(length: usize) -> u64 {
-    (RECORD_STORED_MAX - RECORD_BYTES_MAX + length.next_multiple_of(8)) as u64
-}
-
 fn priority(key: Key) -> u64 {
     let mut hash = key.object.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key.index.wrapping_mul(0xd6e8_feb8_6659_fd93);
     hash = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -246,7 +241,7 @@ impl<'m> Pool<'m> {
         }
         self.cells[last as usize].next = NIL;
         self.records += 1;
-        self.record_bytes += stored_bytes(bytes.len());
+        self.record_bytes += record_stored(bytes.len()) as u64;
         Ok(Value::Record { cell: first, length: bytes.len() as u32 })
     }
 
@@ -267,7 +262,7 @@ impl<'m> Pool<'m> {
             return;
         };
         self.records -= 1;
-        self.record_bytes -= stored_bytes(length as usize);
+        self.record_bytes -= record_stored(length as usize) as u64;
         let mut cell = cell;
         while cell != NIL {
             let next = self.cells[cell as usize].next;

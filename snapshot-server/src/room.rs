@@ -10,14 +10,12 @@
 use crate::disk::Host;
 use crate::fold::index_blocks;
 use crate::gather::{EMERGENCY_BLOCKS, EMERGENCY_KEYS, PUT_BLOCKS_MAX};
-use crate::layer::{Pool, stored_bytes};
+use crate::layer::{CELL_BYTES, Pool};
 use crate::load::{Load, Map};
 use crate::space::TABLE_BLOCK_BLOCKS;
 use crate::store::Store;
-use format::{BLOCK_SIZE, PAGE_STORED, RECORD_STORED_MIN};
+use format::{BLOCK_SIZE, PAGE_STORED, RECORD_STORED_MIN, record_stored};
 
-/// Bytes that a cell holds.
-const CELL_BYTES: u64 = 124;
 /// Records of a store that does not say what they take are expected to take so much, until a fold has counted them.
 const RECORD_EXPECTED: u64 = 416;
 /// Bytes of records more than today for which there is room: a part of the disk's, within bounds.
@@ -59,7 +57,7 @@ impl Demand {
     /// One record more.
     pub(crate) fn record(&mut self, bytes: usize) {
         self.records += 1;
-        self.record_bytes += stored_bytes(bytes);
+        self.record_bytes += record_stored(bytes) as u64;
     }
 }
 
@@ -152,7 +150,7 @@ impl<'m, H: Host> Store<'m, H> {
     /// Most blocks that folding what is gathered takes, one interval after the other, `more` keys or a record of so many
     /// bytes among it, and then an interval that frees (F2).
     pub(crate) fn folds_max(&self, more: u64, record: usize) -> u32 {
-        let record = Load { keys: 0, records: u64::from(record > 0), bytes: stored_bytes(record) };
+        let record = Load { keys: 0, records: u64::from(record > 0), bytes: record_stored(record) as u64 };
         self.gathered().folds(keys(more).and(record), &self.map(), self.table()) as u32
     }
 
@@ -181,7 +179,7 @@ impl<'m, H: Host> Store<'m, H> {
     /// Bytes of records beyond these for which there is to be room: as much as the disk's size and the memory allow.
     fn records_new(&self, held: &Load) -> u32 {
         let disk = u64::from(self.space.geometry().data_blocks()) * BLOCK_SIZE as u64;
-        let cells = (held.bytes / CELL_BYTES + held.records + POOL_SPARE).min(self.pool.cells_total().into());
+        let cells = (held.bytes / CELL_BYTES as u64 + held.records + POOL_SPARE).min(self.pool.cells_total().into());
         // However small each of them is.
         let left = (u64::from(self.pool.cells_total()) - cells).min(self.pool.entries_total().into()) / 4;
         (disk / NEW_PART).max(NEW_MIN).min(left * RECORD_STORED_MIN as u64) as u32

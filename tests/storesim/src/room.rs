@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use abi::Epoch;
-use format::{RECORD_BYTES_MAX, RECORD_STORED_MAX};
+use format::{RECORD_STORED_MAX, record_stored};
 
 use crate::life::{Ended, Life, LifeError, Lived, POLLS_MAX};
 use crate::script::{Change, LifePlan, Turn};
@@ -93,15 +93,16 @@ impl Left {
                 true
             }
             Change::Record(table, index, length) => {
-                let held = life.model.records.get(&(table, index)).map_or(0, |bytes| stored(bytes.len()));
-                let more = stored(length as usize).saturating_sub(held);
+                let held = life.model.records.get(&(table, index)).map_or(0, |bytes| record_stored(bytes.len()) as u32);
+                let stored = record_stored(length as usize) as u32;
+                let more = stored.saturating_sub(held);
                 let waits = more > self.records;
                 life.tally.add("room: record waits", u64::from(waits));
                 if waits || !self.put.insert((table, index)) {
                     return false;
                 }
                 life.tally.add("room: record grows", u64::from(more > 0 && held > 0));
-                life.tally.add("room: record shrinks", u64::from(stored(length as usize) < held));
+                life.tally.add("room: record shrinks", u64::from(stored < held));
                 self.records -= more;
                 true
             }
@@ -112,11 +113,6 @@ impl Left {
             Change::Zero(..) | Change::Drop(..) => true,
         }
     }
-}
-
-/// Bytes that a record of `length` bytes takes in the store.
-fn stored(length: usize) -> u32 {
-    (RECORD_STORED_MAX - RECORD_BYTES_MAX + length.next_multiple_of(8)) as u32
 }
 
 /// Waits until everything that can be won back is.
